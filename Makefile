@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh Debian 12+ or Ubuntu 24.04 machine with Rust:
+#   make demo   sets up, builds and shows the line at work on its embedded default
+#   make test   sets up and passes all tests
+.PHONY: help setup setup-test demo build test lint deploy-checks bench fmt deb
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup:
+	@deploy/setup.sh build
+
+setup-test:
+	@deploy/setup.sh test
+
+build: setup
+	cargo build --release
+
+demo: setup
+	cargo run --release --bin hairline -- demo --out demo-out
+
+test: setup-test
+	cargo test
+
+fmt:
+	cargo fmt --check
+
+lint: setup
+	cargo clippy --all-targets -- -D warnings
+
+deploy-checks: setup-test
+	deploy/check.sh
+
+bench: setup
+	cargo bench
+	cargo run --release --bin hairline -- bench
+
+deb: build
+	cargo deb --no-build

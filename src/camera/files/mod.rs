@@ -1,0 +1,120 @@
+//! Pictures replayed as lines: a folder of whole cells, or of consecutive lines, or one picture.
+
+mod pictures;
+
+use super::CameraError;
+use super::ahead::Ahead;
+use super::feed::Feed;
+use super::pacer::LinePacer;
+use super::stop::{Stop, Stopped};
+use crate::cell::{CameraEvent, Moment, PixelFormat};
+use crate::config::FilesCamera;
+use pictures::{Header, Picture};
+use std::path::PathBuf;
+
+/// Pictures that were looked at and fit together, ready to be replayed.
+pub(super) struct Replay {
+    pictures: Ahead<Result<Picture, CameraError>>,
+    whole_cells: bool,
+    gap_lines: u32,
+    gap_level: f32,
+    width_px: u32,
+    format: PixelFormat,
+    line_rate_hz: Option<f64>,
+    block_lines: u32,
+}
+
+impl Replay {
+    /// Looks at the headers of all pictures and begins to decode the first.
+    ///
+    /// # Errors
+    /// [`CameraError::Path`] for a folder that is missing or has no picture,
+    /// [`CameraError::Picture`] for one that cannot be read, is not grey, or does not fit the others.
+    pub(super) fn open(lane: &str, settings: &FilesCamera, line_rate_hz: Option<f64>, block_lines: u32) -> Result<Self, CameraError> {
+        let cell_px = settings.cell_px.filter(|_| settings.whole_cells);
+        let headers: Vec<Header> = pictures::list(&settings.path)?.into_iter().map(pictures::inspect).collect::<Result<_, _>>()?;
+        let (width_px, format) = common_line(&headers, settings, cell_px)?;
+        let paths: Vec<PathBuf> = headers.into_iter().map(|header| header.path).collect();
+        let rounds = settings.rounds;
+        let all = (0_u64..).take_while(move |round| rounds == 0 || *round < u64::from(rounds)).flat_map(move |_| paths.clone());
+        let pictures = Ahead::start(lane, all.map(move |path| pictures::decode(path, cell_px, format)))?;
+        let (whole_cells, gap_lines, gap_level) = (settings.whole_cells, settings.gap_lines, settings.gap_level);
+        Ok(Self { pictures, whole_cells, gap_lines, gap_level, width_px, format, line_rate_hz, block_lines })
+    }
+
+    /// Replays all rounds.
+    pub(super) fn run(self, feed: Feed, stop: Stop) -> Result<(), Stopped> {
+        let mut lines = LinePacer::new(feed, stop, self.width_px, self.block_lines, self.format, self.line_rate_hz);
+        let gap = gap_line(self.format, self.gap_level, self.width_px);
+        for picture in self.pictures {
+            let picture = match picture {
+                Ok(picture) => picture,
+                Err(error) => {
+                    lines.flush()?;
+                    lines.tell(CameraEvent::Gone { at: Moment::now(), reason: error.to_string() })?;
+                    break;
+                }
+            };
+            if !self.whole_cells {
+                picture.lines().try_for_each(|line| lines.line(line))?;
+                continue;
+            }
+            lines.repeat(&gap, self.gap_lines)?;
+            let mut across = gap.clone();
+            let left = gap.len().saturating_sub(picture.line_bytes) / 2 / self.format.bytes_per_pixel() * self.format.bytes_per_pixel();
+            for line in picture.lines() {
+                if let Some(place) = across.get_mut(left..left + line.len()) {
+                    place.copy_from_slice(line);
+                }
+                lines.line(&across)?;
+            }
+        }
+        if self.whole_cells {
+            lines.repeat(&gap, self.gap_lines)?;
+        }
+        lines.flush()
+    }
+}
+
+/// Line width and pixel format that all pictures share.
+fn common_line(headers: &[Header], settings: &FilesCamera, cell_px: Option<u32>) -> Result<(u32, PixelFormat), CameraError> {
+    let Some(first) = headers.first() else {
+        return Err(CameraError::Path { path: settings.path.clone(), reason: "there is no picture".into() });
+    };
+    let refuse = |header: &Header, reason| Err(CameraError::Picture { path: header.path.clone(), reason });
+    if let Some(other) = headers.iter().find(|h| h.format != first.format) {
+        let reason = format!("it is {:?}, {} is {:?}; save all with the same depth", other.format, first.path.display(), first.format);
+        return refuse(other, reason);
+    }
+    if !settings.whole_cells {
+        let width_px = settings.width_px.unwrap_or(first.width_px);
+        return match headers.iter().find(|h| h.width_px != width_px) {
+            None => Ok((width_px, first.format)),
+            Some(other) => refuse(
+                other,
+                format!(
+                    "it is {} px wide, the lines are {width_px} px; pictures of consecutive lines must all be as wide as the camera's line \
+                     (or set camera.whole_cells = true)",
+                    other.width_px
+                ),
+            ),
+        };
+    }
+    let widest = headers.iter().map(|h| h.scaled(cell_px).0).max().unwrap_or(1);
+    let width_px = settings.width_px.unwrap_or_else(|| (f64::from(widest) * 1.1).round() as u32);
+    match headers.iter().find(|h| h.scaled(cell_px).0 > width_px) {
+        None => Ok((width_px, first.format)),
+        Some(wide) => {
+            let needs = wide.scaled(cell_px).0;
+            refuse(wide, format!("it is {needs} px wide, camera.width_px is {width_px}; raise camera.width_px or lower camera.cell_px"))
+        }
+    }
+}
+
+fn gap_line(format: PixelFormat, level: f32, width_px: u32) -> Vec<u8> {
+    let level = (level.clamp(0.0, 1.0) * f32::from(format.white())).round() as u16;
+    match format {
+        PixelFormat::Gray8 => vec![level.min(255) as u8; width_px as usize],
+        PixelFormat::Gray16Le { .. } => level.to_le_bytes().repeat(width_px as usize),
+    }
+}

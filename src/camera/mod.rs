@@ -1,0 +1,41 @@
+//! Cameras: where line blocks come from.
+//!
+//! Four kinds of source share one way of the pixels, a GStreamer pipeline that ends in a blocking
+//! `appsink`: GigE Vision (`gige`), recorded pictures (`files`), simulated wafers
+//! (`simulated`) and any GStreamer fragment (`fragment`). The first three feed an `appsrc`
+//! from a thread of their own, the last one brings its own source elements.
+//!
+//! ```text
+//! gige ───────┐
+//! files ──────┼─▶ Feed (appsrc) ─▶ appsink ─▶ Receiver ─▶ Outbox ─▶ CameraLink::events
+//! simulated ──┘                      ▲
+//! fragment ──────────────────────────┘
+//! ```
+//!
+//! Lost lines are counted, never guessed: from frame ids and the status of every buffer
+//! (`ids`), from the offsets of GStreamer buffers, and from what the bounded queue refused.
+
+mod ahead;
+mod backoff;
+mod clock;
+mod error;
+mod feed;
+mod files;
+mod fragment;
+mod gige;
+mod ids;
+mod link;
+mod outbox;
+mod pacer;
+mod pipeline;
+mod receiver;
+mod shape;
+mod simulated;
+mod status;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+pub use error::CameraError;
+pub use link::CameraLink;
+pub use status::CameraStatus;

@@ -1,0 +1,99 @@
+use super::{CELL_PX, CellId, HoldReason, Moment, TILE_PX, Truth};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The wafer's part of one line of a stitched cell: pixels `start..end` lie inside the outline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First pixel inside.
+    pub start: u16,
+    /// First pixel outside again; equal to `start` where nothing is inside.
+    pub end: u16,
+}
+
+impl Span {
+    /// Whether pixel `x` lies inside.
+    pub fn contains(self, x: usize) -> bool {
+        (usize::from(self.start)..usize::from(self.end)).contains(&x)
+    }
+}
+
+/// One span for each line, from the top.
+pub type Spans = Arc<[Span]>;
+
+/// One row of three tiles of a stitched cell: 448 lines of 1344 pixels.
+///
+/// Pixels are flat-field corrected and scaled so that 65535 is the camera's white; what lies
+/// outside the outline is filled. Tile `c` is columns `c * 448 .. (c + 1) * 448`.
+#[derive(Debug, Clone)]
+pub struct TileRow {
+    /// Whose row.
+    pub cell: CellId,
+    /// Which row, 0 at the leading edge, to 2.
+    pub row: u8,
+    /// 448 × 1344 grey values, line by line.
+    pub pixels: Arc<[u16]>,
+    /// The outline on each of the 448 lines.
+    pub spans: Spans,
+}
+
+impl TileRow {
+    /// Pixels in a row of tiles.
+    pub const PIXELS: usize = TILE_PX * CELL_PX;
+}
+
+/// How a cell lay under the camera.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct CellGeometry {
+    /// Stream line in which the leading edge was first seen (its foremost corner).
+    pub first_line: u64,
+    /// Lines from there to the last line in which the cell was seen, inclusive.
+    pub lines: u32,
+    /// Camera column of the cell's left edge at its middle, in pixels.
+    pub left_px: f64,
+    /// Angle of the leading edge against the line, degrees, positive when the right end comes later.
+    pub skew_deg: f64,
+    /// Size across the belt from the side edges, mm.
+    pub width_mm: f64,
+    /// Size along the belt from leading to trailing edge, mm.
+    pub length_mm: f64,
+    /// Millimetres a stitched pixel stands for.
+    pub mm_per_px: f64,
+}
+
+/// The trailing edge of a cell has passed, or the stitcher has given it up.
+#[derive(Debug, Clone)]
+pub struct CellEnd {
+    /// Whose end.
+    pub cell: CellId,
+    /// When the trailing edge passed.
+    pub at: Moment,
+    /// The camera's own time of the trailing edge in nanoseconds, where there is one.
+    pub camera_time_ns: Option<u64>,
+    /// Encoder count at the trailing edge, where there is one.
+    pub encoder_count: Option<i64>,
+    /// How it lay; absent where it could not be measured.
+    pub geometry: Option<CellGeometry>,
+    /// Corners that should be there and are not, clockwise from leading left: 0, 1, 2, 3.
+    pub missing_corners: Vec<u8>,
+    /// Why it cannot be judged, if so. Rows that did not come before this never will.
+    pub hold: Option<HoldReason>,
+    /// The truth about it (simulated cameras only).
+    pub truth: Option<Truth>,
+}
+
+/// What the stitcher says.
+#[derive(Debug, Clone)]
+pub enum StitchEvent {
+    /// A leading edge: a cell has its number from now on, and will get its [`CellEnd`].
+    Begun {
+        /// The new cell.
+        cell: CellId,
+        /// When its leading edge passed.
+        at: Moment,
+    },
+    /// A row of tiles is complete.
+    Row(TileRow),
+    /// The cell has passed.
+    Ended(CellEnd),
+}

@@ -1,0 +1,300 @@
+//! `hairline listen`: a station's verdicts on the terminal.
+
+use crate::cell::{Gate, VerdictKind};
+use crate::publish::wire::{BeltState, BlindMessage, CameraState, ReplayRequest, StatusMessage, VerdictMessage};
+use crate::publish::{Gap, Heard, Numbers, Requester, Subscriber, decode_mask};
+use anyhow::Context;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Longest wait for a message before looking whether to stop.
+const TICK_MS: i64 = 100;
+/// Silence after which the user is told that there is some.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long the mask of the last wanted cell is waited for.
+const LAST_MASK: Duration = Duration::from_secs(1);
+/// Verdicts asked for at once in a replay.
+const REPLAY: u64 = 256;
+
+/// Arguments of `hairline listen`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ListenArgs {
+    /// The station's feed: `publish.feed` of its configuration, such as tcp://127.0.0.1:5556
+    #[arg(long, value_name = "tcp://HOST:PORT")]
+    pub connect: String,
+    /// The station's request socket (`publish.requests`); asks again for verdicts that were missed
+    #[arg(long, value_name = "tcp://HOST:PORT")]
+    pub requests: Option<String>,
+    /// Listen to this lane only
+    #[arg(long)]
+    pub lane: Option<String>,
+    /// Print each message as a line of JSON instead of the table
+    #[arg(long)]
+    pub json: bool,
+    /// Save each crack mask as DIR/LANE-NUMBER.png
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+    /// Stop after this many verdicts
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
+/// Listens until enough verdicts came or Ctrl-C, and ends with a summary on standard error.
+pub fn run(args: ListenArgs) -> anyhow::Result<ExitCode> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("listen").build()?;
+    runtime.block_on(async {
+        let told = stop.clone();
+        let mut listening = tokio::task::spawn_blocking(move || listen(&args, &mut io::stdout(), &mut io::stderr(), &told));
+        let ended = tokio::select! {
+            ended = &mut listening => ended,
+            _ = tokio::signal::ctrl_c() => {
+                stop.store(true, Ordering::Release);
+                listening.await
+            }
+        };
+        ended?
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Listens, writing verdicts to `out` and all else to `notes`.
+fn listen(args: &ListenArgs, out: &mut impl Write, notes: &mut impl Write, stop: &AtomicBool) -> anyhow::Result<()> {
+    let mut subscriber = Subscriber::connect(&args.connect, args.lane.as_deref(), args.save.is_some()).context("--connect")?;
+    let requester = args.requests.as_deref().map(Requester::new).transpose().context("--requests")?;
+    if let Some(dir) = &args.save {
+        std::fs::create_dir_all(dir).with_context(|| format!("--save: cannot create the folder {}", dir.display()))?;
+    }
+    let mut session =
+        Session { args, out, notes, requester, numbers: Numbers::default(), summary: Summary::default(), states: BTreeMap::new() };
+    let heard = session.hear(&mut subscriber, stop);
+    // Whoever reads our output may stop reading it (`| head`): that is an end like any other.
+    match heard {
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => Ok(writeln!(session.notes, "{}", session.summary)?),
+    }
+}
+
+struct Session<'a, O, N> {
+    args: &'a ListenArgs,
+    out: &'a mut O,
+    notes: &'a mut N,
+    requester: Option<Requester>,
+    numbers: Numbers,
+    summary: Summary,
+    states: BTreeMap<String, (CameraState, BeltState)>,
+}
+
+impl<O: Write, N: Write> Session<'_, O, N> {
+    fn hear(&mut self, subscriber: &mut Subscriber, stop: &AtomicBool) -> anyhow::Result<()> {
+        if !self.args.json {
+            writeln!(
+                self.out,
+                "{:<16} {:<7} {:<36} {:>9} {:>6} {:<5} {:>8}",
+                "cell", "verdict", "why", "longest", "score", "gate", "time"
+            )?;
+        }
+        let (mut last_heard, mut silence_told) = (Instant::now(), false);
+        let mut mask_until = None::<Instant>;
+        while !stop.load(Ordering::Acquire) {
+            let enough = self.args.count.is_some_and(|count| self.summary.verdicts() >= count);
+            if enough && mask_until.is_none_or(|until| Instant::now() >= until) {
+                break;
+            }
+            let Some(heard) = subscriber.next(TICK_MS)? else {
+                if !silence_told && last_heard.elapsed() >= SILENCE {
+                    silence_told = true;
+                    let seconds = SILENCE.as_secs();
+                    self.note(&format!(
+                        "nothing from {} for {seconds} s: is the station running, and is this its `publish.feed`? Still listening.",
+                        self.args.connect
+                    ))?;
+                }
+                continue;
+            };
+            (last_heard, silence_told) = (Instant::now(), false);
+            match heard {
+                Heard::Verdict(_) if enough => {}
+                Heard::Verdict(message) => {
+                    self.verdict(&message)?;
+                    mask_until = self.args.save.as_ref().map(|_| Instant::now() + LAST_MASK);
+                }
+                Heard::Mask(header, png) => {
+                    mask_until = None;
+                    self.save(&header.lane, header.number, &png)?;
+                    if self.args.json {
+                        self.json_line(&header)?;
+                    }
+                }
+                Heard::Status(message) => self.status(&message)?,
+                Heard::Blind(message) => self.blind(&message)?,
+                Heard::Foreign { topic, reason } => self.note(&format!("`{topic}`: not understood: {reason}"))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self, message: &VerdictMessage) -> anyhow::Result<()> {
+        if let Some(gap) = self.numbers.note(&message.run, &message.lane, message.number) {
+            self.gap(&gap)?;
+        }
+        self.show(message)
+    }
+
+    /// Tells a gap, and fills it by a replay where the station can be asked.
+    fn gap(&mut self, gap: &Gap) -> anyhow::Result<()> {
+        self.note(&format!("missed {}/{} to {} ({} cells)", gap.lane, gap.from, gap.to, gap.cells()))?;
+        let (mut next, mut filled) = (gap.from, 0);
+        while let Some(requester) = self.requester.as_ref().filter(|_| next <= gap.to) {
+            let limit = (gap.to - next + 1).min(REPLAY);
+            let request = ReplayRequest { run: Some(gap.run.clone()), lane: gap.lane.clone(), from: next, limit: Some(limit) };
+            let mut told = Vec::new();
+            let replay = requester.replay(request, |message, mask| told.push((message, mask.to_vec())));
+            // Where the ledger lacks some, the replay goes on behind the gap.
+            for (message, mask) in told.iter().filter(|(message, _)| message.number <= gap.to) {
+                self.show(message)?;
+                self.save(&message.lane, message.number, mask)?;
+                filled += 1;
+            }
+            match replay {
+                Ok(resent) if resent.sent > 0 => next = resent.next.max(next + 1),
+                Ok(_) => break,
+                Err(error) => {
+                    self.note(&format!("the replay failed: {error}"))?;
+                    break;
+                }
+            }
+        }
+        self.summary.missed = self.summary.missed.saturating_add(gap.cells().saturating_sub(filled));
+        Ok(())
+    }
+
+    fn show(&mut self, message: &VerdictMessage) -> anyhow::Result<()> {
+        self.summary.count(message.verdict);
+        if self.args.json {
+            return self.json_line(message);
+        }
+        let cell = format!("{}/{}", message.lane, message.number);
+        let number = |value: Option<f64>, digits, unit| value.map_or("-".to_owned(), |v| format!("{v:.digits$}{unit}"));
+        let (longest, score) = (number(Some(message.longest_mm), 2, " mm"), number(message.score, 3, ""));
+        let time = number(message.latency_ms.total, 1, " ms");
+        let gate = match message.gate {
+            Gate::Open => "open",
+            Gate::Eject => "eject",
+        };
+        let resent = if message.resent { "  (told again)" } else { "" };
+        let (verdict, why) = (message.verdict.name(), why(message));
+        let line = format!("{cell:<16} {verdict:<7} {why:<36} {longest:>9} {score:>6} {gate:<5} {time:>8}{resent}");
+        writeln!(self.out, "{}", plain(&line))?;
+        Ok(())
+    }
+
+    fn status(&mut self, message: &StatusMessage) -> anyhow::Result<()> {
+        if self.args.json {
+            return self.json_line(message);
+        }
+        let state = (message.camera, message.belt);
+        if self.states.insert(message.lane.clone(), state) != Some(state) {
+            self.note(&format!("lane {}: {}", message.lane, describe(state)))?;
+        }
+        Ok(())
+    }
+
+    fn blind(&mut self, message: &BlindMessage) -> anyhow::Result<()> {
+        if self.args.json {
+            return self.json_line(message);
+        }
+        let seconds = message.to_unix_ns.saturating_sub(message.from_unix_ns) as f64 * 1e-9;
+        self.note(&format!("lane {}: blind for {seconds:.1} s: {}", message.lane, message.reason))
+    }
+
+    fn note(&mut self, text: &str) -> anyhow::Result<()> {
+        writeln!(self.notes, "{}", plain(text))?;
+        Ok(())
+    }
+
+    fn json_line(&mut self, message: &impl serde::Serialize) -> anyhow::Result<()> {
+        writeln!(self.out, "{}", serde_json::to_string(message)?)?;
+        Ok(())
+    }
+
+    /// Saves a mask if it is wanted and is one.
+    fn save(&mut self, lane: &str, number: u64, png: &[u8]) -> anyhow::Result<()> {
+        let Some(dir) = self.args.save.as_deref().filter(|_| !png.is_empty()) else { return Ok(()) };
+        let Some(file) = mask_file(dir, lane, number) else {
+            return self.note(&format!("mask of `{lane}`/{number} not saved: that is no lane's name"));
+        };
+        if let Err(error) = decode_mask(png) {
+            return self.note(&format!("mask of {lane}/{number} not saved: {error}"));
+        }
+        std::fs::write(&file, png).with_context(|| format!("--save: cannot write {}", file.display()))
+    }
+}
+
+/// Where a mask is saved; `None` where the lane's name could lead out of the folder.
+fn mask_file(dir: &Path, lane: &str, number: u64) -> Option<PathBuf> {
+    let fit = !lane.is_empty() && lane.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    fit.then(|| dir.join(format!("{lane}-{number}.png")))
+}
+
+/// Text from the network without what could move the terminal's cursor.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn why(message: &VerdictMessage) -> String {
+    match (&message.hold, &message.rule) {
+        (Some(hold), _) => hold.to_string(),
+        (None, Some(rule)) => format!("{} {:.2} > {:.2}", rule.rule, rule.measured, rule.limit),
+        (None, None) => String::new(),
+    }
+}
+
+fn describe((camera, belt): (CameraState, BeltState)) -> &'static str {
+    match (camera, belt) {
+        (CameraState::Starting, _) => "the camera is starting",
+        (CameraState::Gone, _) => "the camera is gone",
+        (CameraState::Ended, _) => "the camera's stream has ended",
+        (_, BeltState::StandsInCell) => "the belt stands, a cell lies under the camera",
+        (_, BeltState::StandsInGap) => "the belt stands, no cell lies under the camera",
+        (_, BeltState::Moving) => "the belt moves",
+    }
+}
+
+/// What was heard, for the end.
+#[derive(Debug, Default)]
+struct Summary {
+    pass: u64,
+    reject: u64,
+    hold: u64,
+    missed: u64,
+}
+
+impl Summary {
+    fn count(&mut self, kind: VerdictKind) {
+        match kind {
+            VerdictKind::Pass => self.pass += 1,
+            VerdictKind::Reject => self.reject += 1,
+            VerdictKind::Hold => self.hold += 1,
+        }
+    }
+
+    fn verdicts(&self) -> u64 {
+        self.pass + self.reject + self.hold
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} verdicts: {} pass, {} reject, {} hold; {} missed", self.verdicts(), self.pass, self.reject, self.hold, self.missed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! `train eval`: how good a model is.
+
+use super::train_fit::device_choice;
+use crate::cell::{CELL_PX, ProbabilityMap, Span, TILE_PX, TileRow};
+use crate::config::DeviceChoice;
+use crate::judge::{Recipe, judge};
+use crate::measure::Counts;
+use crate::nn::Checkpoint;
+use crate::train::{Evaluation, Folder, Inspected, Kinds, Set, Simulated, evaluate};
+use anyhow::Context;
+use candle_core::Device;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Tell how good a model is: IoU, PA and OII at every threshold, and on simulated wafers how many
+/// cracked ones escape and how many good ones are rejected.
+///
+/// Pictures are cut into tiles of 448 px and inspected by the same engine as on the line. Simulated
+/// wafers are never those that a training has seen, whatever its seed. All pixels are counted
+/// together (micro averages).
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["data", "simulate"])))]
+pub struct TrainEvalArgs {
+    /// The checkpoint to look at
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Folder with images/ and masks/, as for `train fit`; all its pictures are evaluated
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Evaluate on simulated wafers
+    #[arg(long, value_name = "KIND")]
+    simulate: Option<Kinds>,
+    /// Number of simulated wafers
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    wafers: usize,
+    /// Seed of the simulated wafers
+    #[arg(long, default_value_t = 2)]
+    seed: u64,
+    /// Share of simulated wafers that are cracked
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    cracked_share: f64,
+    /// A wafer escapes if its longest crack is longer than this and it is not rejected, mm
+    #[arg(long, value_name = "MM", default_value_t = 3.0)]
+    recipe_min_length_mm: f64,
+    /// Reject wafers on which a crack longer than this is found, mm; several may be given
+    #[arg(long, value_name = "MM", value_delimiter = ',', default_values_t = [1.5, 2.0, 2.5, 3.0])]
+    reject_above_mm: Vec<f64>,
+    /// Side of a simulated wafer, mm
+    #[arg(long, value_name = "MM", default_value_t = 182.0)]
+    wafer_mm: f64,
+    /// Where the network runs: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto", value_parser = device_choice)]
+    device: DeviceChoice,
+    /// CPU threads for the network; 0: as many as the machine has
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+/// Thresholds that are looked at, beside the model's own.
+const THRESHOLDS: [f32; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+
+/// What is known and found of one simulated wafer.
+#[derive(Debug, Clone)]
+struct Wafer {
+    /// Length of its longest crack, mm; 0 without any.
+    true_mm: f64,
+    /// Length of the longest crack found, mm, for each threshold.
+    found_mm: Vec<f64>,
+}
+
+/// Runs the command.
+pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
+    let checkpoint = Checkpoint::load(&args.model, &Device::Cpu).context("--model")?;
+    let mut engine = crate::nn::engine(&checkpoint, args.device, args.threads)?;
+    let meta = &checkpoint.meta;
+    eprintln!("{} ({}), {}", meta.name, meta.shape, engine.describe());
+    let mut thresholds = THRESHOLDS.to_vec();
+    if !thresholds.contains(&meta.threshold) {
+        thresholds.push(meta.threshold);
+        thresholds.sort_by(f32::total_cmp);
+    }
+
+    let folder = args.data.as_ref().map(|root| Folder::open(root, 0, 0.5)).transpose()?;
+    let held_back = folder.as_ref().map_or(0, |folder| folder.len(Set::Validation));
+    let count = folder.as_ref().map_or(args.wafers, |folder| held_back + folder.len(Set::Training));
+    let bar = ProgressBar::new(count as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} left {eta}") {
+        bar.set_style(style);
+    }
+    let picture = |index: usize| match (&folder, args.simulate) {
+        (Some(folder), _) if index < held_back => folder.picture(Set::Validation, index),
+        (Some(folder), _) => folder.picture(Set::Training, index - held_back),
+        (None, kinds) => Simulated::test_wafer(kinds.unwrap_or(Kinds::Both), args.seed, args.cracked_share, index as u64),
+    };
+    let mm_per_px = args.wafer_mm / CELL_PX as f64;
+    let mut wafers = Vec::new();
+    let each = |inspected: &Inspected| {
+        bar.inc(1);
+        if let (Some(longest_px), Some(map)) = (inspected.picture.longest_crack_px, probability_map(inspected)) {
+            let found_mm = thresholds.iter().map(|threshold| longest_mm(&map, *threshold, mm_per_px)).collect();
+            wafers.push(Wafer { true_mm: longest_px * mm_per_px, found_mm });
+        }
+        Ok(())
+    };
+    let evaluation = evaluate(engine.as_mut(), &meta.normalisation, meta.threshold, count, picture, each)?;
+    bar.finish_and_clear();
+    println!("{}", pixel_table(&evaluation, &thresholds, meta.threshold));
+    if !wafers.is_empty() {
+        println!("{}", wafer_table(&wafers, &thresholds, args.recipe_min_length_mm, &args.reject_above_mm));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The probabilities of a whole cell as the judge takes them; `None` for a picture of another size.
+fn probability_map(inspected: &Inspected) -> Option<ProbabilityMap> {
+    let row = |row: usize| -> Option<Arc<[u8]>> { Some(inspected.values.get(row * TileRow::PIXELS..(row + 1) * TileRow::PIXELS)?.into()) };
+    let spans = |row: usize| -> Option<Arc<[Span]>> { Some(inspected.picture.spans.get(row * TILE_PX..(row + 1) * TILE_PX)?.into()) };
+    if (inspected.picture.width_px, inspected.picture.height_px) != (CELL_PX, CELL_PX) {
+        return None;
+    }
+    ProbabilityMap::new([row(0)?, row(1)?, row(2)?], [spans(0)?, spans(1)?, spans(2)?])
+}
+
+fn pixel_table(evaluation: &Evaluation, thresholds: &[f32], own: f32) -> String {
+    let mut table = String::from("threshold     IoU      PA     OII   crack px found / missed / false alarms\n");
+    for threshold in thresholds {
+        let counts = evaluation.pixels.counts(*threshold);
+        let Counts { tp, fp, fn_ } = counts;
+        let mark = if *threshold == own { "*" } else { " " };
+        let _ =
+            writeln!(table, "{threshold:>8.2}{mark}  {:.4}  {:.4}  {:+.3}   {tp} / {fn_} / {fp}", counts.iou(), counts.pa(), counts.oii());
+    }
+    let Evaluation { cracked, detected, clean, alarmed, .. } = evaluation;
+    let _ = write!(
+        table,
+        "* the model's own: of {cracked} cracked cells {detected} show their crack, of {clean} clean ones {alarmed} show one"
+    );
+    table
+}
+
+fn wafer_table(wafers: &[Wafer], thresholds: &[f32], long_mm: f64, limits_mm: &[f64]) -> String {
+    let long = wafers.iter().filter(|w| w.true_mm > long_mm).count();
+    let clean = wafers.iter().filter(|w| w.true_mm == 0.0).count();
+    let mut table = format!(
+        "escapes of {long} wafers with a crack longer than {long_mm} mm, overkill of {clean} clean wafers, if rejected above\nthreshold"
+    );
+    for limit in limits_mm {
+        let _ = write!(table, "  {limit:>14.2} mm");
+    }
+    for (index, threshold) in thresholds.iter().enumerate() {
+        let _ = write!(table, "\n{threshold:>9.2}");
+        for limit_mm in limits_mm {
+            let rejected = |w: &&Wafer| w.found_mm[index] > *limit_mm;
+            let escaped = wafers.iter().filter(|w| w.true_mm > long_mm && !rejected(w)).count();
+            let overkilled = wafers.iter().filter(|w| w.true_mm == 0.0 && rejected(w)).count();
+            let percent = |part: usize, of: usize| if of == 0 { 0.0 } else { 100.0 * part as f64 / of as f64 };
+            let _ = write!(table, "  {:>7.2}% {:>7.2}%", percent(escaped, long), percent(overkilled, clean));
+        }
+    }
+    table
+}
+
+/// Length of the longest crack that the judge finds at a threshold, mm.
+fn longest_mm(map: &ProbabilityMap, threshold: f32, mm_per_px: f64) -> f64 {
+    judge(map, mm_per_px, &[], threshold, &Recipe::default()).longest_mm()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_and_overkill_are_counted_for_every_threshold_and_limit() {
+        let wafer = |true_mm: f64, found_mm: [f64; 2]| Wafer { true_mm, found_mm: found_mm.to_vec() };
+        let wafers =
+            [wafer(0.0, [4.0, 0.0]), wafer(0.0, [2.5, 0.0]), wafer(2.0, [0.0, 0.0]), wafer(5.0, [5.0, 2.5]), wafer(9.0, [9.0, 0.0])];
+        let table = wafer_table(&wafers, &[0.1, 0.9], 3.0, &[2.0, 3.0]);
+        let figures: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(table.starts_with("escapes of 2 wafers"), "{table}");
+        assert_eq!(figures[2], ["0.10", "0.00%", "100.00%", "0.00%", "50.00%"]);
+        assert_eq!(figures[3], ["0.90", "50.00%", "0.00%", "100.00%", "0.00%"]);
+    }
+}

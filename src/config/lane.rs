@@ -1,0 +1,186 @@
+//! Reading `[[lane]]` and its tables.
+
+use super::units::wafer_size_mm;
+use super::{Belt, Camera, CameraKind, FilesCamera, GapKind, GigeCamera, GstreamerCamera, Lane, Reader, SimulatedCamera, Wafer, WaferKind};
+use std::sync::Arc;
+
+pub(super) fn read_lane(t: &mut Reader) -> Lane {
+    let name: String = t.required("name", "a name in quotes, such as \"lane-1\"").unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if t.has("name") && (name.is_empty() || name.len() > 64 || !name.chars().all(plain)) {
+        t.error("name", format!("is {name:?}"), "use 1 to 64 letters, digits, `-` and `_`: the name is part of topics and metrics");
+    }
+    let recipe = t.required_path("recipe", "the path of a recipe (TOML), such as \"recipe.toml\"").unwrap_or_default();
+    let calibration = t.optional_path("calibration", "the path of a file that `hairline calibrate` wrote");
+    let deadline_ms = t.optional_number("deadline_ms", "milliseconds from the trailing edge to the verdict, 1 to 60000", 1.0..=60_000.0);
+    let queue_blocks = t.number("queue_blocks", "a whole number of line blocks, 2 to 4096", 2..=4096, 64);
+    let queue_rows = t.number("queue_rows", "a whole number of tile rows, 3 to 300", 3..=300, 12);
+    let camera = t.table("camera", |t| read_camera(t, deadline_ms));
+    if deadline_ms.is_none() && !camera.can_wait() {
+        t.error(
+            "deadline_ms",
+            "is missing, and this camera cannot wait",
+            "give the milliseconds your reject gate leaves after the trailing edge",
+        );
+    }
+    let wafer = t.table("wafer", read_wafer);
+    let belt = t.table("belt", |t| read_belt(t, calibration.is_some(), &camera, &wafer));
+    Lane { name: Arc::from(name), recipe, calibration, deadline_ms, queue_blocks, queue_rows, camera, wafer, belt }
+}
+
+fn read_camera(t: &mut Reader, deadline_ms: Option<f64>) -> Camera {
+    let kinds = "\"gige\", \"files\", \"simulated\" or \"gstreamer\"";
+    let kind_name: String = t.required("kind", kinds).unwrap_or_default();
+    let line_rate_hz = t.optional_number("line_rate_hz", "lines a second, 1 to 1000000", 1.0..=1e6);
+    let block_lines = t.number("block_lines", "a whole number of lines, 1 to 16384", 1..=16_384, 128);
+    let idle_after_s = t.number("idle_after_s", "seconds, 0.1 to 3600", 0.1..=3600.0, 2.0);
+    let kind = match kind_name.as_str() {
+        "gige" => CameraKind::Gige(read_gige(t)),
+        "files" => CameraKind::Files(read_files(t)),
+        "gstreamer" => CameraKind::Gstreamer(GstreamerCamera {
+            fragment: t.required("fragment", "a source in gst-launch notation, such as \"v4l2src ! videoconvert\"").unwrap_or_default(),
+            bits: t.number("bits", "significant bits of 16-bit pixels, 9 to 16", 9..=16, 16),
+        }),
+        "simulated" => CameraKind::Simulated(read_simulated(t)),
+        other => {
+            if t.has("kind") {
+                t.error("kind", format!("is {other:?}, which is no kind of camera"), format!("give {kinds}"));
+            }
+            // Reading as GigE keeps its keys known, so that only the kind is told.
+            CameraKind::Gige(read_gige(t))
+        }
+    };
+    let live = matches!(kind, CameraKind::Gige(_) | CameraKind::Gstreamer(_));
+    if live && line_rate_hz.is_none() && t.has("kind") && !t.has("line_rate_hz") {
+        t.error("line_rate_hz", "is missing", "give the camera's line rate: times and deadlines are reckoned with it");
+    }
+    if let (true, Some(rate), Some(deadline)) = (live, line_rate_hz, deadline_ms) {
+        let fill_ms = f64::from(block_lines) / rate * 1000.0;
+        if fill_ms > deadline / 10.0 {
+            t.warning(
+                "block_lines",
+                format!("takes {fill_ms:.0} ms to fill at {rate} lines/s, more than a tenth of the deadline of {deadline} ms"),
+                format!(
+                    "lines wait in the camera until a frame is full: give at most {:.0}",
+                    (deadline / 10.0 * rate / 1000.0).floor().max(1.0)
+                ),
+            );
+        }
+    }
+    Camera { kind, line_rate_hz, block_lines, idle_after_s }
+}
+
+fn read_gige(t: &mut Reader) -> GigeCamera {
+    let reconnect_first_ms = t.number("reconnect_first_ms", "milliseconds, 10 to 60000", 10..=60_000, 250);
+    let reconnect_max_ms = t.number("reconnect_max_ms", "milliseconds, 10 to 600000", 10..=600_000, 10_000);
+    if reconnect_max_ms < reconnect_first_ms {
+        t.error("reconnect_max_ms", "is shorter than `reconnect_first_ms`", "give a longer one");
+    }
+    GigeCamera {
+        id: t.required("id", "the camera's id or IP address, as arv-tool-0.8 lists it").unwrap_or_default(),
+        width_px: t.optional_number("width_px", "pixels of a line, 16 to 65536", 16..=65_536),
+        pixel_format: t.optional("pixel_format", "\"Mono8\", \"Mono10\", \"Mono12\" or \"Mono16\""),
+        features: t.or("features", "a table of GenICam features and their values", Default::default()),
+        buffers: t.number("buffers", "a whole number of frames, 4 to 1024", 4..=1024, 32),
+        reconnect_first_ms,
+        reconnect_max_ms,
+        packet_socket: t.or("packet_socket", "true or false", true),
+    }
+}
+
+fn read_files(t: &mut Reader) -> FilesCamera {
+    FilesCamera {
+        path: t.required_path("path", "a folder of pictures, or one picture").unwrap_or_default(),
+        whole_cells: t.or("whole_cells", "true (each picture is a cell) or false (pictures are consecutive lines)", true),
+        width_px: t.optional_number("width_px", "pixels of a line, 16 to 65536", 16..=65_536),
+        cell_px: t.optional_number("cell_px", "pixels, 16 to 65536", 16..=65_536),
+        gap_lines: t.number("gap_lines", "a whole number of lines, 0 to 100000", 0..=100_000, 150),
+        gap_level: t.number("gap_level", "a share of white, 0 to 1", 0.0..=1.0, 0.03),
+        rounds: t.number("rounds", "a whole number, 0 (for ever) to 1000000", 0..=1_000_000, 1),
+    }
+}
+
+fn read_simulated(t: &mut Reader) -> SimulatedCamera {
+    SimulatedCamera {
+        wafer: t.or("wafer", "\"laser\" or \"electroluminescence\"", WaferKind::Laser),
+        seed: t.or("seed", "a whole number", 1),
+        wafers: t.or("wafers", "a whole number, 0 for ever", 0),
+        cracked_share: t.number("cracked_share", "a share, 0 to 1", 0.0..=1.0, 0.5),
+        width_px: t.number("width_px", "pixels of a line, 64 to 16384", 64..=16_384, 1500),
+        gap_lines: t.number("gap_lines", "a whole number of lines, 0 to 100000", 0..=100_000, 150),
+        skew_deg_max: t.number("skew_deg_max", "degrees, 0 to 10", 0.0..=10.0, 1.0),
+        lose_lines: t.or("lose_lines", "a list of [wafer, lines] pairs, such as [[13, 64]]", Vec::new()),
+    }
+}
+
+fn read_wafer(t: &mut Reader) -> Wafer {
+    let sizes = "millimetres, 10 to 500";
+    let format: Option<String> = t.optional("format", "\"M2\", \"M6\", \"M10\" or \"G12\"");
+    let side = format.as_deref().and_then(wafer_size_mm);
+    if let (Some(format), None) = (&format, side) {
+        t.error(
+            "format",
+            format!("is {format:?}, which is no known format"),
+            "give \"M2\", \"M6\", \"M10\" or \"G12\", or `width_mm` and `length_mm`",
+        );
+    }
+    let width_mm = t.optional_number("width_mm", sizes, 10.0..=500.0).or(side);
+    let length_mm = t.optional_number("length_mm", sizes, 10.0..=500.0).or(side);
+    if format.is_none() && (width_mm.is_none() || length_mm.is_none()) {
+        t.error("format", "is missing", "give \"M2\", \"M6\", \"M10\" or \"G12\", or both `width_mm` and `length_mm`");
+    }
+    let corner_mm = t.number("corner_mm", "millimetres, 0 (full square) to 100", 0.0..=100.0, 0.0);
+    let tolerance_mm = t.number("tolerance_mm", "millimetres, 0.05 to 50", 0.05..=50.0, 2.0);
+    Wafer { width_mm: width_mm.unwrap_or(182.0), length_mm: length_mm.unwrap_or(182.0), corner_mm, tolerance_mm }
+}
+
+fn read_belt(t: &mut Reader, calibrated: bool, camera: &Camera, wafer: &Wafer) -> Belt {
+    let gap = match &camera.kind {
+        CameraKind::Simulated(SimulatedCamera { wafer: WaferKind::Laser, .. }) => GapKind::Bright,
+        _ => GapKind::Dark,
+    };
+    let gap = t.or("gap", "\"dark\" or \"bright\"", gap);
+    let (edge, back) = match gap {
+        GapKind::Dark => (0.08, 0.055),
+        GapKind::Bright => (0.93, 0.955),
+    };
+    let edge_level = t.number("edge_level", "a share of white, 0 to 1", 0.0..=1.0, edge);
+    let gap_level = t.number("gap_level", "a share of white, 0 to 1", 0.0..=1.0, back);
+    let in_order = match gap {
+        GapKind::Dark => gap_level <= edge_level,
+        GapKind::Bright => gap_level >= edge_level,
+    };
+    if !in_order {
+        t.error("gap_level", "lies on the wafer's side of `edge_level`", "dark gap: at most edge_level; bright gap: at least edge_level");
+    }
+    let scale = "millimetres, 0.001 to 10";
+    let mut mm_per_px = t.optional_number("mm_per_px", scale, 0.001..=10.0);
+    let mut mm_per_line = t.optional_number("mm_per_line", scale, 0.001..=10.0);
+    // Sources that know how large they draw a wafer tell the scale themselves.
+    let drawn_px = match &camera.kind {
+        CameraKind::Simulated(simulated) => Some(f64::from(simulated.width_px) * SimulatedCamera::WAFER_SHARE),
+        CameraKind::Files(files) if files.whole_cells => files.cell_px.map(f64::from),
+        _ => None,
+    };
+    if let Some(px) = drawn_px {
+        let own = wafer.width_mm.max(wafer.length_mm) / px;
+        mm_per_px = mm_per_px.or(Some(own));
+        mm_per_line = mm_per_line.or(Some(own));
+    }
+    if !calibrated && (mm_per_px.is_none() || mm_per_line.is_none()) {
+        t.error(
+            "mm_per_px",
+            "is missing, and there is no `calibration`: the scale is unknown",
+            "run `hairline calibrate` and name its file under `calibration`, or give `mm_per_px` and `mm_per_line`",
+        );
+    }
+    Belt {
+        gap,
+        edge_level,
+        gap_level,
+        edge_lines: t.number("edge_lines", "a whole number of lines, 1 to 100", 1..=100, 3),
+        skew_deg_max: t.number("skew_deg_max", "degrees, 0 to 5", 0.0..=5.0, 3.2),
+        mm_per_px,
+        mm_per_line,
+    }
+}

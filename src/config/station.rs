@@ -1,0 +1,198 @@
+use super::lane::read_lane;
+use super::{CameraKind, DeviceChoice, Http, Lane, Network, Problems, Publish, Reader, Review, Station, read_document};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// A whole, validated configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StationConfig {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// `[station]`
+    pub station: Station,
+    /// `[network]`
+    pub network: Network,
+    /// `[publish]`
+    pub publish: Publish,
+    /// `[http]`
+    pub http: Http,
+    /// `[review]`
+    pub review: Review,
+    /// `[[lane]]`, at least one.
+    pub lanes: Vec<Lane>,
+}
+
+impl StationConfig {
+    /// Reads and validates `file`. Without errors the configuration comes with its warnings.
+    pub fn load(file: &Path) -> Result<(Self, Problems), Problems> {
+        let (config, problems) = read_document(file, read_station);
+        match config {
+            Some(config) if !problems.has_errors() => Ok((config, problems)),
+            _ => Err(problems),
+        }
+    }
+}
+
+fn read_station(root: &mut Reader) -> StationConfig {
+    let station = root.table("station", |t| Station {
+        name: t.or("name", "the station's name in quotes", "hairline".to_owned()),
+        data_dir: t.optional_path("data_dir", "a folder in quotes").unwrap_or_else(|| PathBuf::from("/var/lib/hairline")),
+        keep_days: t.number("keep_days", "a whole number of days, 1 to 3650", 1..=3650, 30),
+    });
+    let network = root.table("network", |t| Network {
+        model: t
+            .required_path("model", "the path of a checkpoint (.safetensors), such as \"models/crack.safetensors\"")
+            .unwrap_or_default(),
+        device: read_device(t),
+        threads: t.number("threads", "a whole number of CPU threads, 0 (all) to 256", 0..=256, 0),
+    });
+    let publish = root.table("publish", |t| Publish {
+        feed: read_endpoint(t, "feed", "tcp://127.0.0.1:5556"),
+        requests: read_endpoint(t, "requests", "tcp://127.0.0.1:5557"),
+        high_water_mark: t.number("high_water_mark", "a whole number of messages, 10 to 1000000", 10..=1_000_000, 1000),
+        status_every_s: t.number("status_every_s", "seconds, 0.1 to 3600", 0.1..=3600.0, 5.0),
+    });
+    if publish.feed == publish.requests && !publish.feed.ends_with(":0") && !publish.feed.ends_with(":*") {
+        root.error("publish", "has the same endpoint for `feed` and `requests`", "give each a port of its own");
+    }
+    let http = root.table("http", |t| Http {
+        listen: t
+            .optional("listen", "an address and port in quotes, such as \"127.0.0.1:9464\"")
+            .unwrap_or_else(|| std::net::SocketAddr::from(([127, 0, 0, 1], 9464))),
+    });
+    let review = root.table("review", |t| Review {
+        keep_cells: t.number("keep_cells", "a whole number of cells, 1 to 100000", 1..=100_000, 200),
+        window_cells: t.number("window_cells", "a whole number of cells, 1 to 100000", 1..=100_000, 500),
+    });
+    let lanes = root.tables("lane", read_lane);
+    if lanes.is_empty() {
+        root.error(
+            "lane",
+            "is missing: a station needs at least one lane",
+            "add a [[lane]] with a [lane.camera]; see configs/station.toml",
+        );
+    }
+    check_lanes_apart(root, &lanes);
+    StationConfig { file: root.file().to_owned(), station, network, publish, http, review, lanes }
+}
+
+fn read_device(t: &mut Reader) -> DeviceChoice {
+    let text: String = t.or("device", "\"auto\", \"cpu\" or \"cuda:N\"", "auto".to_owned());
+    match (text.as_str(), text.strip_prefix("cuda:").and_then(|n| n.parse().ok())) {
+        ("auto", _) => DeviceChoice::Auto,
+        ("cpu", _) => DeviceChoice::Cpu,
+        (_, Some(n)) => DeviceChoice::Cuda(n),
+        _ => {
+            t.error("device", format!("is {text:?}, which is no device"), "give \"auto\", \"cpu\" or \"cuda:N\" with N from 0");
+            DeviceChoice::Auto
+        }
+    }
+}
+
+fn read_endpoint(t: &mut Reader, key: &'static str, default: &str) -> String {
+    let remedy = "give tcp://ADDRESS:PORT (an address of this machine or *) or ipc://PATH";
+    let endpoint: String = t.or(key, "an endpoint in quotes, such as \"tcp://127.0.0.1:5556\"", default.to_owned());
+    let port_fits = |port: &str| port == "*" || port.parse::<u16>().is_ok();
+    let tcp = endpoint.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'));
+    let good = match tcp {
+        Some((host, port)) => !host.is_empty() && port_fits(port),
+        None => endpoint.strip_prefix("ipc://").is_some_and(|path| !path.is_empty()),
+    };
+    if !good {
+        t.error(key, format!("is {endpoint:?}, which is no endpoint to bind"), remedy);
+    }
+    endpoint
+}
+
+/// Two lanes must not share a name or a camera.
+fn check_lanes_apart(root: &mut Reader, lanes: &[Lane]) {
+    let (mut names, mut cameras) = (HashSet::new(), HashSet::new());
+    for lane in lanes {
+        if !names.insert(lane.name.clone()) {
+            root.error("lane", format!("has two lanes named {:?}", lane.name), "give each lane a name of its own");
+        }
+        if let CameraKind::Gige(gige) = &lane.camera.kind
+            && !cameras.insert(gige.id.clone())
+        {
+            root.error(
+                "lane",
+                format!("has two lanes on the camera {:?} (the second is {:?})", gige.id, lane.name),
+                "a camera serves one lane: correct `camera.id`, or remove a lane",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<(StationConfig, Problems), Problems> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("station.toml");
+        std::fs::write(&file, text).expect("a file");
+        StationConfig::load(&file)
+    }
+
+    const LANE: &str = "[[lane]]\nname = \"a\"\nrecipe = \"r.toml\"\n[lane.camera]\nkind = \"simulated\"\n[lane.wafer]\nformat = \"M10\"\n";
+
+    #[test]
+    fn a_small_configuration_is_enough() {
+        let (config, problems) = load(&format!("[network]\nmodel = \"m.safetensors\"\n{LANE}")).expect("valid");
+        assert_eq!(problems.all(), []);
+        assert_eq!(config.lanes[0].wafer.width_mm, 182.0);
+        assert!(config.network.model.ends_with("m.safetensors") && config.network.model.is_absolute());
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_line_key_and_remedy() {
+        let text = "[station]\nkeep_dais = 3\n[network]\ndevice = \"gpu\"\n[publish]\nfeed = \"nowhere\"\n[http]\nlisten = 80\n\
+            [[lane]]\nname = \"a b\"\n[lane.camera]\nkind = \"gige\"\nid = 5\nblock_lines = -1\nline_rate_hz = 1e12\n";
+        let problems = load(text).expect_err("full of mistakes");
+        let told = problems.to_string();
+        for part in [
+            ":2: error: `station.keep_dais`",
+            "did you mean `keep_days`",
+            "`network.model` is missing",
+            "`network.device` is \"gpu\"",
+            "`publish.feed`",
+            "`http.listen` is a whole number",
+            "`lane[0].name`",
+            "`lane[0].recipe` is missing",
+            "`lane[0].camera.id`",
+            "`lane[0].camera.block_lines`",
+            "`lane[0].camera.line_rate_hz`",
+            "`lane[0].wafer.format` is missing",
+        ] {
+            assert!(told.contains(part), "{part:?} is not in:\n{told}");
+        }
+        assert_eq!(told.matches("remedy: ").count(), problems.all().len());
+    }
+
+    #[test]
+    fn two_lanes_on_one_camera_are_refused() {
+        let lane = |name: &str| {
+            format!(
+                "[[lane]]\nname = \"{name}\"\nrecipe = \"r\"\ndeadline_ms = 300\n[lane.camera]\nkind = \"gige\"\nid = \"CAM\"\nline_rate_hz = 5000\n\
+                 [lane.wafer]\nformat = \"M10\"\n"
+            )
+        };
+        let problems = load(&format!("[network]\nmodel = \"m\"\n{}{}", lane("a"), lane("b"))).expect_err("one camera, two lanes");
+        assert!(problems.to_string().contains("two lanes on the camera \"CAM\""), "{problems}");
+    }
+
+    #[test]
+    fn a_frame_that_fills_too_slowly_is_warned_of() {
+        let text = "[network]\nmodel = \"m\"\n[[lane]]\nname = \"a\"\nrecipe = \"r\"\ndeadline_ms = 300\n[lane.camera]\nkind = \"gige\"\n\
+            id = \"CAM\"\nline_rate_hz = 1000\nblock_lines = 512\n[lane.wafer]\nformat = \"M10\"\n[lane.belt]\nmm_per_px = 0.1\nmm_per_line = 0.1\n";
+        let (_, problems) = load(text).expect("valid, with a warning");
+        assert!(problems.to_string().contains("`lane[0].camera.block_lines` takes 512 ms"), "{problems}");
+    }
+
+    #[test]
+    fn broken_toml_and_missing_files_are_told_by_name() {
+        assert!(load("[station\n").expect_err("broken").to_string().contains("station.toml:1: error: is no valid TOML"));
+        let problems = StationConfig::load(Path::new("/nowhere/station.toml")).expect_err("missing");
+        assert!(problems.to_string().contains("/nowhere/station.toml: error: cannot be read"));
+    }
+}

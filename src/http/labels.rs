@@ -1,0 +1,110 @@
+//! What the metrics are told in, and the names that stand for it as labels.
+
+/// Where a cell's time goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Lines to tile rows.
+    Stitch,
+    /// Waiting for the network.
+    Wait,
+    /// The network.
+    Inspect,
+    /// Mask to verdict.
+    Judge,
+    /// Verdict onto the disk.
+    Record,
+    /// Verdict onto the wire.
+    Publish,
+    /// From the trailing edge to the published verdict: what the deadline limits.
+    Total,
+}
+
+impl Stage {
+    /// Every stage, in the order a cell passes them.
+    pub const ALL: [Self; 7] = [Self::Stitch, Self::Wait, Self::Inspect, Self::Judge, Self::Record, Self::Publish, Self::Total];
+
+    /// Its name as a label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stitch => "stitch",
+            Self::Wait => "wait",
+            Self::Inspect => "inspect",
+            Self::Judge => "judge",
+            Self::Record => "record",
+            Self::Publish => "publish",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// A bounded queue of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// Line blocks between camera and stitcher.
+    Blocks,
+    /// Tile rows before the network.
+    Rows,
+    /// Probability rows before the judge.
+    Masks,
+    /// Verdicts before ledger and wire.
+    Verdicts,
+}
+
+impl Queue {
+    /// Its name as a label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Blocks => "blocks",
+            Self::Rows => "rows",
+            Self::Masks => "masks",
+            Self::Verdicts => "verdicts",
+        }
+    }
+}
+
+/// A socket that others send to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Socket {
+    /// This HTTP server.
+    Http,
+    /// The ZeroMQ request socket.
+    Requests,
+}
+
+impl Socket {
+    /// Its name as a label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Requests => "requests",
+        }
+    }
+}
+
+/// What is told about the model in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// Its name.
+    pub name: String,
+    /// Digest of the checkpoint.
+    pub digest: String,
+    /// Where it runs, such as `cpu` or `cuda:0`.
+    pub device: String,
+    /// Architecture and width, such as `unet-16`.
+    pub shape: String,
+}
+
+/// Sums of a lane since the start, for the page.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LaneTotals {
+    /// Cells passed.
+    pub pass: u64,
+    /// Cells rejected.
+    pub reject: u64,
+    /// Cells held.
+    pub hold: u64,
+    /// Lines lost.
+    pub lines_lost: u64,
+    /// Whether the camera is there.
+    pub camera_connected: bool,
+}

@@ -1,0 +1,31 @@
+//! What the station tells over HTTP: metrics, health, a page for people, and the way in for the
+//! operator's truth.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /metrics` | Prometheus text format, see [`Metrics`] |
+//! | `GET /live`, `GET /ready` | 200 or 503 and the reasons, see [`Health`] |
+//! | `GET /` | a small page: lanes, counts, links |
+//! | `GET /review` | cells that can be judged, JSON (loopback only, as all of `/review`) |
+//! | `GET /review/<lane>/<number>/mask.png` | the network's mask, 1 bit a pixel |
+//! | `POST /review/<lane>/<number>` | the truth: a mask as `image/png`, or `{"truth": "mask_is_right"}` / `{"truth": "no_defect"}` as `application/json` |
+
+mod error;
+mod health;
+mod labels;
+mod metrics;
+mod page;
+mod refusal;
+mod review_routes;
+mod server;
+mod truth;
+
+pub use error::HttpError;
+pub use health::{Health, Pulse, Report};
+pub use labels::{LaneTotals, ModelInfo, Queue, Socket, Stage};
+pub use metrics::Metrics;
+pub use server::{bind, serve};
+pub use truth::apply_truth;
+
+#[cfg(test)]
+mod tests;

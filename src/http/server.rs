@@ -1,0 +1,121 @@
+use super::refusal::Refusal;
+use super::{Health, HttpError, Metrics, Report, Socket, page, review_routes};
+use crate::review::Review;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// How long open connections may take to end once the station stops.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long a request may take, its body included; one that dawdles is refused.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the routes speak about.
+#[derive(Clone)]
+pub(super) struct Rooms {
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+    pub review: Arc<Review>,
+}
+
+/// Takes the configured address. Fails with the key and the remedy where it cannot be had.
+pub async fn bind(listen: SocketAddr) -> Result<TcpListener, HttpError> {
+    TcpListener::bind(listen).await.map_err(|source| HttpError::Bind { listen, source })
+}
+
+/// Serves until `shutdown` is done; then answers what is under way, for two seconds at most.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    review: Arc<Review>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), HttpError> {
+    let service = router(Rooms { metrics, health, review }).into_make_service_with_connect_info::<SocketAddr>();
+    let (stopping, stopped) = oneshot::channel();
+    let told = async move {
+        shutdown.await;
+        let _ = stopping.send(());
+    };
+    let grace_over = async move {
+        let _ = stopped.await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = axum::serve(listener, service).with_graceful_shutdown(told).into_future() => served.map_err(HttpError::Serve),
+        () = grace_over => Ok(()),
+    }
+}
+
+pub(super) fn router(rooms: Rooms) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .merge(review_routes::routes())
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(rooms.clone(), within_limits))
+        .with_state(rooms)
+}
+
+/// Ends requests that dawdle, and counts refused ones.
+async fn within_limits(State(rooms): State<Rooms>, request: Request, next: Next) -> Response {
+    let response = match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, format!("the request took longer than {} s", REQUEST_LIMIT.as_secs())).into_response()
+        }
+    };
+    if response.status().is_client_error() {
+        rooms.metrics.bad_request(Socket::Http);
+    }
+    response
+}
+
+async fn index(State(rooms): State<Rooms>) -> Response {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'";
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page::render(&rooms))).into_response()
+}
+
+async fn metrics(State(rooms): State<Rooms>) -> Result<Response, Refusal> {
+    let text = rooms.metrics.render().map_err(|e| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
+}
+
+async fn live(State(rooms): State<Rooms>) -> Response {
+    answer("live", &rooms.health.live())
+}
+
+async fn ready(State(rooms): State<Rooms>) -> Response {
+    answer("ready", &rooms.health.ready())
+}
+
+fn answer(what: &str, report: &Report) -> Response {
+    if report.is_ok() {
+        return format!("{what}\n").into_response();
+    }
+    let reasons: String = report.reasons.iter().map(|reason| format!("- {reason}\n")).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not {what}:\n{reasons}")).into_response()
+}
+
+async fn nothing_here(request: Request) -> Refusal {
+    let sentence = format!("there is nothing at {}; there are /, /metrics, /live, /ready and /review", request.uri().path());
+    Refusal::new(StatusCode::NOT_FOUND, sentence)
+}
+
+async fn wrong_method(request: Request) -> Refusal {
+    let sentence =
+        format!("{} cannot be done to {}; GET asks, POST /review/<lane>/<number> tells the truth", request.method(), request.uri().path());
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, sentence)
+}

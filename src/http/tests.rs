@@ -1,0 +1,275 @@
+//! The routes, through a real server on a port of its own.
+
+use super::server::{Rooms, router};
+use super::*;
+use crate::cell::{CELL_PX, CellId, HoldReason, LossCause, Mask, Verdict, VerdictKind};
+use crate::config;
+use crate::review::{Review, Truth, png};
+use axum::extract::connect_info::MockConnectInfo;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+struct Server {
+    at: SocketAddr,
+    rooms: Rooms,
+    agent: ureq::Agent,
+    runtime: Runtime,
+}
+
+const JSON: &str = "application/json";
+const LOCALHOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn rooms() -> Rooms {
+    let lanes: [Arc<str>; 2] = ["a".into(), "b".into()];
+    let review = Review::new(&config::Review { keep_cells: 4, window_cells: 4 });
+    let mut mask = Mask::new(CELL_PX, CELL_PX);
+    (10..20).for_each(|x| mask.set(x, 7, true));
+    review.remember(CellId { lane: "a".into(), number: 1 }, Arc::new(mask), VerdictKind::Reject);
+    Rooms {
+        metrics: Arc::new(Metrics::new(&lanes).unwrap()),
+        health: Health::new(&lanes, Duration::from_secs(3600)),
+        review: Arc::new(review),
+    }
+}
+
+/// A server that runs until the test ends.
+fn server() -> Server {
+    let (runtime, rooms) = (Runtime::new().unwrap(), rooms());
+    let listener = runtime.block_on(bind(LOCALHOST)).unwrap();
+    let at = listener.local_addr().unwrap();
+    let Rooms { metrics, health, review } = rooms.clone();
+    runtime.spawn(serve(listener, metrics, health, review, std::future::pending()));
+    Server { at, rooms, agent: agent(), runtime }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).build().into()
+}
+
+impl Server {
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut response = self.agent.get(format!("http://{}{path}", self.at)).call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    }
+
+    fn post(&self, path: &str, content_type: &str, body: &[u8]) -> (u16, String) {
+        let request = self.agent.post(format!("http://{}{path}", self.at)).content_type(content_type);
+        let mut response = request.send(body).unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    }
+
+    fn value(&self, series: &str) -> Option<f64> {
+        let (_, text) = self.get("/metrics");
+        text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    }
+}
+
+#[test]
+fn health_says_what_stands_against_it() {
+    let server = server();
+    let (status, body) = server.get("/ready");
+    assert_eq!((status, body.lines().count()), (503, 4), "{body}");
+    server.rooms.health.warmed_up();
+    server.rooms.health.camera_ready("a");
+    server.rooms.health.camera_ready("b");
+    assert_eq!(server.get("/ready"), (200, "ready\n".into()));
+    assert_eq!(server.get("/live"), (200, "live\n".into()));
+}
+
+#[test]
+fn verdicts_are_counted_by_reason() {
+    let server = server();
+    let metrics = &server.rooms.metrics;
+    metrics.verdict("a", &Verdict::Reject, Some("longest_crack_mm"), 3);
+    metrics.verdict("a", &Verdict::Pass, None, 0);
+    metrics.verdict("a", &Verdict::Hold(HoldReason::Deadline), None, 0);
+    metrics.lines_lost("a", LossCause::FramesMissing, 512);
+    metrics.camera_connected("a", true);
+    assert_eq!(server.value(r#"hairline_cells_total{lane="a",reason="longest_crack_mm",verdict="reject"}"#), Some(1.0));
+    assert_eq!(server.value(r#"hairline_cells_total{lane="a",reason="deadline",verdict="hold"}"#), Some(1.0));
+    assert_eq!(server.value(r#"hairline_cells_total{lane="b",reason="deadline",verdict="hold"}"#), Some(0.0));
+    assert_eq!(server.value(r#"hairline_defects_total{lane="a"}"#), Some(3.0));
+    let totals = metrics.totals("a");
+    assert_eq!(totals, LaneTotals { pass: 1, reject: 1, hold: 1, lines_lost: 512, camera_connected: true });
+    let (status, page) = server.get("/");
+    assert!(status == 200 && page.contains("<tr><td>a</td><td>connected</td><td>1</td><td>1</td><td>1</td><td>512</td>"), "{page}");
+}
+
+#[test]
+fn only_the_model_in_use_is_told() {
+    let server = server();
+    for name in ["old", "new"] {
+        let model = ModelInfo { name: name.into(), digest: "d".into(), device: "cpu".into(), shape: "unet-16".into() };
+        server.rooms.metrics.model_info(&model);
+    }
+    let (_, text) = server.get("/metrics");
+    let models: Vec<&str> = text.lines().filter(|l| l.starts_with("hairline_model_info")).collect();
+    assert!(models.len() == 1 && models[0].contains(r#"name="new""#), "{models:?}");
+}
+
+#[test]
+fn a_truth_reaches_counters_and_gauges_and_can_be_corrected() {
+    let server = server();
+    assert_eq!(server.value(r#"hairline_running_oii{lane="a"}"#), None);
+    let (status, body) = server.post("/review/a/1", JSON, br#"{"truth":"mask_is_right"}"#);
+    assert!(status == 200 && body.contains(r#""tp":10"#), "{body}");
+    let mut truth = Mask::new(CELL_PX, CELL_PX);
+    (15..30).for_each(|x| truth.set(x, 7, true));
+    let (status, body) = server.post("/review/a/1", "image/png", &png::encode(&truth).unwrap());
+    assert!(status == 200 && body.contains(r#""fn":10"#), "{body}");
+    assert_eq!(server.value(r#"hairline_running_iou{lane="a"}"#), Some(0.25));
+    let (status, _) = server.post("/review/a/1", JSON, br#"{"truth":"no_defect"}"#);
+    assert_eq!(status, 200);
+    for (series, value) in [
+        (r#"hairline_running_oii{lane="a"}"#, 1.0),
+        (r#"hairline_running_cells{lane="a"}"#, 1.0),
+        (r#"hairline_truth_pixels_total{lane="a",outcome="tp"}"#, 10.0),
+        (r#"hairline_truth_pixels_total{lane="a",outcome="fp"}"#, 10.0),
+        (r#"hairline_truth_pixels_total{lane="a",outcome="fn"}"#, 10.0),
+        (r#"hairline_truth_corrections_total{lane="a"}"#, 2.0),
+        (r#"hairline_overkill_cells_total{lane="a"}"#, 1.0),
+        (r#"hairline_escape_cells_total{lane="a"}"#, 0.0),
+    ] {
+        assert_eq!(server.value(series), Some(value), "{series}");
+    }
+}
+
+#[test]
+fn a_simulated_camera_tells_the_truth_by_the_same_way() {
+    let rooms = rooms();
+    let cell = CellId { lane: "a".into(), number: 1 };
+    apply_truth(&rooms.review, &rooms.metrics, &cell, &Truth::NoDefect).unwrap();
+    let text = rooms.metrics.render().unwrap();
+    assert!(text.contains(r#"hairline_reviewed_cells_total{lane="a",truth="good",verdict="reject"} 1"#), "{text}");
+    assert!(text.contains(r#"hairline_running_oii{lane="a"} 1"#), "{text}");
+}
+
+#[test]
+fn the_mask_that_is_listed_can_be_fetched_and_sent_back() {
+    let server = server();
+    let (_, list) = server.get("/review");
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let cell = &list["lanes"][0]["cells"][0];
+    assert_eq!((cell["number"].as_u64(), cell["crack_px"].as_u64()), (Some(1), Some(10)));
+    let mut response = server.agent.get(format!("http://{}{}", server.at, cell["mask"].as_str().unwrap())).call().unwrap();
+    let picture = response.body_mut().read_to_vec().unwrap();
+    assert_eq!(png::decode(&picture, CELL_PX).unwrap().count(), 10);
+    let (status, body) = server.post("/review/a/1", "image/png", &picture);
+    assert!(status == 200 && body.contains(r#""iou":1.0"#), "{body}");
+}
+
+#[test]
+fn garbage_is_refused_with_a_sentence_and_changes_nothing() {
+    let server = server();
+    let small = png::encode(&Mask::new(8, 8)).unwrap();
+    let huge = vec![0; (4 << 20) + 1];
+    let cases: [(&str, &str, &[u8], u16, &str); 11] = [
+        ("/review/a/1", JSON, b"{", 400, "not understood"),
+        ("/review/a/1", JSON, br#"{"truth":"perhaps"}"#, 400, "mask_is_right"),
+        ("/review/a/1", "text/html", b"x", 415, "image/png"),
+        ("/review/a/1", "image/png", b"\x89PNG\r\n\x1a\n garbage", 400, "no readable PNG"),
+        ("/review/a/1", "image/png", &small, 400, "8×8"),
+        ("/review/a/1", "image/png", &huge, 413, "at most"),
+        ("/review/a/0x1", JSON, br#"{"truth":"no_defect"}"#, 400, "no cell number"),
+        ("/review/a/99999999999999999999", JSON, br#"{"truth":"no_defect"}"#, 400, "no cell number"),
+        ("/review/a/2", JSON, br#"{"truth":"no_defect"}"#, 404, "keep_cells"),
+        ("/review/%ff/1", JSON, br#"{"truth":"no_defect"}"#, 400, "<lane>"),
+        ("/metrics", JSON, b"{}", 405, "POST"),
+    ];
+    for (path, content_type, body, status, sentence) in cases {
+        let (got, text) = server.post(path, content_type, body);
+        assert!(got == status && text.contains(sentence), "{path} {content_type}: {got} {text}");
+    }
+    assert_eq!(server.get("/nowhere").0, 404);
+    assert_eq!(server.value(r#"hairline_running_cells{lane="a"}"#), Some(0.0));
+    assert_eq!(server.value(r#"hairline_bad_requests_total{socket="http"}"#), Some(12.0));
+}
+
+#[test]
+fn bytes_that_are_no_http_leave_the_server_serving() {
+    let server = server();
+    for garbage in
+        [&b"\0\xff\xfe\x01garbage\r\n\r\n"[..], b"GET / HTTP/9.9\r\n\r\n", b"POST /review/a/1 HTTP/1.1\r\nContent-Length: -1\r\n\r\n"]
+    {
+        let mut socket = TcpStream::connect(server.at).unwrap();
+        socket.write_all(garbage).unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+    }
+    assert_eq!(server.get("/live").0, 200);
+}
+
+#[test]
+fn the_truth_is_not_open_to_other_machines() {
+    let (server, rooms) = (server(), rooms());
+    let elsewhere = SocketAddr::from(([192, 0, 2, 7], 4711));
+    let listener = server.runtime.block_on(bind(LOCALHOST)).unwrap();
+    let at = listener.local_addr().unwrap();
+    let app = router(rooms.clone()).layer(MockConnectInfo(elsewhere));
+    server.runtime.spawn(async { axum::serve(listener, app).await });
+    let remote = Server { at, rooms, agent: agent(), runtime: Runtime::new().unwrap() };
+    let (status, sentence) = remote.post("/review/a/1", JSON, br#"{"truth":"no_defect"}"#);
+    assert!(status == 403 && sentence.contains("192.0.2.7"), "{sentence}");
+    assert_eq!((remote.get("/review").0, remote.get("/review/a/1/mask.png").0), (403, 403));
+    assert_eq!((remote.get("/metrics").0, remote.rooms.review.running("a").cells), (200, 0));
+}
+
+#[test]
+fn a_port_in_use_is_told_with_key_and_remedy() {
+    let server = server();
+    let error = server.runtime.block_on(bind(server.at)).unwrap_err().to_string();
+    assert!(error.contains("`http.listen`") && error.contains(&server.at.to_string()) && error.contains("ss -ltnp"), "{error}");
+}
+
+#[test]
+fn a_connection_that_never_ends_does_not_keep_the_server_from_stopping() {
+    let runtime = Runtime::new().unwrap();
+    let Rooms { metrics, health, review } = rooms();
+    let listener = runtime.block_on(bind(LOCALHOST)).unwrap();
+    let mut idle = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let head = b"POST /review/a/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
+    idle.write_all(head).unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = runtime.spawn(serve(listener, metrics, health, review, async {
+        let _ = stopped.await;
+    }));
+    // The server waits for the body now, which never comes.
+    idle.read_exact(&mut [0; 25]).unwrap();
+    stop.send(()).unwrap();
+    let served = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), serving).await });
+    assert!(matches!(served, Ok(Ok(Ok(())))), "{served:?}");
+}
+
+#[test]
+fn the_metrics_follow_the_conventions_of_prometheus() {
+    let metrics = Metrics::new(&["a".into()]).unwrap();
+    let model = ModelInfo { name: "m".into(), digest: "d".into(), device: "cpu".into(), shape: "unet-16".into() };
+    metrics.model_info(&model);
+    metrics.queue_depth("a", Queue::Rows, 1, 8);
+    let review = Review::new(&config::Review { keep_cells: 1, window_cells: 1 });
+    let cell = CellId { lane: "a".into(), number: 1 };
+    review.remember(cell.clone(), Arc::new(Mask::new(8, 8)), VerdictKind::Pass);
+    apply_truth(&review, &metrics, &cell, &Truth::NoDefect).unwrap();
+    let text = metrics.render().unwrap();
+    let named = |line: &str| line.starts_with('#') || line.starts_with("hairline_");
+    assert!(text.lines().all(named), "every metric is named hairline_…: {text}");
+
+    let checker = std::process::Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    let Ok(mut checker) = checker else {
+        eprintln!("skipped: promtool (Debian package prometheus) is not installed");
+        return;
+    };
+    checker.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let checked = checker.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr) + String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success() && said.trim().is_empty(), "{said}");
+}

@@ -1,0 +1,4 @@
+mod draw;
+mod length;
+mod recipe;
+mod verdict;

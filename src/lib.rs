@@ -1,0 +1,25 @@
+//! Hairline finds hair-fine cracks in solar cells while they are being made.
+//!
+//! The way of the data is one corridor: [`camera`] → [`stitch`] → [`inspect`] → [`judge`] →
+//! [`ledger`] → [`publish`]. Every stage knows the words of the domain ([`cell`]) and its own work,
+//! never its neighbours; [`station`] alone joins them.
+#![warn(missing_docs)]
+#![deny(unsafe_code)]
+
+pub mod camera;
+pub mod cell;
+pub mod commands;
+pub mod config;
+pub mod http;
+pub mod inspect;
+pub mod judge;
+pub mod ledger;
+pub mod loss;
+pub mod measure;
+pub mod nn;
+pub mod publish;
+pub mod review;
+pub mod simulate;
+pub mod station;
+pub mod stitch;
+pub mod train;

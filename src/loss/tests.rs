@@ -1,0 +1,164 @@
+use super::*;
+use candle_core::{DType, Device, Var};
+use serde_json::Value;
+
+const VECTORS: &str = include_str!("../../tests/fixtures/loss-vectors.json");
+
+const ALL: [(Loss, &str); 6] = [
+    (Loss::Bce, "bce"),
+    (Loss::Focal, "focal"),
+    (Loss::Tversky, "tversky"),
+    (Loss::DibeDis, "dibe_dis"),
+    (Loss::DibeReg, "dibe_reg"),
+    (Loss::Dibe, "dibe"),
+];
+
+struct Case {
+    name: String,
+    logits: Vec<f64>,
+    labels: Vec<f64>,
+    parameters: Hyperparameters,
+    losses: Value,
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn cases() -> Vec<Case> {
+    let file: Value = serde_json::from_str(VECTORS).unwrap();
+    let of = |case: &Value| {
+        let number = |name: &str| case["hyperparameters"][name].as_f64().unwrap();
+        Case {
+            name: format!("{} alpha {}", case["case"], number("alpha")),
+            logits: numbers(&case["logits"]),
+            labels: numbers(&case["labels"]),
+            parameters: Hyperparameters {
+                alpha: number("alpha"),
+                omega: number("omega"),
+                gamma: number("gamma"),
+                gamma_reg: number("gamma_reg"),
+                lambda: number("lambda"),
+            },
+            losses: case["losses"].clone(),
+        }
+    };
+    file["cases"].as_array().unwrap().iter().map(of).collect()
+}
+
+/// Value and gradient through the tensors, as training gets them.
+fn through_tensors(objective: &Objective, logits: &[f64], labels: &[f64], dtype: DType) -> (f64, Vec<f64>) {
+    let shape = (1, 1, 1, logits.len());
+    let x = Var::from_tensor(&Tensor::from_slice(logits, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()).unwrap();
+    let y = Tensor::from_slice(labels, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+    let loss = objective.of(x.as_tensor(), &y).unwrap();
+    let gradients = loss.backward().unwrap();
+    let host = |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    (host(&loss)[0], host(gradients.get(x.as_tensor()).unwrap()))
+}
+
+#[test]
+fn values_and_gradients_are_those_of_the_reference() {
+    let cases = cases();
+    assert_eq!(cases.len(), 12);
+    for case in &cases {
+        for (loss, key) in ALL {
+            let objective = Objective::new(loss, case.parameters).unwrap();
+            for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, 1e-5)] {
+                let (value, gradient) = through_tensors(&objective, &case.logits, &case.labels, dtype);
+                let want = case.losses[key]["value"].as_f64().unwrap();
+                // The reference's 1 − T is good to one unit in the last place of 1, whatever is left of it.
+                assert!(
+                    (value - want).abs() <= tolerance * want.abs() + f64::EPSILON,
+                    "{} {key} {dtype:?}: {value} is not {want}",
+                    case.name
+                );
+                let want = numbers(&case.losses[key]["grad"]);
+                // Below single precision's smallest normal number nothing can be said of relative error.
+                let floor = if dtype == DType::F32 { 1e-37 } else { 1e-300 };
+                for (i, (got, want)) in gradient.iter().zip(&want).enumerate() {
+                    let near = (got - want).abs() <= tolerance * want.abs() + floor;
+                    assert!(near, "{} {key} {dtype:?} pixel {i}: {got} is not {want}", case.name);
+                }
+            }
+        }
+    }
+}
+
+fn value(loss: Loss, parameters: Hyperparameters, case: &Case) -> f64 {
+    Objective::new(loss, parameters).unwrap().value_and_gradient(&case.logits, &case.labels).0
+}
+
+#[test]
+fn losses_degenerate_into_each_other_as_the_table_says() {
+    for case in cases() {
+        let base = case.parameters;
+        let halves = Hyperparameters { alpha: 0.5, ..base };
+        let pairs = [
+            // γ = 0 and equal weights: half of cross entropy.
+            (value(Loss::Focal, Hyperparameters { gamma: 0.0, omega: 0.5, ..base }, &case), 0.5 * value(Loss::Bce, base, &case)),
+            (value(Loss::DibeDis, halves, &case), value(Loss::Focal, halves, &case)),
+            (value(Loss::Dibe, Hyperparameters { lambda: 1.0, ..base }, &case), value(Loss::DibeDis, base, &case)),
+            (value(Loss::Dibe, Hyperparameters { lambda: 0.0, ..base }, &case), value(Loss::DibeReg, base, &case)),
+            // γ = 1: −ln T of the same T.
+            (value(Loss::DibeReg, Hyperparameters { gamma_reg: 1.0, ..base }, &case), -(1.0 - value(Loss::Tversky, base, &case)).ln()),
+        ];
+        for (i, (one, other)) in pairs.iter().enumerate() {
+            assert!((one - other).abs() <= 1e-6, "{} pair {i}: {one} is not {other}", case.name);
+        }
+    }
+}
+
+#[test]
+fn gradients_agree_with_finite_differences_from_sure_to_surely_wrong() {
+    let logit = |p: f64| (p / (1.0 - p)).ln();
+    let logits: Vec<f64> = [1e-7, 1e-3, 0.2, 0.7, 0.999, 1.0 - 1e-7].iter().cycle().take(12).map(|p| logit(*p)).collect();
+    let labels: Vec<f64> = (0..12).map(|i| f64::from(u8::from(i >= 6))).collect();
+    for (loss, key) in ALL {
+        let objective = Objective::new(loss, Hyperparameters { alpha: 0.3, omega: 0.9, lambda: 0.3, ..Default::default() }).unwrap();
+        let (_, gradient) = objective.value_and_gradient(&logits, &labels);
+        for i in 0..logits.len() {
+            let at = |shift: f64| {
+                let mut moved = logits.clone();
+                moved[i] += shift;
+                objective.value_and_gradient(&moved, &labels).0
+            };
+            let step = 1e-5;
+            let difference = (at(step) - at(-step)) / (2.0 * step);
+            assert!(
+                (difference - gradient[i]).abs() <= 1e-9 + 1e-6 * difference.abs(),
+                "{key} pixel {i}: {} is not {difference}",
+                gradient[i]
+            );
+        }
+    }
+}
+
+#[test]
+fn empty_and_perfect_batches_are_finite() {
+    let sure = vec![-60.0, -60.0, 60.0, 60.0];
+    for (loss, key) in ALL {
+        for alpha in [0.1, 0.5, 0.9] {
+            let objective = Objective::new(loss, Hyperparameters { alpha, ..Default::default() }).unwrap();
+            for labels in [[0.0; 4], [1.0; 4], [0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0]] {
+                for dtype in [DType::F32, DType::F64] {
+                    let (value, gradient) = through_tensors(&objective, &sure, &labels, dtype);
+                    assert!(value.is_finite() && gradient.iter().all(|g| g.is_finite()), "{key} {labels:?}: {value} {gradient:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_out_of_range_are_named() {
+    let error = Objective::new(Loss::Dibe, Hyperparameters { alpha: 1.0, ..Default::default() }).unwrap_err();
+    assert!(error.to_string().contains("alpha") && error.to_string().contains("(0, 1)"), "{error}");
+}
+
+#[test]
+fn shapes_that_differ_are_refused() {
+    let objective = Objective::new(Loss::Bce, Hyperparameters::default()).unwrap();
+    let zeros = |n: usize| Tensor::zeros((1, 1, 1, n), DType::F32, &Device::Cpu).unwrap();
+    assert!(objective.of(&zeros(3), &zeros(4)).is_err());
+}

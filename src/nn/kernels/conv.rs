@@ -1,0 +1,184 @@
+//! Convolution 3×3 (padding 1) and 1×1, stride 1.
+
+use super::Dims;
+use super::panel::{GROUP, Packed, Panel, SLACK};
+use super::shared::Shared;
+use rayon::prelude::*;
+use std::cell::RefCell;
+
+/// Values of a block's input that should stay in the second-level cache.
+const BLOCK_VALUES: usize = 96 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends `work` a buffer of this thread of at least `length` values, of any content.
+pub(super) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    SCRATCH.with(|cell| {
+        let mut buffer = cell.take();
+        if buffer.len() < length {
+            buffer.resize(length, 0.0);
+        }
+        let result = work(&mut buffer[..length]);
+        cell.replace(buffer);
+        result
+    })
+}
+
+/// Lines of a block with `channels` channels of `w` pixels.
+pub(super) fn block_lines(channels: usize, h: usize, w: usize) -> usize {
+    (BLOCK_VALUES / (channels * (w + 1))).clamp(1, h.max(1))
+}
+
+/// Copies lines `first..first + lines` of each channel of a picture into bordered planes of
+/// `plane` values with `margin` more lines above and below (0 or 1), zero where there is no picture.
+pub(super) fn copy_bordered(picture: &[f32], dims: Dims, first: usize, lines: usize, margin: usize, plane: usize, to: &mut [f32]) {
+    let line = dims.w + margin;
+    for c in 0..dims.c {
+        let target = &mut to[c * plane..(c + 1) * plane];
+        let source = &picture[c * dims.plane()..(c + 1) * dims.plane()];
+        for r in 0..lines + 2 * margin {
+            let row = &mut target[r * line..(r + 1) * line];
+            let y = (first + r).wrapping_sub(margin);
+            if y < dims.h {
+                row[..margin].fill(0.0);
+                row[margin..].copy_from_slice(&source[y * dims.w..(y + 1) * dims.w]);
+            } else {
+                row.fill(0.0);
+            }
+        }
+        target[(lines + 2 * margin) * line..].fill(0.0);
+    }
+}
+
+/// Convolves a batch: `x` holds `[n, inputs, h, w]`, `out` receives `[n, outputs, h, w]`.
+///
+/// `dims` are those of `x`. Runs on the current rayon pool, a task for each block of lines.
+pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, out: &mut [f32]) {
+    assert_eq!(x.len(), dims.len(), "input of a convolution");
+    assert_eq!(dims.c, packed.inputs, "input channels of a convolution");
+    assert_eq!(out.len(), dims.with_channels(packed.outputs).len(), "output of a convolution");
+    let margin = packed.side / 2;
+    let line = dims.w + margin;
+    let lines = block_lines(dims.c, dims.h, dims.w);
+    let blocks = dims.h.div_ceil(lines);
+    let plane = (lines + 2 * margin) * line + margin;
+    let pixels = dims.plane();
+    let target = Shared::new(out);
+    (0..dims.n * blocks).into_par_iter().for_each(|task| {
+        let (n, first) = (task / blocks, task % blocks * lines);
+        let lines = lines.min(dims.h - first);
+        let picture = &x[n * dims.c * pixels..(n + 1) * dims.c * pixels];
+        let run = lines * line;
+        with_scratch(dims.c * plane + SLACK + GROUP * run, |scratch| {
+            let (input, output) = scratch.split_at_mut(dims.c * plane + SLACK);
+            copy_bordered(picture, dims, first, lines, margin, plane, input);
+            input[dims.c * plane..].fill(0.0);
+            for group in 0..packed.groups() {
+                let panel = Panel {
+                    packed,
+                    group,
+                    relu: false,
+                    source: input.as_ptr(),
+                    source_plane: plane,
+                    line,
+                    target: output.as_mut_ptr(),
+                    target_plane: run,
+                    length: run - margin,
+                };
+                // SAFETY: the last tap of the last result reads value (lines - 1 + 2) * line + w - 1 + 2 of a plane
+                // at most, which `plane` has; SLACK follows; `output` is this task's own and holds GROUP runs.
+                unsafe { panel.run() };
+                for o in 0..packed.width_of(group) {
+                    let channel = n * packed.outputs + group * GROUP + o;
+                    // SAFETY: each task writes the lines of its own block.
+                    let to = unsafe { target.part(channel * pixels + first * dims.w, lines * dims.w) };
+                    for (r, row) in to.chunks_exact_mut(dims.w).enumerate() {
+                        row.copy_from_slice(&output[o * run + r * line..][..dims.w]);
+                    }
+                }
+            }
+        });
+    });
+}
+
+/// Bordered planes of one picture, as the compiled engine keeps its activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::nn) struct Planes {
+    /// Lines.
+    pub h: usize,
+    /// Pixels in a line.
+    pub w: usize,
+}
+
+impl Planes {
+    /// Distance of lines.
+    pub fn line(self) -> usize {
+        self.w + 1
+    }
+
+    /// Distance of channels: not a multiple of the page, so that channels do not fall on one cache set.
+    pub fn plane(self) -> usize {
+        let values = (self.h + 2) * self.line() + 1;
+        values.next_multiple_of(16) + if values.next_multiple_of(16).is_multiple_of(1024) { 16 } else { 0 }
+    }
+
+    /// Values of `channels` planes with what whole vectors read past them.
+    pub fn values(self, channels: usize) -> usize {
+        channels * self.plane() + SLACK
+    }
+
+    /// Index of pixel 0 of line `y` in a plane.
+    pub fn at(self, y: usize) -> usize {
+        (y + 1) * self.line() + 1
+    }
+}
+
+/// Convolves bordered planes into bordered planes of the same size, without copies.
+///
+/// `source` begins with the first input channel, `target` with the first output channel. With
+/// `relu`, negative results become zero. Borders of `target` stay zero. Runs on the current rayon pool.
+pub(in crate::nn) fn conv_into_planes(source: &[f32], planes: Planes, packed: &Packed, relu: bool, target: &mut [f32]) {
+    assert!(source.len() >= planes.values(packed.inputs), "input of a convolution");
+    assert!(target.len() >= planes.plane() * packed.outputs, "output of a convolution");
+    let (line, plane) = (planes.line(), planes.plane());
+    let margin = packed.side / 2;
+    let lines = block_lines(packed.inputs, planes.h, planes.w);
+    let blocks = planes.h.div_ceil(lines);
+    // Few blocks of many channels are shared out by channels too; neither changes any result.
+    let shares = 8_usize.div_ceil(blocks).min(packed.groups());
+    let groups = packed.groups().div_ceil(shares);
+    let target = Shared::new(target);
+    (0..blocks * shares).into_par_iter().for_each(|task| {
+        let first = task / shares * lines;
+        let lines = lines.min(planes.h - first);
+        let length = lines * line - 1;
+        let start = planes.at(first);
+        for group in (task % shares * groups)..((task % shares + 1) * groups).min(packed.groups()) {
+            let channels = packed.width_of(group);
+            let reach = (channels - 1) * plane + length;
+            let panel = Panel {
+                packed,
+                group,
+                relu,
+                source: source[start - margin * (line + 1)..].as_ptr(),
+                source_plane: plane,
+                line,
+                target: target.address(group * GROUP * plane + start, reach),
+                target_plane: plane,
+                length,
+            };
+            // SAFETY: a plane has a line above and below and a value at the end, SLACK follows the last (asserted);
+            // tasks write different lines or different channels.
+            unsafe { panel.run() };
+            for o in 0..channels {
+                for y in first..first + lines - 1 {
+                    // SAFETY: the border value after a line of this task's own block.
+                    let border = unsafe { target.part((group * GROUP + o) * plane + planes.at(y) + planes.w, 1) };
+                    border[0] = 0.0;
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,51 @@
+//! The loops in which the network's time is spent, on plain slices of `f32` in NCHW order.
+//!
+//! The only place with `unsafe`. Every result is a chain of operations in an order that depends on
+//! the layer alone, so that it is the same bit for bit whatever the batch and the number of threads.
+#![allow(unsafe_code)]
+
+mod conv;
+mod norm;
+mod panel;
+mod pool;
+mod shared;
+mod simd;
+mod upsample;
+mod weight_gradient;
+
+pub(super) use conv::{Planes, conv_into_planes, conv_nchw};
+pub(super) use norm::{channel_gradients, moments, norm_relu, norm_relu_input_gradient};
+pub(super) use panel::Packed;
+pub(super) use pool::{max_pool, max_pool_gradient};
+pub(super) use upsample::{bilinear, bilinear_gradient, interleave, interleave_gradient};
+pub(super) use weight_gradient::weight_gradient;
+
+/// Size of a batch of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dims {
+    /// Pictures.
+    pub n: usize,
+    /// Channels.
+    pub c: usize,
+    /// Lines.
+    pub h: usize,
+    /// Pixels in a line.
+    pub w: usize,
+}
+
+impl Dims {
+    /// Pixels of a plane.
+    pub fn plane(self) -> usize {
+        self.h * self.w
+    }
+
+    /// All values.
+    pub fn len(self) -> usize {
+        self.n * self.c * self.h * self.w
+    }
+
+    /// The same pictures with another number of channels.
+    pub fn with_channels(self, c: usize) -> Self {
+        Self { c, ..self }
+    }
+}

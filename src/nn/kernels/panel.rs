@@ -1,0 +1,196 @@
+//! The inner product of every convolution: eight output channels over a run of pixels.
+//!
+//! Planes are stored with a border of zeros that neighbouring lines share: a line of `w` pixels
+//! takes `w + 1` values, the first of them zero, so that the left border of a line is the right
+//! border of the one above. Seen as one flat run, the pixel that a tap of the kernel reads is then
+//! always at the same distance from the pixel it adds to, and a whole block of lines is one long
+//! loop. What it computes at the border columns is thrown away.
+
+use super::simd::{Lanes, Task, dispatch};
+
+/// Output channels computed together.
+pub(in crate::nn) const GROUP: usize = 8;
+/// Values past the end of a padded plane that whole vectors may read.
+pub(in crate::nn) const SLACK: usize = 64;
+
+/// Convolution weights in the order in which [`Panel`] reads them, with what is added at the end.
+#[derive(Debug, Clone)]
+pub(in crate::nn) struct Packed {
+    /// Output channels.
+    pub outputs: usize,
+    /// Input channels.
+    pub inputs: usize,
+    /// Side of the kernel: 1 or 3.
+    pub side: usize,
+    /// `[output group][input][tap][8]`.
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Packed {
+    /// Packs the weights that `at(output, input, tap)` gives, taps counted line by line.
+    pub fn new(outputs: usize, inputs: usize, side: usize, bias: Option<&[f32]>, at: impl Fn(usize, usize, usize) -> f32) -> Self {
+        let taps = side * side;
+        let groups = outputs.div_ceil(GROUP);
+        let mut weights = vec![0.0; groups * inputs * taps * GROUP];
+        for (index, weight) in weights.iter_mut().enumerate() {
+            let (rest, lane) = (index / GROUP, index % GROUP);
+            let (rest, tap) = (rest / taps, rest % taps);
+            let (group, input) = (rest / inputs, rest % inputs);
+            let output = group * GROUP + lane;
+            if output < outputs {
+                *weight = at(output, input, tap);
+            }
+        }
+        let mut padded_bias = vec![0.0; groups * GROUP];
+        if let Some(bias) = bias {
+            padded_bias[..outputs].copy_from_slice(bias);
+        }
+        Self { outputs, inputs, side, weights, bias: padded_bias }
+    }
+
+    /// Packs `[output, input, side, side]`.
+    pub fn forward(weights: &[f32], outputs: usize, inputs: usize, side: usize, bias: Option<&[f32]>) -> Self {
+        let taps = side * side;
+        Self::new(outputs, inputs, side, bias, |o, i, t| weights[(o * inputs + i) * taps + t])
+    }
+
+    /// Packs `[output, input, side, side]` for the gradient of the input: channels exchanged, kernel turned.
+    pub fn backward(weights: &[f32], outputs: usize, inputs: usize, side: usize) -> Self {
+        let taps = side * side;
+        Self::new(inputs, outputs, side, None, |i, o, t| weights[(o * inputs + i) * taps + taps - 1 - t])
+    }
+
+    /// Groups of eight output channels.
+    pub fn groups(&self) -> usize {
+        self.outputs.div_ceil(GROUP)
+    }
+
+    /// Output channels of `group`.
+    pub fn width_of(&self, group: usize) -> usize {
+        GROUP.min(self.outputs - group * GROUP)
+    }
+}
+
+/// One run of one group of output channels.
+pub(super) struct Panel<'a> {
+    /// The weights.
+    pub packed: &'a Packed,
+    /// Which eight output channels.
+    pub group: usize,
+    /// Whether negative results become zero.
+    pub relu: bool,
+    /// First value that the first tap reads, in the first input channel.
+    pub source: *const f32,
+    /// Distance of input channels.
+    pub source_plane: usize,
+    /// Distance of lines.
+    pub line: usize,
+    /// First result of the first output channel.
+    pub target: *mut f32,
+    /// Distance of output channels.
+    pub target_plane: usize,
+    /// Results in each channel.
+    pub length: usize,
+}
+
+impl Panel<'_> {
+    /// Computes the run.
+    ///
+    /// # Safety
+    /// `source` must be good for `source_plane * (inputs - 1) + line * (side - 1) + side - 1 + length`
+    /// values and [`SLACK`] more; `target` for `length` values in each of the group's channels, which
+    /// nobody else touches meanwhile.
+    pub unsafe fn run(self) {
+        // SAFETY: the caller's promise is the task's.
+        unsafe { dispatch(self) }
+    }
+
+    /// `VECTORS` vectors of results of channels `first..first + OUTPUTS`, from pixel `at` on.
+    #[inline(always)]
+    unsafe fn tile<L: Lanes, const VECTORS: usize, const OUTPUTS: usize, const SIDE: usize>(&self, at: usize, first: usize, count: usize) {
+        let taps = SIDE * SIDE;
+        let inputs = self.packed.inputs;
+        // SAFETY: the weights hold `groups * inputs * taps * GROUP` values and the bias `groups * GROUP`;
+        // source and target are the caller's promise; only the group's own channels are stored.
+        unsafe {
+            let bias = self.packed.bias.as_ptr().add(self.group * GROUP + first);
+            let mut sums = [[L::splat(0.0); VECTORS]; OUTPUTS];
+            for (o, row) in sums.iter_mut().enumerate() {
+                *row = [L::splat(*bias.add(o)); VECTORS];
+            }
+            let mut weights = self.packed.weights.as_ptr().add(self.group * inputs * taps * GROUP + first);
+            let mut plane = self.source.add(at);
+            for _ in 0..inputs {
+                for ky in 0..SIDE {
+                    for kx in 0..SIDE {
+                        let from = plane.add(ky * self.line + kx);
+                        let mut pixels = [L::splat(0.0); VECTORS];
+                        for (v, pixel) in pixels.iter_mut().enumerate() {
+                            *pixel = L::load(from.add(v * L::WIDTH));
+                        }
+                        for (o, row) in sums.iter_mut().enumerate() {
+                            let weight = L::splat(*weights.add(o));
+                            for (sum, pixel) in row.iter_mut().zip(pixels) {
+                                *sum = sum.plus_product(pixel, weight);
+                            }
+                        }
+                        weights = weights.add(GROUP);
+                    }
+                }
+                plane = plane.add(self.source_plane);
+            }
+            let floor = L::splat(if self.relu { 0.0 } else { f32::NEG_INFINITY });
+            let outputs = self.packed.width_of(self.group).saturating_sub(first);
+            for (o, row) in sums.iter().enumerate().take(outputs) {
+                let to = self.target.add((first + o) * self.target_plane + at);
+                for (v, sum) in row.iter().enumerate() {
+                    let left = count - v * L::WIDTH;
+                    let value = floor.max(*sum);
+                    if left >= L::WIDTH { value.store(to.add(v * L::WIDTH)) } else { value.store_first(to.add(v * L::WIDTH), left) }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn column<L: Lanes, const VECTORS: usize, const SIDE: usize>(&self, at: usize, count: usize) {
+        // SAFETY: as `tile`.
+        unsafe {
+            if L::MANY {
+                self.tile::<L, VECTORS, 8, SIDE>(at, 0, count);
+            } else {
+                self.tile::<L, VECTORS, 4, SIDE>(at, 0, count);
+                self.tile::<L, VECTORS, 4, SIDE>(at, 4, count);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn walk<L: Lanes, const SIDE: usize>(&self) {
+        let step = 3 * L::WIDTH;
+        let mut at = 0;
+        // SAFETY: `tile` loads whole vectors (at most SLACK values past the run) and stores `count` values.
+        unsafe {
+            while at + step <= self.length {
+                self.column::<L, 3, SIDE>(at, step);
+                at += step;
+            }
+            let rest = self.length - at;
+            match rest.div_ceil(L::WIDTH) {
+                0 => {}
+                1 => self.column::<L, 1, SIDE>(at, rest),
+                2 => self.column::<L, 2, SIDE>(at, rest),
+                _ => self.column::<L, 3, SIDE>(at, rest),
+            }
+        }
+    }
+}
+
+impl Task for Panel<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // SAFETY: the caller's promise.
+        unsafe { if self.packed.side == 1 { self.walk::<L, 1>() } else { self.walk::<L, 3>() } }
+    }
+}

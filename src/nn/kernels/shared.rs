@@ -1,0 +1,41 @@
+//! A slice that several threads write to at different places.
+
+use std::marker::PhantomData;
+
+/// Lets the tasks of one parallel loop write to parts of a slice that do not overlap.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    start: *mut f32,
+    length: usize,
+    borrowed: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the only access is through the unsafe methods, whose callers promise that parts do not overlap.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    /// Borrows the slice for the loop.
+    pub fn new(slice: &'a mut [f32]) -> Self {
+        Self { start: slice.as_mut_ptr(), length: slice.len(), borrowed: PhantomData }
+    }
+
+    /// The part of `length` values from `from` on.
+    ///
+    /// # Safety
+    /// No other thread may touch that part while the result lives.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn part(&self, from: usize, length: usize) -> &'a mut [f32] {
+        assert!(from <= self.length && length <= self.length - from, "part of a shared slice out of bounds");
+        // SAFETY: in bounds; not overlapping by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), length) }
+    }
+
+    /// The address of value `from`, for `reach` values.
+    pub fn address(&self, from: usize, reach: usize) -> *mut f32 {
+        assert!(from <= self.length && reach <= self.length - from, "part of a shared slice out of bounds");
+        // SAFETY: in bounds.
+        unsafe { self.start.add(from) }
+    }
+}

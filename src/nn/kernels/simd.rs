@@ -1,0 +1,199 @@
+//! Vectors of `f32` and the choice of the widest that this processor has.
+
+/// A vector register of `f32`.
+///
+/// # Safety
+/// Every method needs the instruction set of the implementing type, which [`dispatch`] makes sure
+/// of, and pointers good for `WIDTH` values (for `store_first`: `count` values).
+pub(super) trait Lanes: Copy {
+    /// Values in a register.
+    const WIDTH: usize;
+    /// Whether there are registers enough for 8 × 3 sums at once, or for 4 × 3 only.
+    const MANY: bool;
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn store_first(self, to: *mut f32, count: usize);
+    /// `self + a * b`.
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self;
+    /// The greater; `other` where one of them is not a number.
+    unsafe fn max(self, other: Self) -> Self;
+    unsafe fn sum(self) -> f32;
+}
+
+/// Work written once for every width of vector.
+pub(super) trait Task {
+    /// Does the work.
+    ///
+    /// # Safety
+    /// The instruction set of `L` must be there, and whatever the task itself asks for.
+    unsafe fn run<L: Lanes>(self);
+}
+
+/// Runs `task` with the widest vectors that this processor has.
+///
+/// # Safety
+/// What the task asks for.
+pub(super) unsafe fn dispatch(task: impl Task) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
+            // SAFETY: the features were found; the rest is the caller's promise.
+            return unsafe { x86::avx512(task) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: as above.
+            return unsafe { x86::avx2(task) };
+        }
+    }
+    // SAFETY: plain arrays need no instruction set.
+    unsafe { task.run::<Plain>() }
+}
+
+/// Runs `work` compiled for AVX2 where there is AVX2: for loops that the compiler vectorises by itself.
+pub(super) fn widened<R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the features were found.
+        return unsafe { x86::compiled_for_avx2(work) };
+    }
+    work()
+}
+
+/// Four values without any instruction set of their own.
+#[derive(Clone, Copy)]
+pub(super) struct Plain([f32; 4]);
+
+impl Lanes for Plain {
+    const WIDTH: usize = 4;
+    const MANY: bool = false;
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self([value; 4])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: good for four values by the trait's contract; arrays of f32 need only f32's alignment.
+        Self(unsafe { from.cast::<[f32; 4]>().read() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as in `load`.
+        unsafe { to.cast::<[f32; 4]>().write(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, count: usize) {
+        for (i, v) in self.0.iter().enumerate().take(count) {
+            // SAFETY: good for `count` values by the trait's contract.
+            unsafe { to.add(i).write(*v) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| if self.0[i] > other.0[i] { self.0[i] } else { other.0[i] }))
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        (self.0[0] + self.0[2]) + (self.0[1] + self.0[3])
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Lanes, Task};
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    pub(super) unsafe fn avx512(task: impl Task) {
+        // SAFETY: the features are enabled on this function, the rest is the caller's promise.
+        unsafe { task.run::<__m512>() }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn avx2(task: impl Task) {
+        // SAFETY: as above.
+        unsafe { task.run::<__m256>() }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn compiled_for_avx2<R>(work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
+    // SAFETY (both implementations): the trait's contract gives the instruction set and the pointers.
+    impl Lanes for __m512 {
+        const WIDTH: usize = 16;
+        const MANY: bool = true;
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { _mm512_set1_ps(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { _mm512_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, count: usize) {
+            unsafe { _mm512_mask_storeu_ps(to, ((1_u32 << count) - 1) as __mmask16, self) }
+        }
+        #[inline(always)]
+        unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+            unsafe { _mm512_fmadd_ps(a, b, self) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { _mm512_max_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            unsafe { _mm512_reduce_add_ps(self) }
+        }
+    }
+
+    impl Lanes for __m256 {
+        const WIDTH: usize = 8;
+        const MANY: bool = false;
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { _mm256_set1_ps(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { _mm256_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm256_storeu_ps(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, count: usize) {
+            let mut lanes = [0.0_f32; 8];
+            unsafe {
+                _mm256_storeu_ps(lanes.as_mut_ptr(), self);
+                to.copy_from_nonoverlapping(lanes.as_ptr(), count);
+            }
+        }
+        #[inline(always)]
+        unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+            unsafe { _mm256_fmadd_ps(a, b, self) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { _mm256_max_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            let mut lanes = [0.0_f32; 8];
+            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), self) };
+            ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The segmentation network: its operators, its checkpoints, and the engine that runs it.
+//!
+//! [`Network`] can be trained; [`engine()`] compiles a [`Checkpoint`] for inspection.
+
+mod checkpoint;
+mod engine;
+mod error;
+mod import;
+mod kernels;
+mod layout;
+mod network;
+mod normalisation;
+mod ops;
+mod shape;
+
+pub use checkpoint::{Checkpoint, CheckpointMeta};
+pub use engine::{Engine, engine};
+pub use error::NnError;
+pub use network::{Mode, Network};
+pub use normalisation::Normalisation;
+pub use shape::{Architecture, NetworkShape, Upsampling};

@@ -1,0 +1,120 @@
+use crate::cell::Span;
+use serde::{Deserialize, Serialize};
+
+/// How grey values become the network's input.
+///
+/// Grey is counted from 0 to 1 (`u16` value / 65535).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Normalisation {
+    /// `(v - mean) / std` of the pixels inside the outline of that tile.
+    Tile,
+    /// `(v - mean) / std` with fixed values.
+    Fixed {
+        /// Grey that becomes zero.
+        mean: f32,
+        /// Grey difference that becomes one.
+        std: f32,
+    },
+}
+
+/// White.
+const WHITE: f64 = 65535.0;
+/// The least standard deviation divided by, in grey: an even picture is not blown up to noise.
+const LEAST_STD: f64 = 1.0 / 1024.0;
+
+impl Normalisation {
+    /// Normalises a tile of lines of `width` pixels into `out`; pixels outside their line's span become 0.
+    ///
+    /// Lines without a span count as outside. Means are of exact integer sums, so that they depend on
+    /// no order.
+    pub fn apply(&self, pixels: &[u16], width: usize, spans: &[Span], out: &mut [f32]) {
+        if width == 0 {
+            return;
+        }
+        let (mean, std) = match *self {
+            Self::Tile => moments(pixels, width, spans),
+            Self::Fixed { mean, std } => (f64::from(mean), f64::from(std)),
+        };
+        let std = std.max(LEAST_STD);
+        let scale = (1.0 / (std * WHITE)) as f32;
+        let shift = (-mean / std) as f32;
+        for (y, (line, out)) in pixels.chunks(width).zip(out.chunks_mut(width)).enumerate() {
+            let (start, end) = bounds(spans.get(y), line.len());
+            out[..start].fill(0.0);
+            for (out, pixel) in out[start..end].iter_mut().zip(&line[start..end]) {
+                *out = f32::from(*pixel) * scale + shift;
+            }
+            out[end..].fill(0.0);
+        }
+    }
+}
+
+/// Mean and standard deviation in grey of the pixels inside; 0 and 0 of none.
+fn moments(pixels: &[u16], width: usize, spans: &[Span]) -> (f64, f64) {
+    let (mut count, mut sum, mut squares) = (0_u64, 0_u64, 0_u64);
+    for (line, span) in pixels.chunks(width).zip(spans) {
+        let (start, end) = bounds(Some(span), line.len());
+        // A line of at most 65536 pixels of 16 bits: neither sum can overflow.
+        let (mut line_sum, mut line_squares) = (0_u64, 0_u64);
+        for pixel in &line[start..end] {
+            let value = u64::from(*pixel);
+            line_sum += value;
+            line_squares += value * value;
+        }
+        count += (end - start) as u64;
+        sum += line_sum;
+        squares += line_squares;
+    }
+    if count == 0 {
+        return (0.0, 0.0);
+    }
+    let mean = sum as f64 / count as f64;
+    let variance = (squares as f64 / count as f64 - mean * mean).max(0.0);
+    (mean / WHITE, variance.sqrt() / WHITE)
+}
+
+/// First pixel inside and first outside again, within a line of `width`.
+fn bounds(span: Option<&Span>, width: usize) -> (usize, usize) {
+    let Some(span) = span else { return (0, 0) };
+    let end = usize::from(span.end).min(width);
+    (usize::from(span.start).min(end), end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tile_uses_only_the_pixels_inside() {
+        let spans = [Span { start: 1, end: 3 }, Span { start: 0, end: 0 }, Span { start: 0, end: 4 }];
+        let pixels = [60000, 100, 300, 60000, 60000, 60000, 60000, 60000, 100, 300, 100, 300];
+        let mut out = [9.0; 12];
+        Normalisation::Tile.apply(&pixels, 4, &spans, &mut out);
+        // Mean 200, deviation 100 of 65535: above the floor of a thousandth, so ±1 would need a larger contrast.
+        let floor = (100.0 / 65535.0_f64).max(LEAST_STD) as f32;
+        let one = 100.0 / 65535.0 / floor;
+        let want = [0.0, -one, one, 0.0, 0.0, 0.0, 0.0, 0.0, -one, one, -one, one];
+        for (got, want) in out.iter().zip(want) {
+            assert!((got - want).abs() < 1e-4, "{out:?}");
+        }
+    }
+
+    #[test]
+    fn fixed_is_affine_and_an_even_tile_stays_finite() {
+        let mut out = [0.0; 2];
+        Normalisation::Fixed { mean: 0.5, std: 0.25 }.apply(&[0, 65535], 2, &[Span { start: 0, end: 2 }], &mut out);
+        assert!((out[0] + 2.0).abs() < 1e-5 && (out[1] - 2.0).abs() < 1e-5);
+        Normalisation::Tile.apply(&[7, 7], 2, &[Span { start: 0, end: 9 }], &mut out);
+        assert!(out.iter().all(|v| v.abs() < 1e-3), "{out:?}");
+        Normalisation::Tile.apply(&[7, 7], 2, &[], &mut out);
+        assert_eq!(out, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn written_as_tagged_json() {
+        let text = serde_json::to_string(&Normalisation::Fixed { mean: 0.5, std: 0.25 }).unwrap();
+        assert_eq!(text, r#"{"kind":"fixed","mean":0.5,"std":0.25}"#);
+        assert_eq!(serde_json::from_str::<Normalisation>(r#"{"kind":"tile"}"#).unwrap(), Normalisation::Tile);
+    }
+}

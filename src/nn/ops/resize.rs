@@ -1,0 +1,103 @@
+use super::{dims, dims_of, values, with_values};
+use crate::nn::kernels::{Dims, bilinear, bilinear_gradient, interleave, interleave_gradient, max_pool, max_pool_gradient};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+/// Runs `work(index, target plane)` for every plane of `planes` planes of `pixels`, and returns them all.
+fn by_plane(planes: usize, pixels: usize, work: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let mut out = vec![0.0; planes * pixels];
+    if pixels > 0 {
+        out.par_chunks_exact_mut(pixels).enumerate().for_each(|(plane, target)| work(plane, target));
+    }
+    out
+}
+
+/// Maximum of 2×2 squares.
+pub(super) struct MaxPool;
+
+impl CustomOp1 for MaxPool {
+    fn name(&self) -> &'static str {
+        "max pool"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Dims { n, c, h, w } = dims_of(layout)?;
+        if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
+            candle_core::bail!("max pool: sides must be even, found {h} × {w}");
+        }
+        let x = values(storage, layout, self.name())?;
+        let out = by_plane(n * c, h * w / 4, |plane, target| max_pool(&x[plane * h * w..][..h * w], w, h, w, target, w / 2));
+        Ok((CpuStorage::F32(out), (n, c, h / 2, w / 2).into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let Dims { n, c, h, w } = dims(x)?;
+        let gradient = gradient.contiguous()?;
+        let dx = with_values([x, &gradient], self.name(), |[x, g]| {
+            by_plane(n * c, h * w, |plane, target| {
+                max_pool_gradient(&x[plane * h * w..][..h * w], h, w, &g[plane * h * w / 4..][..h * w / 4], target);
+            })
+        })?;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?))
+    }
+}
+
+/// Bilinear interpolation to twice the size, corners aligned.
+pub(super) struct Bilinear;
+
+impl CustomOp1 for Bilinear {
+    fn name(&self) -> &'static str {
+        "bilinear upsampling"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Dims { n, c, h, w } = dims_of(layout)?;
+        let x = values(storage, layout, self.name())?;
+        let out = by_plane(n * c, 4 * h * w, |plane, target| bilinear(&x[plane * h * w..][..h * w], w, h, w, target, 2 * w));
+        Ok((CpuStorage::F32(out), (n, c, 2 * h, 2 * w).into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let Dims { n, c, h, w } = dims(x)?;
+        let gradient = gradient.contiguous()?;
+        let dx = with_values([&gradient], self.name(), |[g]| {
+            by_plane(n * c, h * w, |plane, target| bilinear_gradient(&g[plane * 4 * h * w..][..4 * h * w], h, w, target))
+        })?;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?))
+    }
+}
+
+/// Puts four channels, the taps of a 2×2 kernel, in their places in one of twice the size, and adds the
+/// bias; arguments: `[n, 4c, h, w]`, bias `[c]`.
+pub(super) struct Interleave;
+
+impl CustomOp2 for Interleave {
+    fn name(&self) -> &'static str {
+        "interleaving"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Dims { n, c, h, w } = dims_of(l1)?;
+        let (x, bias) = (values(s1, l1, self.name())?, values(s2, l2, self.name())?);
+        if c != 4 * bias.len() {
+            candle_core::bail!("interleaving: {c} channels for {} outputs, expected four each", bias.len());
+        }
+        let out = by_plane(n * c / 4, 4 * h * w, |plane, target| {
+            interleave(&x[plane * 4 * h * w..][..4 * h * w], h * w, w, h, w, bias[plane % bias.len()], target, 2 * w);
+        });
+        Ok((CpuStorage::F32(out), (n, c / 4, 2 * h, 2 * w).into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let Dims { n, c, h, w } = dims(x)?;
+        let gradient = gradient.contiguous()?;
+        let (dx, db) = with_values([&gradient], self.name(), |[g]| {
+            let dx =
+                by_plane(n * c / 4, 4 * h * w, |plane, target| interleave_gradient(&g[plane * 4 * h * w..][..4 * h * w], h, w, target));
+            let sums: Vec<f64> = g.par_chunks(4 * h * w).map(|plane| plane.iter().map(|v| f64::from(*v)).sum()).collect();
+            let db: Vec<f32> = (0..c / 4).map(|o| (0..n).map(|n| sums[n * (c / 4) + o]).sum::<f64>() as f32).collect();
+            (dx, db)
+        })?;
+        Ok((Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?), Some(Tensor::new(db, &Device::Cpu)?)))
+    }
+}

@@ -1,0 +1,204 @@
+//! Every operator against candle's own (or a product form), and every gradient against finite differences.
+
+use super::*;
+use candle_core::{DType, Device, Var};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+fn random(shape: &[usize], seed: u64) -> Tensor {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(-1.0..1.0)).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn flat(t: &Tensor) -> Vec<f32> {
+    t.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[track_caller]
+fn assert_near(got: &Tensor, want: &Tensor, tolerance: f32) {
+    assert_eq!(got.dims(), want.dims());
+    for (i, (g, w)) in flat(got).iter().zip(flat(want)).enumerate() {
+        assert!((g - w).abs() <= tolerance * (1.0 + w.abs()), "value {i}: {g} instead of {w}");
+    }
+}
+
+/// Sizes with one pixel, odd sides, channels beside the vectors' widths, several blocks of lines.
+const SIZES: [[usize; 4]; 7] = [[1, 1, 1, 1], [2, 3, 1, 7], [1, 5, 6, 1], [3, 9, 5, 4], [1, 16, 17, 47], [2, 33, 8, 20], [1, 70, 40, 60]];
+
+#[test]
+fn convolution_is_candles() {
+    for (i, size) in SIZES.iter().enumerate() {
+        for (side, outputs) in [(3, 1), (3, 13), (1, 1), (1, 8), (3, 16)] {
+            let x = random(size, i as u64);
+            let weight = random(&[outputs, size[1], side, side], 100 + i as u64);
+            assert_near(&conv(&x, &weight).unwrap(), &portable::conv(&x, &weight).unwrap(), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn convolution_gradients_are_candles() {
+    for (i, size) in SIZES.iter().enumerate() {
+        for (side, outputs) in [(3, 1), (3, 13), (1, 1), (1, 9), (3, 16)] {
+            let x = Var::from_tensor(&random(size, i as u64)).unwrap();
+            let weight = Var::from_tensor(&random(&[outputs, size[1], side, side], 100 + i as u64)).unwrap();
+            let target = random(&[size[0], outputs, size[2], size[3]], 200 + i as u64);
+            let gradients = |y: Tensor| {
+                let store = (y * &target).unwrap().sum_all().unwrap().backward().unwrap();
+                (store.get(&x).unwrap().clone(), store.get(&weight).unwrap().clone())
+            };
+            let (dx, dw) = gradients(conv(&x, &weight).unwrap());
+            let (want_dx, want_dw) = gradients(portable::conv(&x, &weight).unwrap());
+            assert_near(&dx, &want_dx, 1e-4);
+            assert_near(&dw, &want_dw, 1e-3);
+        }
+    }
+}
+
+#[test]
+fn resizing_is_the_product_form() {
+    for (i, [n, c, h, w]) in [[1, 1, 1, 1], [2, 3, 4, 5], [1, 9, 7, 2], [1, 2, 1, 33], [2, 17, 6, 3]].into_iter().enumerate() {
+        let x = random(&[n, c, h, w], i as u64);
+        assert_near(&upsample_bilinear(&x).unwrap(), &portable::upsample_bilinear(&x).unwrap(), 1e-5);
+        let (weight, bias) = (random(&[c, 5, 2, 2], 50), random(&[5], 51));
+        assert_near(&conv_transposed(&x, &weight, &bias).unwrap(), &portable::conv_transposed(&x, &weight, &bias).unwrap(), 1e-5);
+        let even = random(&[n, c, 2 * h, 2 * w], i as u64);
+        assert_eq!(flat(&max_pool(&even).unwrap()), flat(&even.max_pool2d(2).unwrap()));
+    }
+    assert!(max_pool(&random(&[1, 1, 3, 4], 0)).is_err());
+}
+
+#[test]
+fn the_first_of_equal_maxima_gets_the_gradient() {
+    let x = Var::new(&[[[[1.0_f32, 1.0, 0.0, 2.0], [1.0, 1.0, 2.0, 2.0]]]], &Device::Cpu).unwrap();
+    let y = max_pool(&x).unwrap();
+    let store = (y * Tensor::new(&[[[[3.0_f32, 5.0]]]], &Device::Cpu).unwrap()).unwrap().sum_all().unwrap().backward().unwrap();
+    assert_eq!(flat(store.get(&x).unwrap()), [3.0, 0.0, 0.0, 5.0, 0.0, 0.0, 0.0, 0.0]);
+}
+
+/// Compares the gradient of `loss = sum(f(x) * weights)` in every direction with its central difference.
+#[track_caller]
+fn check_gradient(variables: &[&Var], f: impl Fn() -> Tensor, step: f32, tolerance: f64) {
+    let weights = random(f().dims(), 999);
+    let loss = || -> f64 {
+        let y = f();
+        flat(&y).iter().zip(flat(&weights)).map(|(y, w)| f64::from(*y) * f64::from(w)).sum()
+    };
+    let store = (f() * &weights).unwrap().sum_all().unwrap().backward().unwrap();
+    for var in variables {
+        let gradient = flat(store.get(var).unwrap());
+        let values = flat(var);
+        for i in 0..values.len() {
+            let moved = |by: f32| {
+                let mut values = values.clone();
+                values[i] += by;
+                var.set(&Tensor::from_vec(values, var.dims(), &Device::Cpu).unwrap()).unwrap();
+                loss()
+            };
+            let difference = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
+            var.set(&Tensor::from_vec(values.clone(), var.dims(), &Device::Cpu).unwrap()).unwrap();
+            let got = f64::from(gradient[i]);
+            assert!((got - difference).abs() <= tolerance * (1.0 + difference.abs()), "value {i}: gradient {got}, difference {difference}");
+        }
+    }
+}
+
+fn var(shape: &[usize], seed: u64) -> Var {
+    Var::from_tensor(&random(shape, seed)).unwrap()
+}
+
+#[test]
+fn linear_gradients_are_right() {
+    let (x, weight, bias) = (var(&[2, 3, 4, 6], 1), var(&[3, 5, 2, 2], 2), var(&[5], 3));
+    check_gradient(&[&x, &weight, &bias], || conv_transposed(&x, &weight, &bias).unwrap(), 0.25, 1e-4);
+    check_gradient(&[&x], || upsample_bilinear(&x).unwrap(), 0.25, 1e-4);
+    let single = var(&[1, 2, 1, 1], 4);
+    check_gradient(&[&single], || upsample_bilinear(&single).unwrap(), 0.25, 1e-4);
+    let (kernel, point) = (var(&[2, 3, 3, 3], 5), var(&[2, 3, 1, 1], 6));
+    check_gradient(&[&x, &kernel], || conv(&x, &kernel).unwrap(), 0.25, 1e-4);
+    check_gradient(&[&x, &point], || conv(&x, &point).unwrap(), 0.25, 1e-4);
+}
+
+#[test]
+fn pooling_gradient_is_right_away_from_ties() {
+    // Values a tenth apart, in an order that puts the maxima everywhere: no step changes which is the greatest.
+    let values: Vec<f32> = (0..48).map(|i| ((i * 29) % 48) as f32 * 0.1).collect();
+    let x = Var::from_vec(values, (1, 2, 4, 6), &Device::Cpu).unwrap();
+    check_gradient(&[&x], || max_pool(&x).unwrap(), 0.02, 1e-3);
+}
+
+fn norm(c: usize) -> BatchNorm {
+    let var = |seed, add: f64| Var::from_tensor(&(random(&[c], seed).affine(0.4, add)).unwrap()).unwrap();
+    BatchNorm { gain: var(21, 1.0), offset: var(22, 0.1), running_mean: var(23, 0.0), running_var: var(24, 1.0) }
+}
+
+#[test]
+fn batch_norm_is_candles_with_its_running_statistics() {
+    for [n, c, h, w] in [[2, 3, 4, 5], [4, 17, 16, 16], [1, 1, 1, 2]] {
+        let x = (random(&[n, c, h, w], 7) + 3.0).unwrap();
+        for train in [true, false] {
+            let (ours, theirs) = (norm(c), norm(c));
+            assert_near(&norm_relu(&x, &ours, train).unwrap(), &portable::norm_relu(&x, &theirs, train).unwrap(), 1e-4);
+            assert_near(&ours.running_mean, &theirs.running_mean, 1e-5);
+            assert_near(&ours.running_var, &theirs.running_var, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn batch_norm_gradients_are_candles() {
+    for train in [true, false] {
+        let x = Var::from_tensor(&(random(&[3, 5, 6, 7], 8) + 1.0).unwrap()).unwrap();
+        let target = random(&[3, 5, 6, 7], 9);
+        let gradients = |portable: bool| {
+            let norm = norm(5);
+            let y = if portable { portable::norm_relu(&x, &norm, train) } else { norm_relu(&x, &norm, train) }.unwrap();
+            let store = (y * &target).unwrap().sum_all().unwrap().backward().unwrap();
+            [x.as_tensor(), &norm.gain, &norm.offset].map(|v| store.get(v).unwrap().clone())
+        };
+        for (got, want) in gradients(false).iter().zip(&gradients(true)) {
+            assert_near(got, want, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn batch_norm_gradients_agree_with_differences() {
+    // Offsets that keep every value away from the bend of ReLU.
+    let x = var(&[2, 2, 3, 3], 10);
+    let far = |sign: f32| {
+        let constant = |v: f32| Var::from_vec(vec![v; 2], 2, &Device::Cpu).unwrap();
+        BatchNorm { gain: constant(0.7), offset: constant(sign * 5.0), running_mean: constant(0.1), running_var: constant(0.8) }
+    };
+    for train in [true, false] {
+        let norm = far(1.0);
+        check_gradient(&[&x, &norm.gain, &norm.offset], || norm_relu(&x, &norm, train).unwrap(), 0.01, 3e-3);
+        let dead = far(-1.0);
+        assert_eq!(flat(&norm_relu(&x, &dead, train).unwrap()), vec![0.0; 36]);
+    }
+}
+
+#[test]
+fn gradients_do_not_depend_on_the_number_of_threads() {
+    let x = random(&[3, 20, 50, 60], 11);
+    let weight = var(&[24, 20, 3, 3], 12);
+    let gradient = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let y = norm_relu(&conv(&x, &weight).unwrap(), &norm(24), true).unwrap();
+            flat(y.sqr().unwrap().sum_all().unwrap().backward().unwrap().get(&weight).unwrap())
+        })
+    };
+    assert_eq!(gradient(1), gradient(3));
+}
+
+#[test]
+fn a_strided_argument_and_another_type() {
+    let x = random(&[2, 4, 6, 8], 13);
+    let turned = x.transpose(2, 3).unwrap();
+    let weight = random(&[3, 4, 3, 3], 14);
+    assert_near(&conv(&turned, &weight).unwrap(), &portable::conv(&turned, &weight).unwrap(), 1e-4);
+    assert!(conv(&x.to_dtype(DType::F64).unwrap(), &weight.to_dtype(DType::F64).unwrap()).is_err());
+    assert!(conv(&x, &random(&[3, 5, 3, 3], 15)).is_err());
+}

@@ -1,0 +1,211 @@
+//! Replays under way: read from the ledger by a thread of their own, sent bit by bit between verdicts.
+
+use super::sockets::{Peer, Sending, Waker};
+use super::store::{Replay, StoredMessage, StoredRun, Unrecorded};
+use super::wire::{ReplayRequest, Reply, ReplyBody, VerdictMessage};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Replays that run at the same time, all clients together; more are refused.
+const ACTIVE_MAX: usize = 16;
+/// Verdicts read from the ledger at once.
+const CHUNK: u64 = 16;
+/// Verdicts of one replay sent before fresh ones get their turn again.
+const BURST: usize = 8;
+/// A client that takes nothing for so long loses its replay.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// What the reader is asked.
+pub(super) enum Job {
+    Read { replay: u64, run: String, lane: String, from: u64, limit: usize },
+    Runs { peer: Peer },
+}
+
+/// What the reader answers.
+pub(super) enum Done {
+    Read { replay: u64, messages: Vec<StoredMessage>, complete: bool, error: Option<String> },
+    Runs { peer: Peer, runs: Result<Vec<StoredRun>, String> },
+}
+
+/// The way to the reader and back.
+pub(super) struct Jobs {
+    pub ask: Sender<Job>,
+    pub done: Receiver<Done>,
+}
+
+/// The thread that reads the ledger, so that a slow disk never holds up a verdict.
+pub(super) struct Reader {
+    ledger: Arc<dyn Replay>,
+    run: String,
+    unrecorded: Arc<Unrecorded>,
+    jobs: Receiver<Job>,
+    done: Sender<Done>,
+    waker: Arc<Waker>,
+}
+
+impl Reader {
+    pub fn new(ledger: Arc<dyn Replay>, run: String, unrecorded: Arc<Unrecorded>, waker: Arc<Waker>) -> (Jobs, Self) {
+        let ((ask, jobs), (done, answers)) = (bounded(ACTIVE_MAX), bounded(ACTIVE_MAX));
+        (Jobs { ask, done: answers }, Self { ledger, run, unrecorded, jobs, done, waker })
+    }
+
+    /// Answers until the other side is gone.
+    pub fn run(self) {
+        for job in &self.jobs {
+            let done = match job {
+                Job::Runs { peer } => Done::Runs { peer, runs: self.ledger.runs() },
+                Job::Read { replay, run, lane, from, limit } => {
+                    let (found, error) = match self.ledger.replay(&run, &lane, from, limit) {
+                        Ok(found) => (found, None),
+                        Err(error) => (Vec::new(), Some(error)),
+                    };
+                    let messages = if run == self.run { self.unrecorded.add_to(found, &lane, from, limit) } else { found };
+                    Done::Read { replay, complete: messages.len() < limit, messages, error }
+                }
+            };
+            if self.done.send(done).is_err() {
+                return;
+            }
+            self.waker.wake();
+        }
+    }
+}
+
+/// Whether there is more to do at once, or what is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pace {
+    /// The reader, or nothing: a wake-up will come.
+    Rest,
+    /// A client's full queue: look again soon.
+    Soon,
+    /// There is more to send.
+    Now,
+}
+
+/// The replays under way.
+#[derive(Default)]
+pub(super) struct Replays {
+    active: VecDeque<Active>,
+    last_id: u64,
+}
+
+struct Active {
+    id: u64,
+    peer: Peer,
+    run: String,
+    lane: String,
+    next: u64,
+    left: u64,
+    sent: u64,
+    ready: VecDeque<StoredMessage>,
+    reading: bool,
+    end: Option<Result<(), String>>,
+    moved: Instant,
+}
+
+impl Replays {
+    /// Takes on a replay; the error is for the client.
+    pub fn begin(&mut self, peer: Peer, request: ReplayRequest, current_run: &str) -> Result<(), String> {
+        if self.active.len() >= ACTIVE_MAX {
+            return Err(format!("{ACTIVE_MAX} replays are under way, ask again later"));
+        }
+        self.last_id += 1;
+        self.active.push_back(Active {
+            id: self.last_id,
+            peer,
+            run: request.run.unwrap_or_else(|| current_run.to_owned()),
+            lane: request.lane,
+            next: request.from.max(1),
+            left: request.limit.unwrap_or(u64::MAX),
+            sent: 0,
+            ready: VecDeque::new(),
+            reading: false,
+            end: None,
+            moved: Instant::now(),
+        });
+        Ok(())
+    }
+
+    /// Takes what the reader found for replay `id`.
+    pub fn found(&mut self, id: u64, messages: Vec<StoredMessage>, complete: bool, error: Option<String>) {
+        if let Some(active) = self.active.iter_mut().find(|a| a.id == id) {
+            active.reading = false;
+            active.ready.extend(messages);
+            if let Some(error) = error {
+                active.end = Some(Err(error));
+            } else if complete {
+                active.end = Some(Ok(()));
+            }
+        }
+    }
+
+    /// Moves every replay on by a few messages.
+    pub fn step(&mut self, ask: &Sender<Job>, mut send: impl FnMut(&Peer, &Reply, &[u8]) -> Sending) -> Pace {
+        let mut pace = Pace::Rest;
+        self.active.retain_mut(|active| match active.step(ask, &mut send) {
+            Some(wanted) => {
+                pace = pace.max(wanted);
+                true
+            }
+            None => false,
+        });
+        pace
+    }
+}
+
+impl Active {
+    /// Moves on by a few messages; `None` when it is over.
+    fn step(&mut self, ask: &Sender<Job>, send: &mut impl FnMut(&Peer, &Reply, &[u8]) -> Sending) -> Option<Pace> {
+        for _ in 0..BURST {
+            let (reply, payload) = match (self.ready.front(), &self.end) {
+                (Some(stored), _) => match resent(stored) {
+                    Ok(reply) => (reply, stored.payload.as_slice()),
+                    Err(error) => {
+                        self.ready.clear();
+                        self.end = Some(Err(error));
+                        continue;
+                    }
+                },
+                (None, Some(end)) => (self.last_reply(end), &[][..]),
+                (None, None) if self.left == 0 => (self.last_reply(&Ok(())), &[][..]),
+                (None, None) => return Some(self.read_on(ask)),
+            };
+            match send(&self.peer, &reply, payload) {
+                Sending::Sent => self.moved = Instant::now(),
+                Sending::Full if self.moved.elapsed() < GIVE_UP => return Some(Pace::Soon),
+                Sending::Full | Sending::Gone => return None,
+            }
+            let stored = self.ready.pop_front()?;
+            self.next = stored.number.saturating_add(1);
+            self.sent += 1;
+            self.left = self.left.saturating_sub(1);
+        }
+        Some(Pace::Now)
+    }
+
+    fn read_on(&mut self, ask: &Sender<Job>) -> Pace {
+        if self.reading {
+            return Pace::Rest;
+        }
+        let limit = self.left.min(CHUNK) as usize;
+        let job = Job::Read { replay: self.id, run: self.run.clone(), lane: self.lane.clone(), from: self.next, limit };
+        self.reading = ask.try_send(job).is_ok();
+        if self.reading { Pace::Rest } else { Pace::Soon }
+    }
+
+    fn last_reply(&self, end: &Result<(), String>) -> Reply {
+        Reply::new(match end {
+            Ok(()) => ReplyBody::ReplayEnd { run: self.run.clone(), lane: self.lane.clone(), sent: self.sent, next: self.next },
+            Err(error) => ReplyBody::Error { error: format!("the replay ended before number {}: {error}", self.next) },
+        })
+    }
+}
+
+fn resent(stored: &StoredMessage) -> Result<Reply, String> {
+    let mut message: VerdictMessage =
+        serde_json::from_slice(&stored.header).map_err(|e| format!("the stored verdict {} cannot be read: {e}", stored.number))?;
+    message.resent = true;
+    Ok(Reply::new(ReplyBody::Replayed { message: Box::new(message) }))
+}

@@ -1,0 +1,88 @@
+//! What the publisher reads back for a replay.
+
+use super::wire::VerdictMessage;
+use crate::ledger::Ledger;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Unrecorded verdicts that are kept for a replay; the oldest is forgotten for a new one.
+const UNRECORDED_MAX: usize = 1024;
+
+/// A published verdict as it was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its number.
+    pub number: u64,
+    /// The JSON header as it was published.
+    pub header: Vec<u8>,
+    /// The mask's PNG, empty where there is none.
+    pub payload: Vec<u8>,
+}
+
+/// A lane of a run that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRun {
+    /// Id of the run.
+    pub run: String,
+    /// Name of the lane.
+    pub lane: String,
+    /// Lowest number that is stored.
+    pub first: u64,
+    /// Highest number that is stored.
+    pub last: u64,
+}
+
+/// What a publisher needs of a ledger. Calls may block on the disk: they come from a thread of
+/// their own, never from the one that publishes.
+pub trait Replay: Send + Sync {
+    /// The verdicts of a run's lane from number `from` on, at most `limit`, in order.
+    ///
+    /// # Errors
+    /// What a client is told when they cannot be read.
+    fn replay(&self, run: &str, lane: &str, from: u64, limit: usize) -> Result<Vec<StoredMessage>, String>;
+
+    /// Every stored lane of every run, oldest first.
+    ///
+    /// # Errors
+    /// What a client is told when they cannot be read.
+    fn runs(&self) -> Result<Vec<StoredRun>, String>;
+}
+
+impl Replay for Ledger {
+    fn replay(&self, run: &str, lane: &str, from: u64, limit: usize) -> Result<Vec<StoredMessage>, String> {
+        let entries = Ledger::replay(self, run, lane, from, limit).map_err(|e| e.to_string())?;
+        Ok(entries.into_iter().map(|e| StoredMessage { number: e.number, header: e.header, payload: e.payload }).collect())
+    }
+
+    fn runs(&self) -> Result<Vec<StoredRun>, String> {
+        let summaries = Ledger::runs(self).map_err(|e| e.to_string())?;
+        let stored = |s: crate::ledger::RunSummary| StoredRun { run: s.run, lane: s.lane, first: s.first_number, last: s.last_number };
+        Ok(summaries.into_iter().map(stored).collect())
+    }
+}
+
+/// The current run's verdicts that the ledger did not take, kept for a replay nevertheless.
+#[derive(Default)]
+pub(super) struct Unrecorded(Mutex<VecDeque<(Arc<str>, StoredMessage)>>);
+
+impl Unrecorded {
+    pub fn keep(&self, message: &VerdictMessage, stored: StoredMessage) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= UNRECORDED_MAX {
+            kept.pop_front();
+        }
+        kept.push_back((message.lane.as_str().into(), stored));
+    }
+
+    /// Adds what is kept of `lane` to `found`, which the ledger gave for numbers from `from` on, at
+    /// most `limit`. The result is in order again and no longer than `limit`.
+    pub fn add_to(&self, mut found: Vec<StoredMessage>, lane: &str, from: u64, limit: usize) -> Vec<StoredMessage> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = |m: &StoredMessage| m.number >= from && found.binary_search_by_key(&m.number, |f| f.number).is_err();
+        let mut more: Vec<_> = kept.iter().filter(|(of, m)| **of == *lane && missing(m)).map(|(_, m)| m.clone()).collect();
+        found.append(&mut more);
+        found.sort_by_key(|m| m.number);
+        found.truncate(limit);
+        found
+    }
+}

@@ -1,0 +1,150 @@
+//! `docs/wire/` says what the code does.
+
+use super::{RUN, samples, validate};
+use crate::publish::wire::*;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+const HOW: &str = "regenerate it with `HAIRLINE_WRITE_SCHEMAS=1 cargo test --lib publish::tests::contract`, and look at the difference";
+
+pub fn wire_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/wire")
+}
+
+/// Compares a file with what it should be, or writes it if asked to.
+fn agree(file: &Path, expected: &str) {
+    if std::env::var_os("HAIRLINE_WRITE_SCHEMAS").is_some() {
+        std::fs::write(file, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(file).unwrap_or_default();
+    assert!(found == expected, "{} is out of date; {HOW}", file.display());
+}
+
+#[test]
+fn schemas_are_those_of_the_types() {
+    for (name, schema) in schemas() {
+        agree(&wire_dir().join(format!("{name}.schema.json")), &(serde_json::to_string_pretty(&schema).unwrap() + "\n"));
+    }
+}
+
+/// Every field of every message is explained.
+#[test]
+fn every_property_has_a_description() {
+    fn undescribed(value: &Value, path: &str, found: &mut Vec<String>) {
+        if let Some(properties) = value.get("properties").and_then(Value::as_object) {
+            for (name, property) in properties {
+                let tag = property.get("const").is_some();
+                if property.get("description").is_none() && property.get("$ref").is_none() && !tag {
+                    found.push(format!("{path}/{name}"));
+                }
+            }
+        }
+        for (key, inner) in value.as_object().into_iter().flatten() {
+            undescribed(inner, &format!("{path}/{key}"), found);
+        }
+        for inner in value.as_array().into_iter().flatten() {
+            undescribed(inner, path, found);
+        }
+    }
+    let mut found = Vec::new();
+    for (name, schema) in schemas() {
+        undescribed(schema.as_value(), name, &mut found);
+    }
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// The messages that the README shows, by the name in front of each block.
+fn examples() -> Vec<(&'static str, &'static str, Value)> {
+    let value = |message: &dyn erased::Json| message.value();
+    let mut resent = samples::reject("a", 42);
+    resent.resent = true;
+    let reply = |body| value(&Reply::new(body));
+    vec![
+        ("verdict", "verdict", value(&samples::reject("a", 42))),
+        ("hold", "verdict", value(&samples::hold("a", 43))),
+        (
+            "mask",
+            "mask",
+            value(&MaskMessage {
+                schema: MaskSchema::V1,
+                run: RUN.into(),
+                lane: "a".into(),
+                number: 42,
+                width_px: 1344,
+                height_px: 1344,
+                encoding: MaskEncoding::Png1Bit,
+            }),
+        ),
+        ("status", "status", value(&samples::status("a"))),
+        ("blind", "blind", value(&samples::blind("a"))),
+        (
+            "bind by encoder",
+            "request",
+            json!({"request": "bind", "lane": "a", "id": "CARRIER-0815", "encoder_count": 1720320, "tolerance_counts": 200}),
+        ),
+        (
+            "bind by time",
+            "request",
+            json!({"request": "bind", "lane": "a", "id": "CARRIER-0815", "unix_ns": samples::NOON_NS, "tolerance_ms": 50.0}),
+        ),
+        ("bound", "reply", reply(ReplyBody::Bound { lane: "a".into(), id: "CARRIER-0815".into() })),
+        ("replay", "request", json!({"request": "replay", "lane": "a", "from": 42, "limit": 100})),
+        ("replay end", "reply", reply(ReplyBody::ReplayEnd { run: RUN.into(), lane: "a".into(), sent: 100, next: 142 })),
+        ("error", "reply", reply(ReplyBody::Error { error: "this station has no lane `c`, it has `a`, `b`".into() })),
+        (
+            "hello",
+            "reply",
+            reply(ReplyBody::Hello {
+                station: "line-3".into(),
+                run: RUN.into(),
+                lanes: vec![LaneNumbers { lane: "a".into(), last: 5120 }, LaneNumbers { lane: "b".into(), last: 5098 }],
+            }),
+        ),
+    ]
+}
+
+mod erased {
+    /// Serialisation behind a reference, so that examples of all types fit one list.
+    pub trait Json {
+        fn value(&self) -> serde_json::Value;
+    }
+    impl<T: serde::Serialize> Json for T {
+        fn value(&self) -> serde_json::Value {
+            serde_json::to_value(self).unwrap()
+        }
+    }
+}
+
+#[test]
+fn the_readme_shows_real_messages() {
+    let file = wire_dir().join("README.md");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    for (name, schema, example) in examples() {
+        validate(schema, &example);
+        let begin = format!("<!-- example: {name} -->\n```json\n");
+        let start = text.find(&begin).unwrap_or_else(|| panic!("{} lacks the example `{name}`", file.display())) + begin.len();
+        let end = start + text[start..].find("\n```").expect("an example's end");
+        text.replace_range(start..end, &serde_json::to_string_pretty(&example).unwrap());
+    }
+    assert_eq!(text.matches("<!-- example: ").count(), examples().len(), "an example that no test makes");
+    agree(&file, &text);
+}
+
+#[test]
+fn another_version_is_refused() {
+    let mut message = serde_json::to_value(samples::pass("a", 1)).unwrap();
+    assert!(serde_json::from_value::<VerdictMessage>(message.clone()).is_ok());
+    message["schema"] = json!("hairline.verdict/2");
+    assert!(serde_json::from_value::<VerdictMessage>(message).is_err());
+}
+
+#[test]
+fn a_gate_opens_only_on_a_timely_first_open() {
+    let open = samples::pass("a", 1);
+    let by = open.gate_by_unix_ns.unwrap();
+    assert!(open.opens_gate(by));
+    assert!(!open.opens_gate(by + 1), "too late");
+    assert!(!VerdictMessage { resent: true, ..open.clone() }.opens_gate(by), "told again");
+    assert!(!samples::reject("a", 1).opens_gate(by));
+    assert!(VerdictMessage { gate_by_unix_ns: None, ..open }.opens_gate(i64::MAX), "no deadline");
+}

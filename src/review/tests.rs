@@ -1,0 +1,91 @@
+use super::*;
+
+const SIDE: usize = 16;
+
+fn mask(pixels: &[(usize, usize)]) -> Arc<Mask> {
+    let mut mask = Mask::new(SIDE, SIDE);
+    for (x, y) in pixels {
+        mask.set(*x, *y, true);
+    }
+    Arc::new(mask)
+}
+
+fn id(number: u64) -> CellId {
+    CellId { lane: "a".into(), number }
+}
+
+/// A review with `verdicts.len()` cells, each of whose masks has three crack pixels.
+fn review(keep_cells: usize, window_cells: usize, verdicts: &[VerdictKind]) -> Review {
+    let review = Review::new(&config::Review { keep_cells, window_cells });
+    for (number, verdict) in (1..).zip(verdicts) {
+        review.remember(id(number), mask(&[(1, 1), (2, 2), (3, 3)]), *verdict);
+    }
+    review
+}
+
+use VerdictKind::{Hold, Pass, Reject};
+
+#[test]
+fn a_truth_is_counted_pixel_by_pixel() {
+    let review = review(9, 9, &[Reject]);
+    let reviewed = review.truth(&id(1), &Truth::Mask(mask(&[(1, 1), (9, 9), (9, 10)]))).unwrap();
+    assert_eq!(reviewed.outcome.counts, Counts { tp: 1, fp: 2, fn_: 2 });
+    let running = review.running("a");
+    assert_eq!((running.cells, running.counts, running.iou, running.oii), (1, Counts { tp: 1, fp: 2, fn_: 2 }, 0.2, 0.0));
+}
+
+#[test]
+fn good_cells_rejected_are_overkill_cracked_ones_passed_escape_and_held_ones_neither() {
+    let review = review(9, 9, &[Reject, Reject, Pass, Hold, Hold]);
+    let truths = [Truth::NoDefect, Truth::MaskIsRight, Truth::MaskIsRight, Truth::NoDefect, Truth::MaskIsRight];
+    let outcomes: Vec<_> = (1..).zip(&truths).map(|(n, t)| review.truth(&id(n), t).unwrap().outcome).collect();
+    assert_eq!(outcomes.iter().map(Outcome::is_overkill).collect::<Vec<_>>(), [true, false, false, false, false]);
+    assert_eq!(outcomes.iter().map(Outcome::is_escape).collect::<Vec<_>>(), [false, false, true, false, false]);
+    let running = review.running("a");
+    assert_eq!((running.overkill, running.escape, running.held, running.cells), (1, 1, 2, 5));
+    assert_eq!(running.counts, Counts { tp: 9, fp: 6, fn_: 0 });
+}
+
+#[test]
+fn a_second_truth_replaces_the_first_in_the_window_and_adds_only_what_is_new_to_counters() {
+    let review = review(9, 9, &[Reject, Pass]);
+    review.truth(&id(1), &Truth::MaskIsRight).unwrap();
+    review.truth(&id(2), &Truth::NoDefect).unwrap();
+    let corrected = review.truth(&id(1), &Truth::NoDefect).unwrap();
+    assert_eq!(corrected.new_counts(), Counts { tp: 0, fp: 3, fn_: 0 });
+    assert!(corrected.is_new_overkill());
+    let again = review.truth(&id(1), &Truth::NoDefect).unwrap();
+    assert_eq!((again.new_counts(), again.is_new_overkill()), (Counts::default(), false));
+    let running = review.running("a");
+    assert_eq!((running.cells, running.counts, running.overkill), (2, Counts { tp: 0, fp: 6, fn_: 0 }, 1));
+}
+
+#[test]
+fn the_window_slides_and_a_cell_that_left_it_does_not_come_back() {
+    let review = review(9, 2, &[Reject, Reject, Reject]);
+    review.truth(&id(1), &Truth::NoDefect).unwrap();
+    review.truth(&id(2), &Truth::MaskIsRight).unwrap();
+    review.truth(&id(3), &Truth::MaskIsRight).unwrap();
+    assert_eq!(review.running("a").counts, Counts { tp: 6, fp: 0, fn_: 0 });
+    review.truth(&id(1), &Truth::NoDefect).unwrap();
+    assert_eq!((review.running("a").cells, review.running("a").counts), (2, Counts { tp: 6, fp: 0, fn_: 0 }));
+}
+
+#[test]
+fn forgotten_and_unknown_cells_are_refused_by_name() {
+    let review = review(2, 9, &[Pass, Pass, Pass]);
+    let forgotten = review.truth(&id(1), &Truth::NoDefect).unwrap_err();
+    assert_eq!(forgotten, ReviewError::UnknownCell { cell: id(1), oldest: 2, newest: 3 });
+    let elsewhere = CellId { lane: "b".into(), number: 1 };
+    assert!(matches!(review.mask(&elsewhere).unwrap_err(), ReviewError::UnknownLane { .. }));
+    assert_eq!(review.recent("a").iter().map(|c| c.number).collect::<Vec<_>>(), [3, 2]);
+    assert!(review.recent("b").is_empty());
+}
+
+#[test]
+fn a_mask_of_another_size_changes_nothing() {
+    let review = review(9, 9, &[Pass]);
+    let refused = review.truth(&id(1), &Truth::Mask(Arc::new(Mask::new(SIDE, SIDE + 1)))).unwrap_err();
+    assert!(matches!(refused, ReviewError::SizeDiffers { height_px: 17, cell_height_px: SIDE, .. }));
+    assert_eq!((review.running("a").cells, review.recent("a")[0].outcome), (0, None));
+}

@@ -1,0 +1,163 @@
+//! The lane thread: a camera's events through the stitcher, rows on to the network, cells to the desk.
+
+use super::halt::Halt;
+use super::queue::{DeskEvent, InspectJob};
+use super::state::LaneState;
+use crate::camera::CameraLink;
+use crate::cell::{CameraEvent, CellId, HoldReason, Moment, StitchEvent};
+use crate::http::Pulse;
+use crate::publish::wire::CameraState;
+use crate::stitch::Stitcher;
+use crossbeam_channel::{Sender, TrySendError, select};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long the thread may sleep before it shows that it lives.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How many cells the station shall still see; shared by its lanes.
+pub(super) struct CellBudget(Option<AtomicU64>);
+
+impl CellBudget {
+    pub fn new(cells: Option<u64>) -> Self {
+        Self(cells.map(AtomicU64::new))
+    }
+
+    /// Whether one more cell may be seen.
+    fn take(&self) -> bool {
+        self.0.as_ref().is_none_or(|left| left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok())
+    }
+}
+
+/// One lane's way from the camera to the queues.
+pub(super) struct LaneWorker {
+    pub link: CameraLink,
+    pub stitcher: Stitcher,
+    /// Sources that can wait block on full queues; live ones hold the cell.
+    pub can_wait: bool,
+    pub jobs: Sender<InspectJob>,
+    pub desk: Sender<DeskEvent>,
+    pub state: Arc<LaneState>,
+    pub budget: Arc<CellBudget>,
+    pub halt: Arc<Halt>,
+    pub pulse: Pulse,
+}
+
+impl LaneWorker {
+    /// Works until the stream ends or the station stops; then closes its queues.
+    pub fn run(mut self) {
+        let mut gone: Option<(Moment, String)> = None;
+        let mut refused: Option<CellId> = None;
+        let mut stitched = Vec::new();
+        let mut reason = HoldReason::Restart;
+        let events = self.link.events().clone();
+        loop {
+            self.pulse.beat();
+            let event = select! {
+                recv(self.halt.signal()) -> _ => break,
+                recv(events) -> event => match event {
+                    Ok(CameraEvent::End) | Err(_) => {
+                        reason = HoldReason::NeverEnds;
+                        break;
+                    }
+                    Ok(event) => event,
+                },
+                default(TICK) => continue,
+            };
+            self.note(&event, &mut gone);
+            self.stitcher.push(&event, &mut stitched);
+            if !stitched.drain(..).all(|e| self.deliver(e, &mut refused)) {
+                break;
+            }
+            self.state.belt(&self.stitcher.state());
+        }
+        let now = Moment::now();
+        self.stitcher.finish(reason, now, &mut stitched);
+        stitched.drain(..).all(|e| self.deliver(e, &mut refused));
+        if let Some((from, reason)) = gone {
+            let _ = self.desk.send(DeskEvent::Blind { from, to: now, reason });
+        }
+        let _ = self.desk.send(DeskEvent::LaneOver);
+        self.link.stop();
+    }
+
+    /// Keeps the lane's state and tells the desk what is not about a cell.
+    fn note(&self, event: &CameraEvent, gone: &mut Option<(Moment, String)>) {
+        match event {
+            CameraEvent::Block(block) => {
+                self.state.lines(u64::from(block.lines));
+                self.state.camera(CameraState::Connected);
+            }
+            CameraEvent::Lost { lines, cause, .. } => {
+                tracing::warn!(lane = %self.state.name, lines, ?cause, "lines lost");
+                let _ = self.desk.send(DeskEvent::Lost { lines: *lines, cause: *cause });
+            }
+            CameraEvent::Idle { .. } => self.state.camera(CameraState::Idle),
+            CameraEvent::Gone { at, reason } => {
+                tracing::error!(lane = %self.state.name, reason, "camera gone; trying to get it back");
+                self.state.camera(CameraState::Gone);
+                gone.get_or_insert_with(|| (*at, reason.clone()));
+            }
+            CameraEvent::Back { at, attempts } => {
+                tracing::info!(lane = %self.state.name, attempts, "camera back");
+                self.state.reconnected();
+                self.state.camera(CameraState::Connected);
+                if let Some((from, reason)) = gone.take() {
+                    let _ = self.desk.send(DeskEvent::Blind { from, to: *at, reason });
+                }
+            }
+            CameraEvent::Truth(_) | CameraEvent::End => {}
+        }
+    }
+
+    /// Hands on what the stitcher said; `false` once the station has seen enough cells.
+    fn deliver(&self, event: StitchEvent, refused: &mut Option<CellId>) -> bool {
+        match event {
+            StitchEvent::Begun { cell, .. } => {
+                if !self.budget.take() {
+                    return false;
+                }
+                let _ = self.desk.send(DeskEvent::Begun { cell });
+            }
+            StitchEvent::Row(row) => {
+                if refused.as_ref() == Some(&row.cell) {
+                    return true;
+                }
+                let cell = row.cell.clone();
+                if let Err(reason) = self.enqueue(InspectJob { row, sent: Instant::now() }) {
+                    *refused = Some(cell.clone());
+                    let _ = self.desk.send(DeskEvent::Refused { cell, reason });
+                }
+            }
+            StitchEvent::Ended(end) => {
+                let _ = self.desk.send(DeskEvent::Ended(end));
+            }
+        }
+        true
+    }
+
+    fn enqueue(&self, job: InspectJob) -> Result<(), HoldReason> {
+        let gone = || HoldReason::Network { detail: "the inspection has stopped".into() };
+        if !self.can_wait {
+            return self.jobs.try_send(job).map_err(|e| match e {
+                TrySendError::Full(_) => HoldReason::Overload,
+                TrySendError::Disconnected(_) => gone(),
+            });
+        }
+        let mut job = job;
+        loop {
+            match self.jobs.send_timeout(job, TICK) {
+                Ok(()) => return Ok(()),
+                Err(crossbeam_channel::SendTimeoutError::Disconnected(_)) => return Err(gone()),
+                Err(crossbeam_channel::SendTimeoutError::Timeout(back)) => {
+                    self.pulse.beat();
+                    if self.halt.stopped() {
+                        return Err(HoldReason::Restart);
+                    }
+                    job = back;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! From a configuration to a running station: everything is loaded and checked before a thread starts.
+
+use super::halt::Halt;
+use super::inspection;
+use super::lane::{CellBudget, LaneWorker};
+use super::queue::{DeskEvent, InspectJob};
+use super::recipes::RecipeSlot;
+use super::recorder::Recorder;
+use super::state::LaneState;
+use super::supervisor::{LaneWatch, Running};
+use super::verdicts::{Office, VerdictWorker};
+use super::{RunOptions, StationError};
+use crate::camera::CameraLink;
+use crate::cell::{CELL_PX, Moment};
+use crate::config::{CameraKind, Lane, Problems, StationConfig};
+use crate::http::{Health, Metrics};
+use crate::inspect::Inspector;
+use crate::ledger::Ledger;
+use crate::nn::Checkpoint;
+use crate::publish::wire::ModelInfo;
+use crate::publish::{Bindings, Publisher, StationId};
+use crate::review::Review;
+use crate::stitch::{Calibration, Stitcher};
+use crossbeam_channel::bounded;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What a lane's verdict thread may have waiting: more than all rows and cells that can be on their way.
+const DESK_QUEUE: usize = 256;
+/// Carrier ids that may wait for their cells, for each lane.
+const BINDINGS: usize = 4096;
+/// A thread silent for this long has hung; longer than any inference on a CPU.
+const STALL_AFTER: Duration = Duration::from_secs(60);
+
+/// Loads a checkpoint onto the CPU, from where an engine takes it to its device.
+pub fn load_checkpoint(file: &Path) -> Result<Checkpoint, StationError> {
+    Ok(Checkpoint::load(file, &candle_core::Device::Cpu)?)
+}
+
+/// Checks a validated configuration against the files it names: model, recipes and calibrations.
+/// Reports everything that is wrong at once.
+pub fn check(config: &StationConfig) -> Problems {
+    let mut problems = Problems::default();
+    let remedy_model = "give the path of a checkpoint that `train fit` wrote";
+    let inspector = match load_checkpoint(&config.network.model) {
+        Ok(checkpoint) => Some(checkpoint),
+        Err(e) => {
+            problems.error(&config.file, None, "network.model", e.to_string(), remedy_model);
+            None
+        }
+    };
+    for (i, lane) in config.lanes.iter().enumerate() {
+        match crate::judge::Recipe::load(&lane.recipe) {
+            Ok((_, warnings)) => problems.append(warnings),
+            Err(found) => problems.append(found),
+        }
+        if let Err(e) = calibration(lane).and_then(|c| stitcher(lane, c.as_ref())) {
+            problems.error(&config.file, None, format!("lane[{i}].calibration"), e.to_string(), "run `hairline calibrate` for this camera");
+        }
+        if let Some(meta) = inspector.as_ref().map(|c| &c.meta)
+            && !(meta.mm_per_px_min..=meta.mm_per_px_max).contains(&mm_per_px(lane))
+        {
+            let what = format!(
+                "gives {:.3} mm per pixel, but the model {:?} is good for {:.3} to {:.3}",
+                mm_per_px(lane),
+                meta.name,
+                meta.mm_per_px_min,
+                meta.mm_per_px_max
+            );
+            problems.error(&config.file, None, format!("lane[{i}].wafer"), what, "use a model trained for this wafer size");
+        }
+    }
+    problems
+}
+
+/// Millimetres a stitched pixel stands for: the wafer's longer side is 1344 px.
+fn mm_per_px(lane: &Lane) -> f64 {
+    lane.wafer.width_mm.max(lane.wafer.length_mm) / CELL_PX as f64
+}
+
+fn calibration(lane: &Lane) -> Result<Option<Calibration>, StationError> {
+    let Some(file) = &lane.calibration else { return Ok(None) };
+    let wrap = |source| StationError::Calibration { lane: lane.name.to_string(), file: file.clone(), source };
+    let calibration = Calibration::load(file).map_err(wrap)?;
+    if let CameraKind::Gige(gige) = &lane.camera.kind {
+        calibration.fits(gige.width_px.unwrap_or(calibration.width_px), &gige.id).map_err(wrap)?;
+    }
+    Ok(Some(calibration))
+}
+
+fn stitcher(lane: &Lane, calibration: Option<&Calibration>) -> Result<Stitcher, StationError> {
+    Stitcher::new(lane.name.clone(), &lane.wafer, &lane.belt, calibration)
+        .map_err(|source| StationError::Stitch { lane: lane.name.to_string(), source })
+}
+
+struct PreparedLane {
+    lane: Lane,
+    stitcher: Stitcher,
+    recipe: Arc<RecipeSlot>,
+}
+
+/// Everything loaded and bound, nothing running yet.
+pub(super) struct Prepared {
+    lanes: Vec<PreparedLane>,
+    inspector: Inspector,
+    office: Office,
+    ledger: Arc<Ledger>,
+    health: Arc<Health>,
+    runtime: tokio::runtime::Runtime,
+    listener: tokio::net::TcpListener,
+    status_every: Duration,
+}
+
+impl Prepared {
+    pub fn new(config: &StationConfig, mut options: RunOptions) -> Result<Self, StationError> {
+        let checkpoint = match options.checkpoint.take() {
+            Some(checkpoint) => checkpoint,
+            None => load_checkpoint(&config.network.model)?,
+        };
+        let mut inspector = Inspector::new(&checkpoint, config.network.device, config.network.threads)?;
+        let mut lanes = Vec::new();
+        for lane in &config.lanes {
+            inspector.check_pitch(&lane.name, mm_per_px(lane))?;
+            let stitcher = stitcher(lane, calibration(lane)?.as_ref())?;
+            let recipe = Arc::new(RecipeSlot::load(lane.recipe.clone()).map_err(StationError::Recipe)?);
+            lanes.push(PreparedLane { lane: lane.clone(), stitcher, recipe });
+        }
+        let names: Vec<Arc<str>> = config.lanes.iter().map(|l| l.name.clone()).collect();
+        let metrics = Arc::new(Metrics::new(&names)?);
+        let health = Health::new(&names, STALL_AFTER);
+        let ledger = Arc::new(Ledger::open(&config.station.data_dir, config.station.keep_days)?);
+        if let Err(e) = ledger.prune(Moment::now().unix_ns) {
+            tracing::error!("the ledger could not be pruned: {e}");
+        }
+        let run = uuid::Uuid::now_v7().to_string();
+        let bindings = Arc::new(Bindings::new(names.iter().cloned(), BINDINGS));
+        let id = StationId { station: config.station.name.clone(), run: run.clone(), lanes: names };
+        let publisher = Arc::new(Publisher::start(id, &config.publish, ledger.clone(), bindings.clone())?);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("service").enable_all().build()?;
+        let listener = runtime.block_on(crate::http::bind(config.http.listen))?;
+        if let Some(told) = options.on_start.take() {
+            let (feed, requests) = publisher.endpoints();
+            let http = listener.local_addr()?;
+            told(super::Endpoints { feed: feed.to_owned(), requests: requests.to_owned(), http });
+        }
+        inspector.warm_up()?;
+        health.warmed_up();
+        let info = inspector.info();
+        tracing::info!(run, model = info.name, engine = info.engine, "warm");
+        metrics.model_info(&crate::http::ModelInfo {
+            name: info.name.clone(),
+            digest: info.digest.clone(),
+            device: info.engine.clone(),
+            shape: format!("{:?}", checkpoint.meta.shape),
+        });
+        let office = Office {
+            station: config.station.name.clone(),
+            run,
+            model: ModelInfo { name: info.name.clone(), digest: info.digest.clone() },
+            model_threshold: info.threshold,
+            metrics,
+            review: Arc::new(Review::new(&config.review)),
+            publisher,
+            bindings,
+            observer: options.observer,
+            verdicts: AtomicU64::new(0),
+            wanted: options.cells,
+            halt: Arc::new(Halt::new()),
+        };
+        let status_every = Duration::from_secs_f64(config.publish.status_every_s);
+        Ok(Self { lanes, inspector, office, ledger, health, runtime, listener, status_every })
+    }
+
+    /// Starts every thread. Where a camera cannot be started, what was started before is stopped again.
+    pub fn start(self) -> Result<Running, StationError> {
+        let office = Arc::new(self.office);
+        let mut running = Running::new(self.runtime, self.listener, office.clone(), self.health.clone(), self.status_every);
+        let (recorder, thread) =
+            Recorder::start(self.ledger.clone(), office.run.clone(), office.metrics.clone(), self.health.pulse("ledger"))?;
+        running.ledger_thread(thread);
+        let budget = Arc::new(CellBudget::new(office.wanted));
+        let (mut jobs, mut desks) = (Vec::new(), Vec::new());
+        for prepared in self.lanes {
+            let name = prepared.lane.name.clone();
+            let state = Arc::new(LaneState::new(name.clone(), office.metrics.clone(), self.health.clone()));
+            let (rows, rows_out) = bounded::<InspectJob>(prepared.lane.queue_rows);
+            let (desk, events) = bounded::<DeskEvent>(DESK_QUEUE);
+            let verdicts = VerdictWorker {
+                office: office.clone(),
+                recorder: recorder.clone(),
+                state: state.clone(),
+                recipe: prepared.recipe.clone(),
+                mm_per_px: mm_per_px(&prepared.lane),
+                deadline: prepared.lane.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0)),
+                events: events.clone(),
+                pulse: self.health.pulse(format!("verdicts {name}")),
+            };
+            tell_downtime(&verdicts, &self.ledger, &name);
+            let lane = &prepared.lane;
+            let link = CameraLink::start(&lane.name, &lane.camera, &lane.wafer, &lane.belt, lane.queue_blocks)
+                .map_err(|source| StationError::Camera { lane: name.to_string(), source })?;
+            let worker = LaneWorker {
+                link,
+                stitcher: prepared.stitcher,
+                can_wait: lane.camera.can_wait(),
+                jobs: rows.clone(),
+                desk: desk.clone(),
+                state: state.clone(),
+                budget: budget.clone(),
+                halt: office.halt.clone(),
+                pulse: self.health.pulse(format!("lane {name}")),
+            };
+            running.watch(LaneWatch {
+                state,
+                recipe: prepared.recipe,
+                rows: rows_out.clone(),
+                events,
+                recorder: recorder.clone(),
+                told: None,
+            });
+            running.lane_thread(spawn(format!("lane-{name}"), move || worker.run())?);
+            running.verdict_thread(spawn(format!("verdicts-{name}"), move || verdicts.run())?);
+            jobs.push(rows_out);
+            desks.push(desk);
+        }
+        let (inspector, pulse) = (self.inspector, self.health.pulse("inspection"));
+        running.inspection_thread(spawn("inspection".into(), move || inspection::run(inspector, jobs, desks, &pulse))?);
+        Ok(running)
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(work)
+}
+
+/// The time since the ledger last saw this lane was blind.
+fn tell_downtime(verdicts: &VerdictWorker, ledger: &Ledger, lane: &str) {
+    match ledger.last_seen_unix_ns(lane) {
+        Ok(Some(seen)) => verdicts.tell_blind(seen, Moment::now().unix_ns, "the station was not running"),
+        Ok(None) => {}
+        Err(e) => tracing::error!(lane, "when the lane was last seen is not known: {e}"),
+    }
+}

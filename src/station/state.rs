@@ -1,0 +1,101 @@
+use crate::cell::{LossCause, Moment};
+use crate::http::{Health, Metrics};
+use crate::publish::wire::{BeltState, CameraState};
+use crate::stitch;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// How a lane is doing, for its status messages; keeps metrics and health in step.
+pub(super) struct LaneState {
+    pub name: Arc<str>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    now: Mutex<Now>,
+    lines_lost: AtomicU64,
+    cells: AtomicU64,
+}
+
+/// Camera and belt, and since when they have been so.
+#[derive(Clone, Copy)]
+pub(super) struct Now {
+    pub camera: CameraState,
+    pub in_cell: bool,
+    pub since_unix_ns: i64,
+}
+
+impl Now {
+    /// What the belt does, as far as the lines tell.
+    pub fn belt(&self) -> BeltState {
+        match (self.camera, self.in_cell) {
+            (CameraState::Connected, _) => BeltState::Moving,
+            (_, true) => BeltState::StandsInCell,
+            (_, false) => BeltState::StandsInGap,
+        }
+    }
+}
+
+impl LaneState {
+    pub fn new(name: Arc<str>, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
+        let now = Now { camera: CameraState::Starting, in_cell: false, since_unix_ns: Moment::now().unix_ns };
+        Self { name, metrics, health, now: Mutex::new(now), lines_lost: AtomicU64::new(0), cells: AtomicU64::new(0) }
+    }
+
+    /// Lines came.
+    pub fn lines(&self, lines: u64) {
+        self.metrics.lines_seen(&self.name, lines);
+    }
+
+    /// Lines did not come.
+    pub fn lost(&self, cause: LossCause, lines: u64) {
+        self.lines_lost.fetch_add(lines, Ordering::Relaxed);
+        self.metrics.lines_lost(&self.name, cause, lines);
+    }
+
+    /// The camera is in this state.
+    pub fn camera(&self, camera: CameraState) {
+        let mut now = self.lock();
+        if now.camera == camera {
+            return;
+        }
+        if camera == CameraState::Connected {
+            self.health.camera_ready(&self.name);
+        }
+        self.metrics.camera_connected(&self.name, matches!(camera, CameraState::Connected | CameraState::Idle));
+        if camera == CameraState::Idle && now.in_cell {
+            tracing::warn!(lane = %self.name, "the belt stands in the middle of a cell");
+        }
+        now.camera = camera;
+        now.since_unix_ns = Moment::now().unix_ns;
+    }
+
+    /// The camera was got back after being lost.
+    pub fn reconnected(&self) {
+        self.metrics.reconnect(&self.name);
+    }
+
+    /// Where the stitcher stands.
+    pub fn belt(&self, belt: &stitch::BeltState) {
+        self.lock().in_cell = matches!(belt, stitch::BeltState::InCell { .. });
+    }
+
+    /// A verdict was given.
+    pub fn cell(&self, number: u64) {
+        self.cells.store(number, Ordering::Relaxed);
+    }
+
+    pub fn now(&self) -> Now {
+        *self.lock()
+    }
+
+    pub fn cells(&self) -> u64 {
+        self.cells.load(Ordering::Relaxed)
+    }
+
+    pub fn lines_lost(&self) -> u64 {
+        self.lines_lost.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,232 @@
+//! Watches over a running station: signals, status messages, watchdog and the orderly end.
+
+use super::queue::{DeskEvent, InspectJob};
+use super::recipes::RecipeSlot;
+use super::recorder::Recorder;
+use super::state::LaneState;
+use super::verdicts::Office;
+use super::{StationError, Summary};
+use crate::cell::Moment;
+use crate::http::{Health, Queue};
+use crate::publish::wire::{BeltState, CameraState, QueueDepth, StatusMessage};
+use crossbeam_channel::Receiver;
+use sd_notify::NotifyState;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+const TICK: Duration = Duration::from_millis(100);
+/// How long the threads may take to end; longer than the verdict threads' own grace.
+const END_GRACE: Duration = Duration::from_millis(4800);
+
+/// What the supervisor sees of a lane.
+pub(super) struct LaneWatch {
+    pub state: Arc<LaneState>,
+    pub recipe: Arc<RecipeSlot>,
+    pub rows: Receiver<InspectJob>,
+    pub events: Receiver<DeskEvent>,
+    pub recorder: Recorder,
+    pub told: Option<(CameraState, BeltState)>,
+}
+
+/// A station whose threads run. Dropping it stops and joins them.
+pub(super) struct Running {
+    runtime: Option<tokio::runtime::Runtime>,
+    listener: Option<tokio::net::TcpListener>,
+    office: Arc<Office>,
+    health: Arc<Health>,
+    status_every: Duration,
+    lanes: Vec<LaneWatch>,
+    /// Threads in the order in which they end: lanes, inspection, verdicts, ledger.
+    stages: [Vec<JoinHandle<()>>; 4],
+}
+
+impl Running {
+    pub fn new(
+        runtime: tokio::runtime::Runtime,
+        listener: tokio::net::TcpListener,
+        office: Arc<Office>,
+        health: Arc<Health>,
+        status_every: Duration,
+    ) -> Self {
+        let stages = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        Self { runtime: Some(runtime), listener: Some(listener), office, health, status_every, lanes: Vec::new(), stages }
+    }
+
+    pub fn watch(&mut self, lane: LaneWatch) {
+        self.lanes.push(lane);
+    }
+
+    pub fn lane_thread(&mut self, thread: JoinHandle<()>) {
+        self.stages[0].push(thread);
+    }
+
+    pub fn inspection_thread(&mut self, thread: JoinHandle<()>) {
+        self.stages[1].push(thread);
+    }
+
+    pub fn verdict_thread(&mut self, thread: JoinHandle<()>) {
+        self.stages[2].push(thread);
+    }
+
+    pub fn ledger_thread(&mut self, thread: JoinHandle<()>) {
+        self.stages[3].push(thread);
+    }
+
+    /// Watches until `shutdown`, until enough verdicts are given, or until every lane has ended.
+    pub fn supervise(mut self, shutdown: impl Future<Output = ()>) -> Result<Summary, StationError> {
+        let Some(runtime) = self.runtime.take() else { return Ok(self.summary()) };
+        let (close_http, closing) = oneshot::channel::<()>();
+        let http = self.listener.take().map(|listener| {
+            let (metrics, health, review) = (self.office.metrics.clone(), self.health.clone(), self.office.review.clone());
+            let closed = async move {
+                let _ = closing.await;
+            };
+            runtime.spawn(crate::http::serve(listener, metrics, health, review, closed))
+        });
+        let watched = runtime.block_on(self.watch_over(shutdown));
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        self.end();
+        let _ = close_http.send(());
+        if let Some(http) = http
+            && let Ok(Err(e)) = runtime.block_on(http)
+        {
+            tracing::error!("the HTTP server: {e}");
+        }
+        watched?;
+        Ok(self.summary())
+    }
+
+    fn summary(&self) -> Summary {
+        Summary { verdicts: self.office.verdicts.load(Ordering::Acquire) }
+    }
+
+    async fn watch_over(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), StationError> {
+        tokio::pin!(shutdown);
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut status = tokio::time::interval(self.status_every);
+        let watchdog_every = sd_notify::watchdog_enabled().map(|timeout| timeout / 3);
+        let mut last_pet = Instant::now();
+        let mut ready_told = false;
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return Ok(()),
+                _ = hangup.recv() => self.reload_recipes(),
+                _ = status.tick() => self.tell_status(true),
+                _ = tick.tick() => {
+                    if self.office.halt.stopped() || self.stages[2].iter().all(JoinHandle::is_finished) {
+                        return Ok(());
+                    }
+                    self.tell_status(false);
+                    if !ready_told && self.health.ready().is_ok() {
+                        ready_told = true;
+                        let _ = sd_notify::notify(&[NotifyState::Ready]);
+                        tracing::info!("ready");
+                    }
+                    if watchdog_every.is_some_and(|every| last_pet.elapsed() >= every) {
+                        last_pet = Instant::now();
+                        self.pet_watchdog();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Only progress feeds the watchdog: a corridor that hangs is restarted.
+    fn pet_watchdog(&self) {
+        let live = self.health.live();
+        if live.is_ok() {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("the watchdog is not fed: {}", live.reasons.join("; "));
+        }
+    }
+
+    fn reload_recipes(&self) {
+        for lane in &self.lanes {
+            let reloaded = lane.recipe.reload();
+            self.office.metrics.recipe_reload(&lane.state.name, reloaded.is_ok());
+            match reloaded {
+                Ok(recipe) => tracing::info!(lane = %lane.state.name, recipe = recipe.name, "recipe reloaded"),
+                Err(problems) => tracing::error!(lane = %lane.state.name, "the old recipe stays; the new one is refused:\n{problems}"),
+            }
+        }
+    }
+
+    /// Tells how each lane is doing: always where it is `due`, else only what has changed.
+    fn tell_status(&mut self, due: bool) {
+        let office = &self.office;
+        for lane in &mut self.lanes {
+            let now = lane.state.now();
+            let state = (now.camera, now.belt());
+            if !due && lane.told == Some(state) {
+                continue;
+            }
+            lane.told = Some(state);
+            let depth =
+                |waiting: usize, capacity: Option<usize>| QueueDepth { waiting: waiting as u64, capacity: capacity.unwrap_or(0) as u64 };
+            let rows = depth(lane.rows.len(), lane.rows.capacity());
+            let events = depth(lane.events.len(), lane.events.capacity());
+            let name = &lane.state.name;
+            office.metrics.queue_depth(name, Queue::Rows, lane.rows.len(), lane.rows.capacity().unwrap_or(0));
+            office.metrics.queue_depth(name, Queue::Masks, lane.events.len(), lane.events.capacity().unwrap_or(0));
+            office.metrics.belt_standing(name, state.1 != BeltState::Moving);
+            let unix_ns = Moment::now().unix_ns;
+            if due && now.camera != CameraState::Gone {
+                lane.recorder.seen(name.clone(), unix_ns);
+            }
+            let message = StatusMessage {
+                schema: Default::default(),
+                station: office.station.clone(),
+                run: office.run.clone(),
+                lane: name.to_string(),
+                unix_ns,
+                camera: now.camera,
+                belt: state.1,
+                since_unix_ns: now.since_unix_ns,
+                cells: lane.state.cells(),
+                lines_lost: lane.state.lines_lost(),
+                queues: [("rows".to_owned(), rows), ("masks".to_owned(), events)].into(),
+                model: office.model.clone(),
+            };
+            if let Err(e) = office.publisher.status(&message) {
+                tracing::warn!(lane = %name, "a status message was not published: {e}");
+            }
+        }
+    }
+
+    /// Stops the threads in the order of the corridor. One that does not end is told and left behind.
+    fn end(&mut self) {
+        self.health.stopping();
+        self.office.halt.stop();
+        let until = Instant::now() + END_GRACE;
+        for stage in 0..self.stages.len() {
+            if stage == self.stages.len() - 1 {
+                // The recorder ends when nobody can hand it anything any more.
+                self.lanes.clear();
+            }
+            for thread in std::mem::take(&mut self.stages[stage]) {
+                let name = thread.thread().name().unwrap_or("a thread").to_owned();
+                while !thread.is_finished() && Instant::now() < until {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                if !thread.is_finished() {
+                    tracing::error!("{name} does not end and is left behind");
+                } else if thread.join().is_err() {
+                    tracing::error!("{name} has failed");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

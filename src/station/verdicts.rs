@@ -1,0 +1,295 @@
+//! The verdict thread of a lane: judges the cells that the desk lets go, records, publishes and counts
+//! them.
+
+use super::desk::{Desk, ReadyCell, SeenRow};
+use super::halt::Halt;
+use super::queue::DeskEvent;
+use super::recipes::RecipeSlot;
+use super::recorder::Recorder;
+use super::state::LaneState;
+use super::{CellOutcome, Observer};
+use crate::cell::{Gate, HoldReason, Judgement, Moment, ProbabilityMap, TILES_PER_SIDE, Verdict};
+use crate::http::{Metrics, Pulse, Stage, apply_truth};
+use crate::judge::{Recipe, judge};
+use crate::ledger::Entry;
+use crate::publish::wire::{BlindMessage, LatencyMs, ModelInfo, TrailingEdge, VerdictMessage};
+use crate::publish::{Bindings, Publisher, encode_mask};
+use crate::review::{Review, Truth};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const TICK: Duration = Duration::from_millis(200);
+/// How long cells on their way may take once the station stops; the rest is held.
+const GRACE: Duration = Duration::from_secs(4);
+/// Kept free before the deadline for judging, recording and sending.
+const MARGIN: Duration = Duration::from_millis(8);
+
+/// What every lane's verdict thread shares.
+pub(super) struct Office {
+    pub station: String,
+    pub run: String,
+    pub model: ModelInfo,
+    pub model_threshold: f32,
+    pub metrics: Arc<Metrics>,
+    pub review: Arc<Review>,
+    pub publisher: Arc<Publisher>,
+    pub bindings: Arc<Bindings>,
+    pub observer: Option<Arc<dyn Observer>>,
+    /// Verdicts given by all lanes, and how many the station shall give.
+    pub verdicts: AtomicU64,
+    pub wanted: Option<u64>,
+    pub halt: Arc<Halt>,
+}
+
+/// The verdict thread of one lane.
+pub(super) struct VerdictWorker {
+    pub office: Arc<Office>,
+    pub recorder: Recorder,
+    pub state: Arc<LaneState>,
+    pub recipe: Arc<RecipeSlot>,
+    pub mm_per_px: f64,
+    pub deadline: Option<Duration>,
+    pub events: Receiver<DeskEvent>,
+    pub pulse: Pulse,
+}
+
+impl VerdictWorker {
+    /// Works until the lane is over and every cell has its verdict.
+    pub fn run(self) {
+        let mut desk = Desk::new(self.deadline.map(|d| d.saturating_sub(MARGIN)));
+        let mut stop_waiting_at: Option<Instant> = None;
+        while !desk.is_done() {
+            self.pulse.beat();
+            let now = Instant::now();
+            while let Some(cell) = desk.take_ready(now) {
+                self.give_verdict(cell);
+            }
+            while let Some(cell) = desk.take_late() {
+                self.keep_late(cell);
+            }
+            if self.office.halt.stopped() {
+                let until = *stop_waiting_at.get_or_insert(now + GRACE);
+                if now >= until && desk.waiting() > 0 {
+                    desk.hold_rest(&HoldReason::Restart, Moment::now());
+                    continue;
+                }
+            }
+            let wait = desk.next_deadline().map_or(TICK, |at| at.saturating_duration_since(now).min(TICK));
+            match self.events.recv_timeout(wait) {
+                Ok(event) => {
+                    self.note(&event);
+                    desk.push(event, Instant::now());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    desk.push(DeskEvent::LaneOver, now);
+                    desk.hold_rest(&HoldReason::Restart, Moment::now());
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+    }
+
+    /// What concerns the lane rather than one of its cells.
+    fn note(&self, event: &DeskEvent) {
+        match event {
+            DeskEvent::Lost { lines, cause } => self.state.lost(*cause, *lines),
+            DeskEvent::Blind { from, to, reason } => self.tell_blind(from.unix_ns, to.unix_ns, reason),
+            _ => {}
+        }
+    }
+
+    /// Records and publishes a time in which the lane could not see.
+    pub fn tell_blind(&self, from_unix_ns: i64, to_unix_ns: i64, reason: &str) {
+        let office = &self.office;
+        let message = BlindMessage {
+            schema: Default::default(),
+            station: office.station.clone(),
+            run: office.run.clone(),
+            lane: self.state.name.to_string(),
+            from_unix_ns,
+            to_unix_ns,
+            reason: reason.to_owned(),
+        };
+        office.metrics.blind_seconds(&self.state.name, (to_unix_ns - from_unix_ns) as f64 / 1e9);
+        let header = serde_json::to_vec(&message).unwrap_or_default();
+        self.recorder.blind(self.state.name.clone(), from_unix_ns, to_unix_ns, reason.to_owned(), header);
+        if let Err(e) = office.publisher.blind(&message) {
+            tracing::error!(lane = %self.state.name, "a blind record was not published: {e}");
+        }
+    }
+
+    fn give_verdict(&self, cell: ReadyCell) {
+        let office = &self.office;
+        let recipe = self.recipe.get();
+        let trailing = cell.end.at.instant;
+        let since = |at: Instant| at.saturating_duration_since(trailing).as_secs_f64() * 1000.0;
+        let (judgement, hold) = self.judge_cell(&cell, &recipe);
+        let judged_at = Instant::now();
+        let stitched_at = cell.inspected_at.zip(cell.last_row).and_then(|(at, (waited, took))| at.checked_sub(waited + took));
+        let verdict = match (&judgement, hold) {
+            (_, Some(reason)) => Verdict::Hold(reason),
+            (Some(judgement), None) => judgement.verdict.clone(),
+            (None, None) => Verdict::Hold(HoldReason::Network { detail: "rows are missing".into() }),
+        };
+        let deadline_at = self.deadline.and_then(|d| trailing.checked_add(d));
+        let mut message = self.message(&cell, verdict, judgement.as_ref(), &recipe);
+        message.latency_ms = LatencyMs {
+            stitch: stitched_at.map(since),
+            inspect: cell.inspected_at.map(since),
+            judge: judgement.is_some().then(|| since(judged_at)),
+            total: Some(since(judged_at)),
+        };
+        let png = judgement.as_ref().map(|j| encode_mask(&j.mask)).transpose();
+        let png = png.unwrap_or_else(|e| {
+            tracing::error!(cell = %cell.id, "the mask could not be encoded: {e}");
+            None
+        });
+        let message = self.record(&cell, message, png.as_deref().unwrap_or_default(), &recipe, deadline_at);
+        if let Err(e) = office.publisher.verdict(&message, png.as_deref().unwrap_or_default()) {
+            tracing::error!(cell = %cell.id, "the verdict was not published: {e}; subscribers get it by replay");
+        }
+        let total_ms = since(Instant::now());
+        self.count(&cell, &message, judgement.as_ref(), total_ms);
+        if let Some(observer) = &office.observer {
+            observer.cell(&CellOutcome {
+                message: &message,
+                rows: cell.rows.as_ref().map(|rows| rows.each_ref().map(|r| &*r.pixels)),
+                mask: judgement.as_ref().map(|j| &j.mask),
+                truth: cell.end.truth.as_ref().map(|t| &*t.mask),
+                total_ms,
+            });
+        }
+        if office.verdicts.fetch_add(1, Ordering::AcqRel) + 1 == office.wanted.unwrap_or(u64::MAX) {
+            office.halt.stop();
+        }
+    }
+
+    /// The judgement where there is something to judge, and the reason where the cell is held.
+    fn judge_cell(&self, cell: &ReadyCell, recipe: &Recipe) -> (Option<Judgement>, Option<HoldReason>) {
+        if let Some(reason) = &cell.hold {
+            return (None, Some(reason.clone()));
+        }
+        let Some(map) = cell.rows.as_ref().and_then(probability_map) else {
+            return (None, Some(HoldReason::Network { detail: "a row has a wrong size".into() }));
+        };
+        let judgement = judge(&map, self.mm_per_px, &cell.end.missing_corners, self.office.model_threshold, recipe);
+        (Some(judgement), None)
+    }
+
+    fn message(&self, cell: &ReadyCell, verdict: Verdict, judgement: Option<&Judgement>, recipe: &Recipe) -> VerdictMessage {
+        let office = &self.office;
+        let end = &cell.end;
+        let gate_by_unix_ns = self.deadline.map(|d| end.at.unix_ns.saturating_add(d.as_nanos() as i64));
+        let hold = match &verdict {
+            Verdict::Hold(reason) => Some(reason.clone()),
+            _ => None,
+        };
+        VerdictMessage {
+            schema: Default::default(),
+            station: office.station.clone(),
+            run: office.run.clone(),
+            lane: self.state.name.to_string(),
+            number: cell.id.number,
+            trailing_edge: TrailingEdge::from(end),
+            verdict: verdict.kind(),
+            hold,
+            rule: judgement.and_then(|j| j.rule.clone()),
+            defects: judgement.map(|j| j.defects.clone()).unwrap_or_default(),
+            score: judgement.map(|j| j.score),
+            longest_mm: judgement.map_or(0.0, Judgement::longest_mm),
+            gate: gate(&verdict, recipe),
+            gate_by_unix_ns,
+            recorded: true,
+            resent: false,
+            carrier_id: office.bindings.take(&self.state.name, end.encoder_count, end.at.unix_ns),
+            model: office.model.clone(),
+            mm_per_px: self.mm_per_px,
+            missing_corners: end.missing_corners.clone(),
+            geometry: end.geometry,
+            latency_ms: LatencyMs::default(),
+        }
+    }
+
+    /// Puts the verdict on disk. What the disk does not confirm in time is held, and says so.
+    fn record(&self, cell: &ReadyCell, message: VerdictMessage, png: &[u8], recipe: &Recipe, deadline: Option<Instant>) -> VerdictMessage {
+        let entry = |message: &VerdictMessage| {
+            let header = message.to_json().unwrap_or_default();
+            Entry {
+                run: self.office.run.clone(),
+                lane: self.state.name.clone(),
+                number: cell.id.number,
+                unix_ns: cell.end.at.unix_ns,
+                header,
+                payload: png.to_vec(),
+            }
+        };
+        if self.recorder.confirm(entry(&message), deadline.map(|d| d.max(Instant::now() + MARGIN))) {
+            return message;
+        }
+        let held = VerdictMessage {
+            verdict: crate::cell::VerdictKind::Hold,
+            hold: Some(message.hold.clone().unwrap_or(HoldReason::NotRecorded)),
+            rule: None,
+            gate: gate(&Verdict::Hold(HoldReason::NotRecorded), recipe),
+            recorded: false,
+            ..message
+        };
+        tracing::error!(cell = %cell.id, "the verdict was not on disk by its deadline: the cell is held; check `station.data_dir`");
+        self.recorder.later(entry(&held));
+        held
+    }
+
+    fn count(&self, cell: &ReadyCell, message: &VerdictMessage, judgement: Option<&Judgement>, total_ms: f64) {
+        let (office, lane) = (&self.office, &*self.state.name);
+        self.state.cell(cell.id.number);
+        if let Some(verdict) = message.full_verdict() {
+            office.metrics.verdict(lane, &verdict, message.rule.as_ref().map(|r| r.rule.as_str()), message.defects.len());
+        }
+        let latency = &message.latency_ms;
+        for (stage, ms) in [
+            (Stage::Stitch, latency.stitch),
+            (Stage::Inspect, latency.inspect),
+            (Stage::Judge, latency.judge),
+            (Stage::Total, Some(total_ms)),
+        ] {
+            if let Some(ms) = ms {
+                office.metrics.latency(lane, stage, ms / 1000.0);
+            }
+        }
+        let Some(judgement) = judgement else { return };
+        office.review.remember(cell.id.clone(), Arc::new(judgement.mask.clone()), message.verdict);
+        if let Some(truth) = &cell.end.truth
+            && let Err(e) = apply_truth(&office.review, &office.metrics, &cell.id, &Truth::Mask(truth.mask.clone()))
+        {
+            tracing::warn!(cell = %cell.id, "the truth could not be held against the mask: {e}");
+        }
+    }
+
+    /// The network has seen a cell whose verdict is out already: kept with the cell, not published.
+    fn keep_late(&self, cell: ReadyCell) {
+        let recipe = self.recipe.get();
+        let (judgement, hold) = self.judge_cell(&cell, &recipe);
+        let verdict = match (&judgement, hold) {
+            (Some(j), None) => j.verdict.clone(),
+            (_, reason) => Verdict::Hold(reason.unwrap_or(HoldReason::Deadline)),
+        };
+        let message = VerdictMessage { resent: true, ..self.message(&cell, verdict, judgement.as_ref(), &recipe) };
+        self.office.metrics.late_result(&self.state.name);
+        self.recorder.late(self.state.name.clone(), cell.id.number, message.to_json().unwrap_or_default());
+    }
+}
+
+fn gate(verdict: &Verdict, recipe: &Recipe) -> Gate {
+    match verdict {
+        Verdict::Pass => Gate::Open,
+        Verdict::Reject => Gate::Eject,
+        Verdict::Hold(_) => recipe.hold_gate,
+    }
+}
+
+fn probability_map(rows: &[SeenRow; TILES_PER_SIDE]) -> Option<ProbabilityMap> {
+    ProbabilityMap::new(rows.each_ref().map(|r| r.probabilities.clone()), rows.each_ref().map(|r| r.spans.clone()))
+}

@@ -1,0 +1,93 @@
+use super::shape::Shape;
+use crate::cell::{CELL_PX, HoldReason};
+
+/// How a cell lies under the camera, and the ways between wafer, stitched frame and camera.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Placement {
+    /// Angle of the leading edge, radians, positive when its right end comes later.
+    pub skew: f64,
+    /// Measured size across the belt, mm.
+    pub width_mm: f64,
+    /// Middle of the leading edge: camera column and line (from the cell's first).
+    middle: (f64, f64),
+    sin: f64,
+    cos: f64,
+    shape: Shape,
+}
+
+impl Placement {
+    pub fn new(shape: &Shape, skew: f64, middle: (f64, f64), width_mm: f64) -> Self {
+        Self { skew, width_mm, middle, sin: skew.sin(), cos: skew.cos(), shape: *shape }
+    }
+
+    /// Camera column and line of a place on the wafer.
+    pub fn to_camera(self, across_mm: f64, along_mm: f64) -> (f64, f64) {
+        let x = across_mm * self.cos - along_mm * self.sin;
+        let y = across_mm * self.sin + along_mm * self.cos;
+        (self.middle.0 + x / self.shape.mm_per_px, self.middle.1 + y / self.shape.mm_per_line)
+    }
+
+    /// Place on the wafer, mm across from its middle and along from its leading edge.
+    pub fn to_wafer(self, column: f64, line: f64) -> (f64, f64) {
+        let x = (column - self.middle.0) * self.shape.mm_per_px;
+        let y = (line - self.middle.1) * self.shape.mm_per_line;
+        (x * self.cos + y * self.sin, y * self.cos - x * self.sin)
+    }
+
+    /// Place on the wafer of a place in the stitched frame: the wafer's middle line is the frame's,
+    /// its nominal length is centred.
+    pub fn stitched_to_wafer(&self, x: f64, y: f64) -> (f64, f64) {
+        let mm = self.shape.stitched_mm_per_px();
+        let side_mm = mm * CELL_PX as f64;
+        (x * mm - 0.5 * side_mm, y * mm - 0.5 * (side_mm - self.shape.length_mm))
+    }
+
+    /// Camera column and line of the centre of stitched pixel (`x`, `y`).
+    pub fn stitched_to_camera(&self, x: f64, y: f64) -> (f64, f64) {
+        let (across, along) = self.stitched_to_wafer(x + 0.5, y + 0.5);
+        self.to_camera(across, along)
+    }
+
+    /// Last line that a cell of this length reaches into.
+    pub fn last_line(&self, length_mm: f64) -> f64 {
+        let half = 0.5 * self.width_mm;
+        self.to_camera(-half, length_mm).1.max(self.to_camera(half, length_mm).1)
+    }
+
+    /// Whether a cell lying so can be judged.
+    ///
+    /// # Errors
+    /// [`HoldReason::Geometry`]: skewed too far, wider than the product, cut off by the sensor's
+    /// border. [`HoldReason::Broken`]: narrower than the product.
+    pub fn check(&self, sensor_px: usize) -> Result<(), HoldReason> {
+        let shape = &self.shape;
+        let geometry = |detail: String| Err(HoldReason::Geometry { detail });
+        if self.skew.abs() > shape.skew_max {
+            return geometry(format!(
+                "skewed by {:.2}°, up to {:.2}° is corrected; align the belt's guides or raise `belt.skew_deg_max`",
+                self.skew.to_degrees(),
+                shape.skew_max.to_degrees()
+            ));
+        }
+        let half = 0.5 * self.width_mm;
+        let columns = [(-half, 0.0), (half, 0.0), (-half, shape.length_mm), (half, shape.length_mm)].map(|(a, b)| self.to_camera(a, b).0);
+        let (left, right) = columns.iter().fold((f64::MAX, f64::MIN), |(l, r), c| (l.min(*c), r.max(*c)));
+        let narrow = self.width_mm < shape.width_mm - shape.tolerance_mm;
+        let slack = if narrow { -1.5 } else { shape.tolerance_mm / shape.mm_per_px };
+        if left < -0.5 - slack || right > sensor_px as f64 - 0.5 + slack {
+            return geometry(format!(
+                "reaches from column {left:.0} to {right:.0}, the sensor has {sensor_px}; move the camera or the belt's guides"
+            ));
+        }
+        if narrow {
+            return Err(HoldReason::Broken { detail: format!("{:.1} mm wide, expected {:.1} mm", self.width_mm, shape.width_mm) });
+        }
+        if self.width_mm > shape.width_mm + shape.tolerance_mm {
+            return geometry(format!(
+                "{:.1} mm wide, expected {:.1} mm; two wafers side by side, or a wrong scale",
+                self.width_mm, shape.width_mm
+            ));
+        }
+        Ok(())
+    }
+}

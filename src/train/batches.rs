@@ -1,0 +1,176 @@
+use super::{Crop, CropPlan, Source, TrainError};
+use candle_core::{Device, Tensor};
+use crossbeam_channel::{Receiver, bounded};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Crops as the network takes them.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// N × 1 × side × side, normalised.
+    pub input: Tensor,
+    /// The same shape, 1 on crack.
+    pub label: Tensor,
+}
+
+type Drawn = Result<Vec<Crop>, TrainError>;
+
+/// Batches prepared ahead of the trainer by worker threads.
+///
+/// Draw `d` is made by worker `d mod workers` and taken from its own queue in turn, so the crops and
+/// their order depend on the seed alone, not on the number of workers or their speed. Each queue
+/// holds one draw; a worker with a full queue waits. Dropping this ends and joins the workers.
+pub struct Batches {
+    plan: CropPlan,
+    size: usize,
+    seed: u64,
+    next_draw: u64,
+    pool: Vec<Crop>,
+    queues: Vec<Receiver<Drawn>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Batches {
+    /// Draws whose crops are shuffled together, so that a batch shows several pictures.
+    const MIXED_DRAWS: usize = 4;
+    const QUEUE_DRAWS: usize = 1;
+
+    /// Starts `workers` threads (at least one) that prepare batches of `size` crops.
+    ///
+    /// # Errors
+    /// A plan that cannot be followed, a batch of 0, or no thread to be had.
+    pub fn start(source: Arc<dyn Source>, plan: CropPlan, size: usize, seed: u64, workers: usize) -> Result<Self, TrainError> {
+        plan.check()?;
+        if size == 0 {
+            return Err(TrainError::Setting { name: "batch", problem: "0 crops are no batch; take 4".into() });
+        }
+        let mut batches = Self { plan: plan.clone(), size, seed, next_draw: 0, pool: Vec::new(), queues: Vec::new(), workers: Vec::new() };
+        let workers = workers.max(1);
+        let crack_chance = if source.cracked_share() > 0.0 { (0.5 / source.cracked_share()).min(1.0) } else { 0.0 };
+        for first in 0..workers {
+            let (sender, queue) = bounded(Self::QUEUE_DRAWS);
+            let (source, plan) = (source.clone(), plan.clone());
+            let work = move || {
+                for draw in (first as u64..).step_by(workers) {
+                    let crops = source.training(draw).map(|picture| plan.cut(&picture, crack_chance, &mut rng(seed, draw)));
+                    let failed = crops.is_err();
+                    if sender.send(crops).is_err() || failed {
+                        return;
+                    }
+                }
+            };
+            let name = format!("crops-{first}");
+            let thread = std::thread::Builder::new().name(name.clone()).spawn(work);
+            batches.workers.push(thread.map_err(TrainError::file(name.as_ref(), "cannot start this thread"))?);
+            batches.queues.push(queue);
+        }
+        Ok(batches)
+    }
+
+    /// The next batch, on `device`; waits until its crops are ready.
+    ///
+    /// # Errors
+    /// What the source or the device says.
+    pub fn next(&mut self, device: &Device) -> Result<Batch, TrainError> {
+        while self.pool.len() < self.size {
+            let first = self.next_draw;
+            let mut fresh = Vec::with_capacity(Self::MIXED_DRAWS * CropPlan::PER_PICTURE);
+            for _ in 0..Self::MIXED_DRAWS {
+                let turn = (self.next_draw % self.queues.len() as u64) as usize;
+                fresh.extend(self.queues[turn].recv().map_err(|_| TrainError::Worker(format!("crops-{turn}")))??);
+                self.next_draw += 1;
+            }
+            fresh.shuffle(&mut rng(!self.seed, first));
+            self.pool.extend(fresh);
+        }
+        let (mut input, mut label) = (Vec::new(), Vec::new());
+        for crop in self.pool.drain(..self.size) {
+            input.extend(crop.input);
+            label.extend(crop.label);
+        }
+        let shape = (self.size, 1, self.plan.side_px, self.plan.side_px);
+        Ok(Batch { input: Tensor::from_vec(input, shape, device)?, label: Tensor::from_vec(label, shape, device)? })
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.queues.clear();
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so; there is nothing left to undo.
+            let _ = worker.join();
+        }
+    }
+}
+
+fn rng(seed: u64, stream: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    rng
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Speckled;
+    use super::*;
+    use crate::nn::Normalisation;
+    use crate::train::Augmentation;
+
+    fn plan() -> CropPlan {
+        CropPlan { side_px: 32, normalisation: Normalisation::Tile, augmentation: Augmentation::default() }
+    }
+
+    fn first_batches(seed: u64, workers: usize) -> Vec<Vec<f32>> {
+        let mut batches = Batches::start(Arc::new(Speckled::new(3)), plan(), 6, seed, workers).unwrap();
+        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        (0..7).map(|_| batches.next(&Device::Cpu).unwrap()).map(|b| [flat(&b.input), flat(&b.label)].concat()).collect()
+    }
+
+    #[test]
+    fn batches_depend_on_the_seed_and_not_on_the_workers() {
+        let one = first_batches(5, 1);
+        assert!(one == first_batches(5, 3), "three workers make the same batches as one");
+        assert!(one != first_batches(6, 1), "another seed makes others");
+        assert!(one[0] != one[1], "no batch is made twice");
+    }
+
+    #[test]
+    fn about_half_of_the_crops_show_a_crack() {
+        let mut batches = Batches::start(Arc::new(Speckled::new(3)), plan(), 64, 2, 2).unwrap();
+        let label = batches.next(&Device::Cpu).unwrap().label.flatten_from(1).unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap();
+        let cracked = label.iter().filter(|px| **px > 0.0).count();
+        assert!((20..=58).contains(&cracked), "{cracked} of 64");
+    }
+
+    struct Failing;
+
+    impl Source for Failing {
+        fn training(&self, _: u64) -> Result<crate::train::Picture, TrainError> {
+            Err(TrainError::Data { path: "cell7.png".into(), problem: "gone".into() })
+        }
+        fn validation(&self, _: usize) -> Result<crate::train::Picture, TrainError> {
+            self.training(0)
+        }
+        fn validation_count(&self) -> usize {
+            1
+        }
+        fn cracked_share(&self) -> f64 {
+            0.5
+        }
+        fn digest(&self) -> Result<String, TrainError> {
+            Ok(String::new())
+        }
+        fn summary(&self) -> serde_json::Value {
+            serde_json::Value::Null
+        }
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_read_is_told_to_the_trainer() {
+        let mut batches = Batches::start(Arc::new(Failing), plan(), 2, 1, 2).unwrap();
+        assert_eq!(batches.next(&Device::Cpu).unwrap_err().to_string(), "cell7.png: gone");
+    }
+}

@@ -1,0 +1,148 @@
+use super::{Augmentation, Picture, TrainError};
+use crate::cell::TILE_PX;
+use crate::nn::Normalisation;
+use rand::Rng;
+
+/// One training example: a square of a picture as the network sees it, and its truth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Crop {
+    /// Normalised values, line by line; 0 outside the outline.
+    pub input: Vec<f32>,
+    /// 1 on crack, else 0.
+    pub label: Vec<f32>,
+}
+
+/// How crops are cut out of pictures.
+#[derive(Debug, Clone)]
+pub struct CropPlan {
+    /// Side of a crop in pixels, divisible by 16.
+    pub side_px: usize,
+    /// As in inspection.
+    pub normalisation: Normalisation,
+    /// How they are varied.
+    pub augmentation: Augmentation,
+}
+
+impl CropPlan {
+    /// Crops cut from one picture: enough to be worth the making of a wafer, few enough to keep batches varied.
+    pub const PER_PICTURE: usize = 8;
+
+    /// Cuts [`PER_PICTURE`](Self::PER_PICTURE) crops. Each shows a crack with a chance of `crack_chance`
+    /// where the picture has one; the others may, too.
+    pub fn cut(&self, picture: &Picture, crack_chance: f64, rng: &mut impl Rng) -> Vec<Crop> {
+        let cracks = picture.crack_pixels();
+        (0..Self::PER_PICTURE)
+            .map(|_| {
+                let on_crack = !cracks.is_empty() && rng.random_bool(crack_chance.clamp(0.0, 1.0));
+                let aim = on_crack.then(|| cracks[rng.random_range(0..cracks.len())]);
+                let left = place(picture.width_px, self.side_px, aim.map(|(x, _)| x), rng);
+                let top = place(picture.height_px, self.side_px, aim.map(|(_, y)| y), rng);
+                self.crop(picture, left, top, rng)
+            })
+            .collect()
+    }
+
+    /// The crop whose upper left corner lies at (`left`, `top`).
+    ///
+    /// Inspection normalises a whole 448 px tile by the pixels inside its outline. A crop is smaller, and
+    /// its own statistics would depend on how much crack or edge it shows; so the statistics are those
+    /// of the 448 px square around the crop, moved into the picture where it would reach over its border.
+    fn crop(&self, picture: &Picture, left: usize, top: usize, rng: &mut impl Rng) -> Crop {
+        let side = self.side_px;
+        let region = side.max(TILE_PX);
+        let around = |at: usize, extent: usize| at.saturating_sub((region - side) / 2).min(extent.saturating_sub(region)).min(at);
+        let (region_left, region_top) = (around(left, picture.width_px), around(top, picture.height_px));
+
+        let variation = self.augmentation.draw(rng);
+        let (mut grey, spans) = picture.cut(region_left, region_top, region);
+        variation.grey(&mut grey, region, &spans);
+        let mut values = vec![0.0f32; region * region];
+        self.normalisation.apply(&grey, region, &spans, &mut values);
+        variation.tone(&mut values, region, &spans);
+
+        let (dx, dy) = (left - region_left, top - region_top);
+        let input: Vec<f32> = (0..side).flat_map(|y| &values[(dy + y) * region + dx..][..side]).copied().collect();
+        let cracked = |x: usize, y: usize| x < picture.width_px && y < picture.height_px && picture.truth.get(x, y);
+        let label: Vec<f32> = (0..side * side).map(|i| f32::from(u8::from(cracked(left + i % side, top + i / side)))).collect();
+        Crop { input: variation.turn(&input, side), label: variation.turn(&label, side) }
+    }
+}
+
+impl CropPlan {
+    /// Checks the side.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] where it is 0 or not divisible by 16, the network's smallest step.
+    pub fn check(&self) -> Result<(), TrainError> {
+        if self.side_px == 0 || !self.side_px.is_multiple_of(16) {
+            let problem = format!("{} px is not a multiple of 16; take 224 or 448", self.side_px);
+            return Err(TrainError::Setting { name: "crop", problem });
+        }
+        Ok(())
+    }
+}
+
+/// Start of a crop of `side` along an axis of `extent` pixels: anywhere, or anywhere that shows `aim`.
+fn place(extent: usize, side: usize, aim: Option<usize>, rng: &mut impl Rng) -> usize {
+    let last = extent.saturating_sub(side);
+    let (from, to) = match aim {
+        Some(at) => ((at + 1).saturating_sub(side).min(last), at.min(last)),
+        None => (0, last),
+    };
+    rng.random_range(from..=to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Mask;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn plan(side_px: usize) -> CropPlan {
+        CropPlan { side_px, normalisation: Normalisation::Tile, augmentation: Augmentation::none() }
+    }
+
+    fn cracked_picture(width_px: usize, height_px: usize, crack: (usize, usize)) -> Picture {
+        let mut rng = ChaCha8Rng::seed_from_u64(9);
+        let mut truth = Mask::new(width_px, height_px);
+        truth.set(crack.0, crack.1, true);
+        let pixels = (0..width_px * height_px).map(|_| rng.random_range(20_000..30_000)).collect();
+        Picture::new("p".into(), width_px, pixels, truth).unwrap()
+    }
+
+    #[test]
+    fn every_crop_aimed_at_a_crack_shows_it_wherever_it_lies() {
+        for crack in [(0, 0), (99, 0), (50, 40), (99, 79)] {
+            let crops = plan(32).cut(&cracked_picture(100, 80, crack), 1.0, &mut ChaCha8Rng::seed_from_u64(4));
+            assert_eq!(crops.len(), CropPlan::PER_PICTURE);
+            assert!(crops.iter().all(|c| c.label.iter().sum::<f32>() == 1.0), "{crack:?}");
+        }
+    }
+
+    #[test]
+    fn a_crop_is_a_window_of_the_tile_that_inspection_would_see() {
+        let picture = cracked_picture(TILE_PX, TILE_PX, (200, 210));
+        let (grey, spans) = picture.cut(0, 0, TILE_PX);
+        let mut tile = vec![0.0; TILE_PX * TILE_PX];
+        Normalisation::Tile.apply(&grey, TILE_PX, &spans, &mut tile);
+        let crop = plan(64).crop(&picture, 190, 180, &mut ChaCha8Rng::seed_from_u64(5));
+        for y in 0..64 {
+            assert_eq!(crop.input[y * 64..(y + 1) * 64], tile[(180 + y) * TILE_PX + 190..][..64]);
+        }
+        assert_eq!(crop.label[30 * 64 + 10], 1.0);
+    }
+
+    #[test]
+    fn a_picture_smaller_than_the_crop_is_padded_as_outside() {
+        let crop = plan(32).crop(&cracked_picture(20, 10, (3, 3)), 0, 0, &mut ChaCha8Rng::seed_from_u64(6));
+        assert!(crop.input[10 * 32..].iter().all(|v| *v == 0.0) && crop.input[20..32].iter().all(|v| *v == 0.0));
+        assert_eq!(crop.label.iter().sum::<f32>(), 1.0);
+    }
+
+    #[test]
+    fn sides_the_network_cannot_halve_four_times_are_refused() {
+        assert!(plan(224).check().is_ok());
+        assert!(plan(100).check().unwrap_err().to_string().contains("multiple of 16"));
+    }
+}

@@ -1,0 +1,92 @@
+use std::path::PathBuf;
+
+/// Why training cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A file or folder could not be read or written.
+    #[error("{}: {doing}: {source}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A picture or mask could not be decoded.
+    #[error("{}: not a readable picture ({source}); give PNG or JPEG files, 8 or 16 bit", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: image::ImageError,
+    },
+    /// A picture has no mask.
+    #[error("{}: no mask for this picture; expected {} (or .jpg); an empty mask says that nothing is cracked", picture.display(), expected.display())]
+    MissingMask {
+        /// The picture.
+        picture: PathBuf,
+        /// Where its mask should be.
+        expected: PathBuf,
+    },
+    /// Picture and mask differ in size.
+    #[error("{}: the mask is {}x{} px, its picture {}x{} px; save the mask in the picture's size", mask.display(), found.0, found.1, expected.0, expected.1)]
+    MaskSize {
+        /// The mask.
+        mask: PathBuf,
+        /// Its width and height.
+        found: (u32, u32),
+        /// The picture's.
+        expected: (u32, u32),
+    },
+    /// The data cannot be trained on.
+    #[error("{}: {problem}", path.display())]
+    Data {
+        /// The folder or picture.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A setting makes no sense.
+    #[error("{name}: {problem}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
+    /// The loss is not a number any more.
+    #[error(
+        "the loss is {loss} at step {step} (learning rate {learning_rate:.2e}, gradient norm {gradient_norm:.2e}); \
+         nothing was saved after it: lower --learning-rate, or continue from the last checkpoint with --init"
+    )]
+    Diverged {
+        /// The step, from 1.
+        step: u64,
+        /// The loss.
+        loss: f64,
+        /// The learning rate of the step.
+        learning_rate: f64,
+        /// The gradient's norm in the step before.
+        gradient_norm: f64,
+    },
+    /// A worker thread ended without a word.
+    #[error("the thread {0} that prepares training crops ended unexpectedly; see the message above it")]
+    Worker(String),
+    /// The loss's numbers.
+    #[error(transparent)]
+    Loss(#[from] crate::loss::LossError),
+    /// The network or its checkpoint.
+    #[error(transparent)]
+    Network(#[from] crate::nn::NnError),
+    /// The tensor library failed.
+    #[error("tensors: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl TrainError {
+    /// Wraps what the system said about `path`.
+    pub(super) fn file(path: &std::path::Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::File { path: path.to_owned(), doing, source }
+    }
+}

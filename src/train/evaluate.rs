@@ -1,0 +1,242 @@
+//! How good a network is, judged as on the line: whole tiles through the inspecting engine.
+
+use super::{Picture, TrainError};
+use crate::cell::TILE_PX;
+use crate::measure::Counts;
+use crate::nn::{Engine, Normalisation};
+use crossbeam_channel::bounded;
+
+/// Crack and background pixels by probability, from which the counts at every threshold follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Histogram {
+    crack: [u64; 256],
+    background: [u64; 256],
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { crack: [0; 256], background: [0; 256] }
+    }
+}
+
+impl Histogram {
+    /// Counts the pixels of one picture; `values` are its probabilities as `round(255 p)`, line by line.
+    pub fn add(&mut self, picture: &Picture, values: &[u8]) {
+        for (y, line) in values.chunks_exact(picture.width_px).enumerate().take(picture.height_px) {
+            for (x, value) in line.iter().enumerate() {
+                let side = if picture.truth.get(x, y) { &mut self.crack } else { &mut self.background };
+                side[usize::from(*value)] += 1;
+            }
+        }
+    }
+
+    /// The confusion counts at a threshold (a probability), by the same rule as
+    /// [`ProbabilityMap::mask`](crate::cell::ProbabilityMap::mask).
+    pub fn counts(&self, threshold: f32) -> Counts {
+        let level = usize::from(level_of(threshold));
+        let tp = self.crack[level..].iter().sum();
+        let fp = self.background[level..].iter().sum();
+        Counts { tp, fp, fn_: self.crack[..level].iter().sum() }
+    }
+}
+
+fn level_of(threshold: f32) -> u8 {
+    (threshold.clamp(0.0, 1.0) * 255.0).round().max(1.0) as u8
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evaluation {
+    /// All pixels (micro).
+    pub pixels: Histogram,
+    /// Pictures that have a crack.
+    pub cracked: u64,
+    /// Cracked pictures in which at least [`EVIDENCE_PX`](Self::EVIDENCE_PX) of the crack's pixels were
+    /// found (all of them, where it has fewer).
+    pub detected: u64,
+    /// Pictures without a crack.
+    pub clean: u64,
+    /// Clean pictures in which as many pixels were called crack.
+    pub alarmed: u64,
+}
+
+impl Evaluation {
+    /// Pixels that make a picture count as detected or alarmed. The recipe's rules are the judge's;
+    /// this is a rough measure to watch a training by.
+    pub const EVIDENCE_PX: u64 = 20;
+
+    fn add(&mut self, picture: &Picture, values: &[u8], threshold: f32) {
+        let mut pixels = Histogram::default();
+        pixels.add(picture, values);
+        let counts = pixels.counts(threshold);
+        let crack_px = counts.tp + counts.fn_;
+        if crack_px > 0 {
+            self.cracked += 1;
+            self.detected += u64::from(counts.tp >= Self::EVIDENCE_PX.min(crack_px));
+        } else {
+            self.clean += 1;
+            self.alarmed += u64::from(counts.fp >= Self::EVIDENCE_PX);
+        }
+        for (all, one) in [(&mut self.pixels.crack, &pixels.crack), (&mut self.pixels.background, &pixels.background)] {
+            all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
+        }
+    }
+}
+
+/// A picture that the network has looked at.
+#[derive(Debug)]
+pub struct Inspected<'a> {
+    /// Its number in the evaluation.
+    pub index: usize,
+    /// The picture.
+    pub picture: &'a Picture,
+    /// Probabilities line by line, `round(255 p)`; 0 outside the outline.
+    pub values: &'a [u8],
+}
+
+/// Crack probabilities of a picture of any size, as `round(255 p)`, 0 outside the outline.
+///
+/// The picture is tiled by 448 px squares, each normalised by itself, as on the line; where its sides
+/// are no multiples of 448 px the last tiles overlap the ones before. Smaller pictures are padded.
+///
+/// # Errors
+/// What the engine says.
+pub fn inspect(engine: &mut dyn Engine, normalisation: &Normalisation, picture: &Picture) -> Result<Vec<u8>, TrainError> {
+    let mut values = vec![0; picture.width_px * picture.height_px];
+    let columns = starts(picture.width_px);
+    let mut tiles = vec![0.0f32; columns.len() * TILE_PX * TILE_PX];
+    for top in starts(picture.height_px) {
+        for (tile, left) in tiles.chunks_exact_mut(TILE_PX * TILE_PX).zip(&columns) {
+            let (grey, spans) = picture.cut(*left, top, TILE_PX);
+            normalisation.apply(&grey, TILE_PX, &spans, tile);
+        }
+        let logits = engine.logits(&tiles, columns.len())?;
+        for (tile, left) in logits.chunks_exact(TILE_PX * TILE_PX).zip(&columns) {
+            for (y, line) in tile.chunks_exact(TILE_PX).enumerate().take(picture.height_px - top) {
+                let span = picture.spans[top + y];
+                let target = &mut values[(top + y) * picture.width_px..][..picture.width_px];
+                for (x, logit) in line.iter().enumerate().take(picture.width_px - left) {
+                    if span.contains(left + x) {
+                        target[left + x] = (255.0 / (1.0 + (-logit).exp())).round() as u8;
+                    }
+                }
+            }
+        }
+    }
+    Ok(values)
+}
+
+fn starts(extent: usize) -> Vec<usize> {
+    (0..extent.div_ceil(TILE_PX)).map(|i| (i * TILE_PX).min(extent.saturating_sub(TILE_PX))).collect()
+}
+
+/// Evaluates `count` pictures, made one ahead of the engine by a thread of their own, and shows each
+/// to `each`. Returns what was found, cells counted at `threshold`.
+///
+/// # Errors
+/// What the pictures, the engine or `each` say.
+pub fn evaluate(
+    engine: &mut dyn Engine,
+    normalisation: &Normalisation,
+    threshold: f32,
+    count: usize,
+    picture: impl Fn(usize) -> Result<Picture, TrainError> + Sync,
+    mut each: impl FnMut(&Inspected) -> Result<(), TrainError>,
+) -> Result<Evaluation, TrainError> {
+    const NAME: &str = "validation";
+    std::thread::scope(|scope| {
+        let (sender, pictures) = bounded(1);
+        let picture = &picture;
+        let ahead = move || {
+            for index in 0..count {
+                if sender.send(picture(index)).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name(NAME.into())
+            .spawn_scoped(scope, ahead)
+            .map_err(TrainError::file(NAME.as_ref(), "cannot start this thread"))?;
+        let mut evaluation = Evaluation::default();
+        for (index, picture) in pictures.iter().enumerate() {
+            let picture = picture?;
+            let values = inspect(engine, normalisation, &picture)?;
+            evaluation.add(&picture, &values, threshold);
+            each(&Inspected { index, picture: &picture, values: &values })?;
+        }
+        Ok(evaluation)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Mask;
+
+    /// Says crack where the normalised value is above 0.
+    struct Bright;
+
+    impl Engine for Bright {
+        fn logits(&mut self, tiles: &[f32], _count: usize) -> Result<Vec<f32>, crate::nn::NnError> {
+            Ok(tiles.iter().map(|v| if *v > 0.0 { 9.0 } else { -9.0 }).collect())
+        }
+
+        fn describe(&self) -> String {
+            "bright is crack".into()
+        }
+    }
+
+    fn picture(width_px: usize, height_px: usize) -> Picture {
+        let mut truth = Mask::new(width_px, height_px);
+        let mut pixels = vec![1000u16; width_px * height_px];
+        for i in 0..width_px.min(height_px) {
+            truth.set(i, i, true);
+            pixels[i * width_px + i] = 9000;
+        }
+        Picture::new("p".into(), width_px, pixels, truth).unwrap()
+    }
+
+    #[test]
+    fn pictures_of_any_size_are_covered_by_tiles_exactly() {
+        for (width, height) in [(1344, 448), (500, 900), (100, 60)] {
+            let picture = picture(width, height);
+            let values = inspect(&mut Bright, &Normalisation::Tile, &picture).unwrap();
+            let mut pixels = Histogram::default();
+            pixels.add(&picture, &values);
+            let crack_px = width.min(height) as u64;
+            assert_eq!(pixels.counts(0.5), Counts { tp: crack_px, fp: 0, fn_: 0 }, "{width}x{height}");
+        }
+    }
+
+    #[test]
+    fn counts_from_the_histogram_are_those_of_masks_at_every_threshold() {
+        let picture = picture(64, 64);
+        let values: Vec<u8> = (0..64 * 64).map(|i| (i * 37 % 256) as u8).collect();
+        let mut pixels = Histogram::default();
+        pixels.add(&picture, &values);
+        for threshold in [0.0, 0.1, 0.5, 0.9, 1.0] {
+            let mut found = Mask::new(64, 64);
+            values.iter().enumerate().filter(|(_, v)| **v >= level_of(threshold)).for_each(|(i, _)| found.set(i % 64, i / 64, true));
+            assert_eq!(Some(pixels.counts(threshold)), Counts::of_masks(&found, &picture.truth));
+        }
+    }
+
+    #[test]
+    fn cells_are_counted_and_an_error_of_the_source_ends_it() {
+        let source = |index: usize| match index {
+            0 => Ok(picture(448, 448)),
+            1 => Picture::new("clean".into(), 448, vec![5; 448 * 448], Mask::new(448, 448)).ok_or(TrainError::Worker("no picture".into())),
+            _ => Err(TrainError::Worker("stop".into())),
+        };
+        let mut seen = Vec::new();
+        let mut note = |inspected: &Inspected| {
+            seen.push(inspected.picture.name.clone());
+            Ok(())
+        };
+        let found = evaluate(&mut Bright, &Normalisation::Tile, 0.5, 2, source, &mut note).unwrap();
+        assert_eq!((found.cracked, found.detected, found.clean, found.alarmed), (1, 1, 1, 0));
+        assert_eq!(seen, ["p", "clean"]);
+        assert!(evaluate(&mut Bright, &Normalisation::Tile, 0.5, 3, source, |_| Ok(())).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+use crate::cell::{Mask, Span};
+
+/// A picture of a cell with its outline and the truth about its cracks.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// File stem, or kind and number of a simulated wafer.
+    pub name: String,
+    /// Width in pixels.
+    pub width_px: usize,
+    /// Height in pixels.
+    pub height_px: usize,
+    /// Grey values line by line, 65535 = white.
+    pub pixels: Vec<u16>,
+    /// The outline: one span for each line.
+    pub spans: Vec<Span>,
+    /// The crack mask, of the same size.
+    pub truth: Mask,
+    /// Length of its longest crack, all branches together, in pixels; 0 without any. Known of simulated wafers.
+    pub longest_crack_px: Option<f64>,
+}
+
+impl Picture {
+    /// A picture whose outline is told by its pixels: 0 lies outside, so a line's span goes from its
+    /// first to its last other pixel.
+    ///
+    /// Returns `None` where the sizes do not fit each other, or the picture is empty or wider than 65535 px.
+    pub fn new(name: String, width_px: usize, pixels: Vec<u16>, truth: Mask) -> Option<Self> {
+        let height_px = truth.height_px();
+        if width_px == 0 || height_px == 0 || width_px > usize::from(u16::MAX) {
+            return None;
+        }
+        if truth.width_px() != width_px || pixels.len() != width_px.checked_mul(height_px)? {
+            return None;
+        }
+        let span = |line: &[u16]| match (line.iter().position(|v| *v != 0), line.iter().rposition(|v| *v != 0)) {
+            (Some(first), Some(last)) => Span { start: first as u16, end: last as u16 + 1 },
+            _ => Span::default(),
+        };
+        let spans = pixels.chunks_exact(width_px).map(span).collect();
+        Some(Self { name, width_px, height_px, pixels, spans, truth, longest_crack_px: None })
+    }
+
+    /// A square of `side` pixels with its upper left corner at (`left`, `top`), and its outline.
+    /// Pixels beyond the picture are 0 and lie outside.
+    pub fn cut(&self, left: usize, top: usize, side: usize) -> (Vec<u16>, Vec<Span>) {
+        let mut pixels = vec![0; side * side];
+        let mut spans = vec![Span::default(); side];
+        let width = side.min(self.width_px.saturating_sub(left));
+        let height = side.min(self.height_px.saturating_sub(top));
+        for y in 0..height {
+            let from = (top + y) * self.width_px + left;
+            pixels[y * side..y * side + width].copy_from_slice(&self.pixels[from..from + width]);
+            let within = |x: u16| usize::from(x).saturating_sub(left).min(width) as u16;
+            let span = self.spans[top + y];
+            spans[y] = Span { start: within(span.start), end: within(span.end) };
+        }
+        (pixels, spans)
+    }
+
+    /// Positions (x, y) of all crack pixels, line by line.
+    pub fn crack_pixels(&self) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        for y in 0..self.height_px {
+            for (byte, bits) in self.truth.line_bits(y).iter().enumerate() {
+                found.extend((0..8).filter(|bit| bits & (0x80 >> bit) != 0).map(|bit| (byte * 8 + bit, y)));
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outline_follows_from_pixels_that_are_not_zero() {
+        let pixels = vec![0, 5, 0, 7, 0, 0, 0, 0, 9, 9, 9, 9];
+        let picture = Picture::new("p".into(), 4, pixels, Mask::new(4, 3)).unwrap();
+        let want = [(1, 4), (0, 0), (0, 4)].map(|(start, end)| Span { start, end });
+        assert_eq!(picture.spans, want);
+    }
+
+    #[test]
+    fn a_cut_over_the_border_is_padded_and_its_outline_moves_along() {
+        let pixels = (1..=12).collect();
+        let picture = Picture::new("p".into(), 4, pixels, Mask::new(4, 3)).unwrap();
+        let (pixels, spans) = picture.cut(2, 1, 3);
+        assert_eq!(pixels, [7, 8, 0, 11, 12, 0, 0, 0, 0]);
+        assert_eq!(spans, [Span { start: 0, end: 2 }, Span { start: 0, end: 2 }, Span::default()]);
+    }
+
+    #[test]
+    fn crack_pixels_are_those_of_the_mask() {
+        let mut truth = Mask::new(11, 2);
+        truth.set(9, 0, true);
+        truth.set(0, 1, true);
+        let picture = Picture::new("p".into(), 11, vec![1; 22], truth).unwrap();
+        assert_eq!(picture.crack_pixels(), [(9, 0), (0, 1)]);
+    }
+}

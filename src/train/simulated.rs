@@ -1,0 +1,164 @@
+use super::folder::hex;
+use super::{Picture, Source, TrainError};
+use crate::config::WaferKind;
+use crate::simulate::{WaferSettings, wafer};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+
+/// Which kinds of wafers are simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kinds {
+    /// Laser transmission.
+    Laser,
+    /// Electroluminescence.
+    Electroluminescence,
+    /// Both in turn.
+    Both,
+}
+
+impl Kinds {
+    /// The kind of wafer `index`.
+    pub fn of(self, index: u64) -> WaferKind {
+        match self {
+            Self::Laser => WaferKind::Laser,
+            Self::Electroluminescence => WaferKind::Electroluminescence,
+            Self::Both if index.is_multiple_of(2) => WaferKind::Laser,
+            Self::Both => WaferKind::Electroluminescence,
+        }
+    }
+}
+
+/// What a simulated data set consists of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SimulatedSettings {
+    /// Kinds of wafers.
+    pub kinds: Kinds,
+    /// Seed of the wafers.
+    pub seed: u64,
+    /// Share of training wafers that are cracked; half of the validation wafers are.
+    pub cracked_share: f64,
+    /// Number of validation wafers.
+    pub validation_wafers: usize,
+}
+
+/// Wafers made as they are needed, never written anywhere: every training draw is a fresh one.
+#[derive(Debug)]
+pub struct Simulated {
+    settings: SimulatedSettings,
+}
+
+impl Simulated {
+    /// Validation wafers are numbered from here on, training ones from 0.
+    const FIRST_VALIDATION: u64 = 1 << 40;
+    /// Test wafers are numbered from here on: never trained on nor validated with, whatever the seed.
+    const FIRST_TEST: u64 = 1 << 41;
+    /// Validation wafers that the digest is taken over: what the simulator draws, changes them.
+    const DIGEST_WAFERS: usize = 8;
+
+    /// A simulated data set.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] without validation wafers or with a share that is none.
+    pub fn new(settings: SimulatedSettings) -> Result<Self, TrainError> {
+        if settings.validation_wafers == 0 {
+            return Err(TrainError::Setting {
+                name: "validation-wafers",
+                problem: "0 wafers cannot tell how good a network is; take 16".into(),
+            });
+        }
+        if !(0.0..=1.0).contains(&settings.cracked_share) {
+            return Err(TrainError::Setting { name: "cracked-share", problem: format!("{} is no share; 0 to 1", settings.cracked_share) });
+        }
+        Ok(Self { settings })
+    }
+
+    /// Test wafer `index` of a seed, one of a series of which `cracked_share` have cracks.
+    ///
+    /// # Errors
+    /// [`TrainError::Data`] where the simulator's picture and mask do not fit each other.
+    pub fn test_wafer(kinds: Kinds, seed: u64, cracked_share: f64, index: u64) -> Result<Picture, TrainError> {
+        numbered_wafer(kinds, seed, cracked_share, Self::FIRST_TEST + index)
+    }
+
+    fn wafer(&self, cracked_share: f64, index: u64) -> Result<Picture, TrainError> {
+        numbered_wafer(self.settings.kinds, self.settings.seed, cracked_share, index)
+    }
+}
+
+fn numbered_wafer(kinds: Kinds, seed: u64, cracked_share: f64, index: u64) -> Result<Picture, TrainError> {
+    let made = wafer(&WaferSettings { kind: kinds.of(index), seed, cracked_share, corner_px: None }, index);
+    let pixels = made.pixels.iter().map(|v| u16::from(*v) * 257).collect();
+    let name = format!("wafer {index}");
+    let unfit = || TrainError::Data { path: PathBuf::from(&name), problem: "the simulator's picture and mask differ in size".into() };
+    let mut picture = Picture::new(name.clone(), made.side_px, pixels, made.mask).ok_or_else(unfit)?;
+    picture.longest_crack_px = Some(made.cracks.iter().map(|crack| crack.length_px).fold(0.0, f64::max));
+    Ok(picture)
+}
+
+impl Source for Simulated {
+    fn training(&self, draw: u64) -> Result<Picture, TrainError> {
+        self.wafer(self.settings.cracked_share, draw)
+    }
+
+    fn validation(&self, index: usize) -> Result<Picture, TrainError> {
+        self.wafer(0.5, Self::FIRST_VALIDATION + index as u64)
+    }
+
+    fn validation_count(&self) -> usize {
+        self.settings.validation_wafers
+    }
+
+    fn cracked_share(&self) -> f64 {
+        self.settings.cracked_share
+    }
+
+    fn digest(&self) -> Result<String, TrainError> {
+        let mut sum = Sha256::new();
+        sum.update(self.summary().to_string());
+        for index in 0..Self::DIGEST_WAFERS {
+            let picture = self.validation(index)?;
+            picture.pixels.iter().for_each(|v| sum.update(v.to_le_bytes()));
+            sum.update(picture.truth.bits());
+        }
+        Ok(hex(&sum.finalize()))
+    }
+
+    fn summary(&self) -> serde_json::Value {
+        let SimulatedSettings { kinds, seed, cracked_share, validation_wafers } = self.settings;
+        serde_json::json!({
+            "source": "simulated wafers",
+            "kinds": kinds,
+            "seed": seed,
+            "cracked_share": cracked_share,
+            "validation_wafers": validation_wafers,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn training_validation_and_test_wafers_are_different_ones() {
+        let settings = SimulatedSettings { kinds: Kinds::Laser, seed: 3, cracked_share: 0.75, validation_wafers: 1 };
+        let source = Simulated::new(settings).unwrap();
+        let (training, validation) = (source.training(0).unwrap(), source.validation(0).unwrap());
+        let test = Simulated::test_wafer(Kinds::Laser, 3, 0.5, 0).unwrap();
+        assert!(training.pixels != validation.pixels && validation.pixels != test.pixels && test.pixels != training.pixels);
+        assert!(source.training(0).unwrap().pixels == training.pixels, "the same draw is the same wafer");
+        assert_eq!(test.longest_crack_px.unwrap() > 0.0, test.truth.count() > 0);
+    }
+
+    #[test]
+    fn both_kinds_come_in_turn() {
+        assert_eq!([0, 1, 2].map(|i| Kinds::Both.of(i)), [WaferKind::Laser, WaferKind::Electroluminescence, WaferKind::Laser]);
+    }
+
+    #[test]
+    fn no_validation_wafers_are_refused() {
+        let settings = SimulatedSettings { kinds: Kinds::Laser, seed: 3, cracked_share: 0.75, validation_wafers: 0 };
+        assert!(Simulated::new(settings).unwrap_err().to_string().contains("validation-wafers"));
+    }
+}

@@ -1,0 +1,195 @@
+//! The whole of training, small: crops of 32 px, a network of base width 2, seconds.
+
+use super::*;
+use crate::cell::Mask;
+use crate::config::DeviceChoice;
+use crate::loss::{Hyperparameters, Loss, Objective};
+use crate::measure::Counts;
+use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Upsampling};
+use candle_core::Device;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Easy pictures of 64 × 64 px: noise, and in every second one a bright streak.
+pub(super) struct Speckled {
+    seed: u64,
+}
+
+impl Speckled {
+    const SIDE: usize = 64;
+
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    fn picture(&self, index: u64) -> Picture {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(index);
+        let mut truth = Mask::new(Self::SIDE, Self::SIDE);
+        let mut pixels: Vec<u16> = (0..Self::SIDE * Self::SIDE).map(|_| rng.random_range(20_000..26_000)).collect();
+        if index.is_multiple_of(2) {
+            let y = rng.random_range(4..Self::SIDE - 4);
+            for x in 8..56 {
+                for y in y..y + 3 {
+                    truth.set(x, y, true);
+                    pixels[y * Self::SIDE + x] += 20_000;
+                }
+            }
+        }
+        Picture::new(format!("speckled {index}"), Self::SIDE, pixels, truth).unwrap()
+    }
+}
+
+impl Source for Speckled {
+    fn training(&self, draw: u64) -> Result<Picture, TrainError> {
+        Ok(self.picture(draw))
+    }
+    fn validation(&self, index: usize) -> Result<Picture, TrainError> {
+        Ok(self.picture((1 << 32) + index as u64))
+    }
+    fn validation_count(&self) -> usize {
+        2
+    }
+    fn cracked_share(&self) -> f64 {
+        0.5
+    }
+    fn digest(&self) -> Result<String, TrainError> {
+        Ok("speckled".into())
+    }
+    fn summary(&self) -> serde_json::Value {
+        serde_json::json!({ "source": "speckled" })
+    }
+}
+
+fn network(seed: u64) -> Network {
+    let shape = NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling: Upsampling::Bilinear };
+    Network::new(&shape, seed, &Device::Cpu).unwrap()
+}
+
+fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
+    FitSettings {
+        out: folder.join("tiny.safetensors"),
+        name: "tiny".into(),
+        objective: Objective::new(Loss::Dibe, Hyperparameters::default()).unwrap(),
+        steps,
+        time: None,
+        eval_every: None,
+        batch: 4,
+        crop_px: 32,
+        augmentation: Augmentation::default(),
+        learning_rate: 0.05,
+        schedule: Schedule::Poly,
+        sgd: SgdSettings::default(),
+        seed: 11,
+        threshold: 0.5,
+        mm_per_px: (0.1, 0.2),
+        workers: 2,
+        threads: 0,
+        engine_device: DeviceChoice::Cpu,
+    }
+}
+
+/// Remembers everything it is told.
+#[derive(Default)]
+struct Notes {
+    losses: Vec<f64>,
+    evaluations: Vec<(u64, Counts, bool)>,
+    stop_at: Option<u64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Observer for Notes {
+    fn step(&mut self, report: &StepReport) -> Result<(), TrainError> {
+        self.losses.push(report.loss);
+        self.stop.store(self.stop_at == Some(report.step), std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+    fn evaluated(&mut self, step: u64, counts: &Counts, _: &Evaluation, best: bool) -> Result<(), TrainError> {
+        self.evaluations.push((step, *counts, best));
+        Ok(())
+    }
+}
+
+fn train(settings: &FitSettings, network: &Network, mut notes: Notes) -> (Result<Outcome, TrainError>, Notes) {
+    let stop = notes.stop.clone();
+    (fit(settings, network, &Device::Cpu, Arc::new(Speckled::new(5)), &stop, &mut notes), notes)
+}
+
+#[test]
+fn loss_falls_and_iou_rises_and_the_best_checkpoint_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = FitSettings { eval_every: Some(30), learning_rate: 0.3, ..settings(folder.path(), 90) };
+    let (outcome, notes) = train(&settings, &network(1), Notes::default());
+    let outcome = outcome.unwrap();
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!(mean(&notes.losses[70..]) < 0.7 * mean(&notes.losses[..20]), "{:?}", notes.losses);
+    let steps: Vec<u64> = notes.evaluations.iter().map(|(step, ..)| *step).collect();
+    assert_eq!(steps, [30, 60, 90]);
+    let (best_step, best) = outcome.best.unwrap();
+    assert!(best.iou() > 0.5, "{:?}", notes.evaluations);
+    assert!(notes.evaluations.iter().all(|(_, counts, _)| counts.iou() <= best.iou()));
+    let kept = Checkpoint::load(&settings.out, &Device::Cpu).unwrap().meta;
+    assert_eq!((kept.name.as_str(), kept.data_digest.as_str(), kept.training["steps"].as_u64()), ("tiny", "speckled", Some(best_step)));
+    assert!((kept.training["validation"]["iou"].as_f64().unwrap() - best.iou()).abs() < 1e-12);
+    assert_eq!(Checkpoint::load(last_path(&settings.out), &Device::Cpu).unwrap().meta.training["steps"], 90);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_bit_for_bit() {
+    let weights = |workers| {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = FitSettings { workers, eval_every: Some(100), ..settings(folder.path(), 6) };
+        let network = network(2);
+        train(&settings, &network, Notes::default()).0.unwrap();
+        let bits = |(name, tensor): (String, candle_core::Tensor)| {
+            let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            (name, values.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+        };
+        network.tensors().unwrap().into_iter().map(bits).collect::<Vec<_>>()
+    };
+    let one = weights(1);
+    assert!(one == weights(3));
+}
+
+#[test]
+fn a_training_that_is_stopped_saves_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = FitSettings { eval_every: Some(100), ..settings(folder.path(), 50) };
+    let (outcome, notes) = train(&settings, &network(3), Notes { stop_at: Some(3), ..Notes::default() });
+    let outcome = outcome.unwrap();
+    assert!(outcome.stopped && outcome.best.is_none());
+    assert_eq!((outcome.steps, notes.losses.len()), (3, 3));
+    for path in [settings.out.clone(), last_path(&settings.out)] {
+        assert_eq!(Checkpoint::load(path, &Device::Cpu).unwrap().meta.training["steps"], 3);
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_and_names_its_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let sgd = SgdSettings { clip_norm: 0.0, ..SgdSettings::default() };
+    let settings = FitSettings { learning_rate: 1e38, sgd, eval_every: Some(1000), ..settings(folder.path(), 200) };
+    let (outcome, _) = train(&settings, &network(4), Notes::default());
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
+    assert!(error.to_string().contains("step") && error.to_string().contains("--learning-rate"), "{error}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = settings(folder.path(), 1);
+    for (bad, name) in [
+        (FitSettings { crop_px: 100, ..good.clone() }, "crop"),
+        (FitSettings { batch: 0, ..good.clone() }, "batch"),
+        (FitSettings { steps: 0, ..good.clone() }, "steps"),
+        (FitSettings { learning_rate: 0.0, ..good.clone() }, "learning-rate"),
+        (FitSettings { threshold: 1.0, ..good.clone() }, "threshold"),
+        (FitSettings { mm_per_px: (0.3, 0.2), ..good.clone() }, "mm-per-px"),
+    ] {
+        let error = train(&bad, &network(5), Notes::default()).0.unwrap_err().to_string();
+        assert!(error.starts_with(name), "{error}");
+    }
+}

@@ -1,0 +1,155 @@
+//! The whole line as its users run it: the program, its configuration, its ledger and its exit codes.
+
+use crate::loopback::{LineCamera, cell_pictures, in_loopback};
+use candle_core::Device;
+use hairline::ledger::Ledger;
+use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Network, NetworkShape, Normalisation, Upsampling};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A real, untrained network so small that a cell takes a moment only.
+fn tiny_model(folder: &Path) -> PathBuf {
+    let shape = NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling: Upsampling::Bilinear };
+    let network = Network::new(&shape, 1, &Device::Cpu).unwrap();
+    let meta = CheckpointMeta {
+        format: CheckpointMeta::FORMAT,
+        shape,
+        normalisation: Normalisation::Tile,
+        threshold: 0.5,
+        mm_per_px_min: 0.05,
+        mm_per_px_max: 0.3,
+        training: serde_json::Value::Null,
+        data_digest: String::new(),
+        name: "tiny".into(),
+    };
+    let file = folder.join("tiny.safetensors");
+    Checkpoint { meta, tensors: network.tensors().unwrap(), digest: String::new() }.save(&file).unwrap();
+    file
+}
+
+/// Writes a station with one lane; `lane` holds its tables.
+fn station(folder: &Path, lane: &str) -> PathBuf {
+    tiny_model(folder);
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/recipe.toml"), folder.join("recipe.toml")).unwrap();
+    let file = folder.join("station.toml");
+    let text = format!(
+        "[station]\nname = \"test\"\ndata_dir = \"ledger\"\n[network]\nmodel = \"tiny.safetensors\"\ndevice = \"cpu\"\n\
+         [publish]\nfeed = \"tcp://127.0.0.1:*\"\nrequests = \"tcp://127.0.0.1:*\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+         [[lane]]\nname = \"a\"\nrecipe = \"recipe.toml\"\n{lane}"
+    );
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+const SIMULATED: &str =
+    "[lane.camera]\nkind = \"simulated\"\nseed = 3\nskew_deg_max = 1.5\nlose_lines = [[2, 64]]\n[lane.wafer]\nformat = \"M10\"\n";
+
+fn hairline(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hairline"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The headers of every recorded verdict of the only run.
+fn verdicts(folder: &Path) -> Vec<serde_json::Value> {
+    let ledger = Ledger::open(&folder.join("ledger"), 30).unwrap();
+    let runs = ledger.runs().unwrap();
+    assert_eq!(runs.len(), 1, "one run, one lane");
+    let entries = ledger.replay(&runs[0].run, "a", 1, 1000).unwrap();
+    entries.iter().map(|e| serde_json::from_slice(&e.header).unwrap()).collect()
+}
+
+#[test]
+fn every_cell_gets_one_verdict_in_order_and_lost_lines_are_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    let output = hairline(&["run", "--cells", "4", "--config", config.to_str().unwrap()]).output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    let verdicts = verdicts(folder.path());
+    let numbers: Vec<u64> = verdicts.iter().filter_map(|v| v["number"].as_u64()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4], "{}", told(&output));
+    for verdict in &verdicts {
+        let lost = verdict["number"] == 2;
+        assert_eq!(verdict["verdict"] == "hold", lost, "{verdict}");
+        assert_eq!(verdict["hold"]["reason"] == "lines_lost", lost, "{verdict}");
+        assert_eq!(verdict["recorded"], true);
+    }
+}
+
+#[test]
+fn a_station_that_is_told_to_stop_gives_its_verdicts_and_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    let mut running = hairline(&["run", "--config", config.to_str().unwrap()]).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
+    let asked = Instant::now();
+    let status = loop {
+        if let Some(status) = running.try_wait().unwrap() {
+            break status;
+        }
+        if asked.elapsed() > Duration::from_secs(30) {
+            running.kill().unwrap();
+            panic!("the station does not stop");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success(), "{status}");
+    let numbers: Vec<u64> = verdicts(folder.path()).iter().filter_map(|v| v["number"].as_u64()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn check_tells_every_mistake_at_once_and_exits_64() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), "deadline = 3\n[lane.camera]\nkind = \"simulatd\"\n[lane.wafer]\nformat = \"M99\"\n");
+    let output = hairline(&["check", config.to_str().unwrap()]).output().unwrap();
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(64), "{told}");
+    for part in ["`lane[0].deadline`", "`lane[0].camera.kind`", "`lane[0].wafer.format`", "remedy: "] {
+        assert!(told.contains(part), "{part} is not in:\n{told}");
+    }
+}
+
+#[test]
+fn a_missing_model_is_told_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    std::fs::remove_file(folder.path().join("tiny.safetensors")).unwrap();
+    for command in [vec!["check"], vec!["run", "--config"]] {
+        let output = hairline(&command).arg(&config).output().unwrap();
+        assert!(!output.status.success());
+        assert!(told(&output).contains("network.model"), "{}", told(&output));
+    }
+}
+
+#[test]
+fn real_cells_under_a_real_camera_are_each_seen_where_they_are() {
+    in_loopback("line::real_cells_under_a_real_camera_are_each_seen_where_they_are", || {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("truth.jsonl");
+        let lane = "deadline_ms = 60000\nqueue_blocks = 256\nqueue_rows = 300\n[lane.camera]\nkind = \"gige\"\nid = \"Aravis-Fake-LINE01\"\nwidth_px = 1420\n\
+            line_rate_hz = 4000\nblock_lines = 128\n[lane.wafer]\nwidth_mm = 156\nlength_mm = 156\ntolerance_mm = 12\n\
+            [lane.belt]\nmm_per_px = 0.12\nmm_per_line = 0.12\n";
+        let config = station(folder.path(), lane);
+        let cells = 54;
+        let camera = format!("--serial LINE01 --width 1420 --cell-px 1300 --skew-deg 1.5 --cells {cells} --log {}", log.display());
+        let _camera = LineCamera::start(&camera, &cell_pictures());
+        let output = hairline(&["run", "--cells", &cells.to_string(), "--config", config.to_str().unwrap()]).output().unwrap();
+        assert!(output.status.success(), "{}", told(&output));
+        let passed: Vec<serde_json::Value> =
+            std::fs::read_to_string(&log).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let seen = verdicts(folder.path());
+        assert_eq!(seen.len(), cells, "{}", told(&output));
+        for (verdict, truth) in seen.iter().zip(&passed) {
+            let first = verdict["geometry"]["first_line"].as_i64().unwrap_or(-1000);
+            let off = first - truth["first_line"].as_i64().unwrap();
+            assert!(off.abs() <= 2, "off by {off} lines: {truth}\n{verdict}");
+        }
+    });
+}

@@ -6,6 +6,8 @@ use super::levels::Levels;
 pub(super) struct Edges {
     /// First wafer line of each column, `u16::MAX` where none was seen.
     first: Vec<u16>,
+    /// Where between two lines each column crossed the edge level.
+    leading: Vec<f32>,
     /// One more than the last wafer line of each column, 0 where none was seen.
     end: Vec<u16>,
     ends: Vec<Option<(u16, u16)>>,
@@ -18,7 +20,7 @@ impl Edges {
     /// nothing is noted after `lines_max`.
     pub fn new(width_px: usize, leading_lines: usize, lines_max: usize) -> Self {
         let lines_max = lines_max.min(usize::from(u16::MAX) - 1);
-        Self { first: vec![u16::MAX; width_px], end: vec![0; width_px], ends: Vec::with_capacity(lines_max), leading_lines, lines_max }
+        Self { first: vec![u16::MAX; width_px], leading: vec![0.0; width_px], end: vec![0; width_px], ends: Vec::with_capacity(lines_max), leading_lines, lines_max }
     }
 
     /// Forgets everything, for the next cell.
@@ -28,15 +30,19 @@ impl Edges {
         self.ends.clear();
     }
 
-    /// Notes the next line.
-    pub fn add(&mut self, line: &[u16], levels: &Levels) {
+    /// Notes the next line; `before` is the one before it.
+    pub fn add(&mut self, before: &[u16], line: &[u16], levels: &Levels) {
         if self.ends.len() >= self.lines_max {
             return;
         }
         let here = self.ends.len() as u16;
         if self.ends.len() < self.leading_lines {
-            for (first, pixel) in self.first.iter_mut().zip(line) {
-                *first = (*first).min(if levels.is_wafer(*pixel) { here } else { u16::MAX });
+            let columns = self.first.iter_mut().zip(&mut self.leading).zip(before.iter().zip(line));
+            for ((first, leading), (before, pixel)) in columns {
+                if *first == u16::MAX && levels.is_wafer(*pixel) {
+                    *first = here;
+                    *leading = f32::from(here) - 1.0 + levels.crossing(*before, *pixel);
+                }
             }
         }
         for (end, pixel) in self.end.iter_mut().zip(line) {
@@ -58,6 +64,12 @@ impl Edges {
     /// The column's first wafer line.
     pub fn first_line(&self, column: usize) -> Option<u16> {
         self.first.get(column).copied().filter(|l| *l != u16::MAX)
+    }
+
+    /// Where the column crossed the edge level, between its last gap and its first wafer line: an edge
+    /// told in whole lines would be a staircase, and its slope that of where the step happens to lie.
+    pub fn leading(&self, column: usize) -> Option<f64> {
+        self.first_line(column).and(self.leading.get(column)).map(|at| f64::from(*at))
     }
 
     /// The column's last wafer line so far.

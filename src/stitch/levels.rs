@@ -55,6 +55,12 @@ impl Levels {
         (pixel ^ self.negative) > self.edge
     }
 
+    /// Where the way from `before` to `pixel` crosses the edge level: 0 at `before`, 1 at `pixel`.
+    pub fn crossing(&self, before: u16, pixel: u16) -> f32 {
+        let [before, pixel, edge] = [before ^ self.negative, pixel ^ self.negative, self.edge].map(f32::from);
+        if pixel > before { ((edge - before) / (pixel - before)).clamp(0.0, 1.0) } else { 0.5 }
+    }
+
     /// Counts a line's solid pixels.
     pub fn solid(&self, line: &[u16]) -> Solid {
         let n = line.len().saturating_sub(RUN_PX - 1);

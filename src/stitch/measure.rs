@@ -85,7 +85,7 @@ fn straight(name: &str, places_mm: &[f64], at_mm: f64, shape: &Shape) -> Result<
 fn leading(edges: &Edges, columns: Range<usize>, shape: &Shape) -> Result<(f64, f64), HoldReason> {
     let spare = ((1.0 - MIDDLE_SHARE) / 2.0 * columns.len() as f64) as usize;
     let points = |columns: Range<usize>| -> Vec<(f64, f64)> {
-        columns.filter_map(|c| edges.first_line(c).map(|l| (c as f64, f64::from(l) - 0.5))).collect()
+        columns.filter_map(|c| edges.leading(c).map(|at| (c as f64, at))).collect()
     };
     let middle = points(columns.start + spare..columns.end.saturating_sub(spare).max(columns.start + spare));
     let half = middle.len() / 2;

@@ -59,6 +59,7 @@ pub struct Stitcher {
 #[derive(Debug)]
 struct Sensor {
     line: Vec<u16>,
+    before: Vec<u16>,
     edges: Edges,
     store: LineStore,
 }
@@ -94,6 +95,7 @@ impl Sensor {
         let depth = settle + shape.reach_lines() as usize + 64;
         Self {
             line: vec![0; width_px],
+            before: vec![0; width_px],
             edges: Edges::new(width_px, settle, shape.lines_max() as usize + settle),
             store: LineStore::new(width_px, depth, finer(shape.mm_per_px), finer(shape.mm_per_line)),
         }
@@ -192,6 +194,7 @@ impl Stitcher {
             }
             self.next_line = Some(number + 1);
             let Some(sensor) = &mut self.sensor else { return };
+            std::mem::swap(&mut sensor.line, &mut sensor.before);
             self.correction.apply(bytes, block.format, &mut sensor.line);
             sensor.store.push(number, &sensor.line);
             let solid = self.levels.solid(&sensor.line);
@@ -256,7 +259,7 @@ impl Stitcher {
                     *touch = None;
                 }
                 let touch = touch.get_or_insert(Touch { first: time, solid_px: 0, agreed: 0 });
-                sensor.edges.add(&sensor.line, &self.levels);
+                sensor.edges.add(&sensor.before, &sensor.line, &self.levels);
                 touch.solid_px = solid.edge_px;
                 touch.agreed = if solid.edge_px >= solid_min { touch.agreed + 1 } else { 0 };
                 if touch.agreed >= self.edge_lines {
@@ -265,7 +268,7 @@ impl Stitcher {
                 }
             }
             State::Cell(cell) => {
-                sensor.edges.add(&sensor.line, &self.levels);
+                sensor.edges.add(&sensor.before, &sensor.line, &self.levels);
                 let view = View { shape: &self.shape, edge_lines: self.edge_lines, edges: &sensor.edges, store: &sensor.store };
                 let next = match cell.line(solid, time, &view, out) {
                     Progress::Open => return,

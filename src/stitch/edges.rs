@@ -20,7 +20,14 @@ impl Edges {
     /// nothing is noted after `lines_max`.
     pub fn new(width_px: usize, leading_lines: usize, lines_max: usize) -> Self {
         let lines_max = lines_max.min(usize::from(u16::MAX) - 1);
-        Self { first: vec![u16::MAX; width_px], leading: vec![0.0; width_px], end: vec![0; width_px], ends: Vec::with_capacity(lines_max), leading_lines, lines_max }
+        Self {
+            first: vec![u16::MAX; width_px],
+            leading: vec![0.0; width_px],
+            end: vec![0; width_px],
+            ends: Vec::with_capacity(lines_max),
+            leading_lines,
+            lines_max,
+        }
     }
 
     /// Forgets everything, for the next cell.

@@ -84,9 +84,7 @@ fn straight(name: &str, places_mm: &[f64], at_mm: f64, shape: &Shape) -> Result<
 /// The leading edge as a line through (column 0, `.0`) with `.1` lines a column.
 fn leading(edges: &Edges, columns: Range<usize>, shape: &Shape) -> Result<(f64, f64), HoldReason> {
     let spare = ((1.0 - MIDDLE_SHARE) / 2.0 * columns.len() as f64) as usize;
-    let points = |columns: Range<usize>| -> Vec<(f64, f64)> {
-        columns.filter_map(|c| edges.leading(c).map(|at| (c as f64, at))).collect()
-    };
+    let points = |columns: Range<usize>| -> Vec<(f64, f64)> { columns.filter_map(|c| edges.leading(c).map(|at| (c as f64, at))).collect() };
     let middle = points(columns.start + spare..columns.end.saturating_sub(spare).max(columns.start + spare));
     let half = middle.len() / 2;
     let slopes = middle.iter().zip(&middle[half..]).map(|(a, b)| (b.1 - a.1) / (b.0 - a.0).max(1.0)).collect();

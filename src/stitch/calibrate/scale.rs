@@ -123,7 +123,8 @@ fn edges(picture: &Picture, levels: &Levels) -> Result<(usize, Edges, f64), Cali
     }
     let first = first - 3;
     let mut edges = Edges::new(picture.width_px, is_wafer.len(), is_wafer.len());
-    picture.lines().skip(first).take(last + 4 - first).for_each(|line| edges.add(line, levels));
+    let lines = picture.lines().skip(first).take(last + 4 - first);
+    picture.lines().skip(first.saturating_sub(1)).zip(lines).for_each(|(before, line)| edges.add(before, line, levels));
     let (left, right) = edges.ends(edges.lines() / 2).unwrap_or_default();
     if left == 0 || usize::from(right) + 1 >= picture.width_px || right <= left {
         return Err(none(format!("the wafer reaches over the line's ends (columns {left} to {right} of {})", picture.width_px)));

@@ -6,8 +6,10 @@ use super::levels::Levels;
 pub(super) struct Edges {
     /// First wafer line of each column, `u16::MAX` where none was seen.
     first: Vec<u16>,
-    /// Where between two lines each column crossed the edge level.
+    /// Where between lines each column's edge lies.
     leading: Vec<f32>,
+    /// The last gap pixel ahead of each column's edge.
+    foot: Vec<u16>,
     /// One more than the last wafer line of each column, 0 where none was seen.
     end: Vec<u16>,
     ends: Vec<Option<(u16, u16)>>,
@@ -23,6 +25,7 @@ impl Edges {
         Self {
             first: vec![u16::MAX; width_px],
             leading: vec![0.0; width_px],
+            foot: vec![0; width_px],
             end: vec![0; width_px],
             ends: Vec::with_capacity(lines_max),
             leading_lines,
@@ -44,11 +47,14 @@ impl Edges {
         }
         let here = self.ends.len() as u16;
         if self.ends.len() < self.leading_lines {
-            let columns = self.first.iter_mut().zip(&mut self.leading).zip(before.iter().zip(line));
-            for ((first, leading), (before, pixel)) in columns {
+            let columns = self.first.iter_mut().zip(&mut self.leading).zip(&mut self.foot).zip(before.iter().zip(line));
+            for (((first, leading), foot), (before, pixel)) in columns {
                 if *first == u16::MAX && levels.is_wafer(*pixel) {
                     *first = here;
-                    *leading = f32::from(here) - 1.0 + levels.crossing(*before, *pixel);
+                    *foot = *before;
+                    *leading = f32::from(here) - 0.5;
+                } else if first.checked_add(1) == Some(here) {
+                    *leading = f32::from(here) - 2.0 + levels.halfway([*foot, *before, *pixel]);
                 }
             }
         }
@@ -73,8 +79,8 @@ impl Edges {
         self.first.get(column).copied().filter(|l| *l != u16::MAX)
     }
 
-    /// Where the column crossed the edge level, between its last gap and its first wafer line: an edge
-    /// told in whole lines would be a staircase, and its slope that of where the step happens to lie.
+    /// Where between lines the column's leading edge lies: told in whole lines it would be a staircase,
+    /// and its slope would depend on where the steps happen to fall.
     pub fn leading(&self, column: usize) -> Option<f64> {
         self.first_line(column).and(self.leading.get(column)).map(|at| f64::from(*at))
     }

@@ -55,10 +55,13 @@ impl Levels {
         (pixel ^ self.negative) > self.edge
     }
 
-    /// Where the way from `before` to `pixel` crosses the edge level: 0 at `before`, 1 at `pixel`.
-    pub fn crossing(&self, before: u16, pixel: u16) -> f32 {
-        let [before, pixel, edge] = [before ^ self.negative, pixel ^ self.negative, self.edge].map(f32::from);
-        if pixel > before { ((edge - before) / (pixel - before)).clamp(0.0, 1.0) } else { 0.5 }
+    /// Where three pixels from gap over an edge onto wafer are halfway up, counted from the first of
+    /// them. The edge level itself would not do: it lies low, so it is crossed ahead of the edge.
+    pub fn halfway(&self, [foot, edge, top]: [u16; 3]) -> f32 {
+        let [foot, edge, top] = [foot, edge, top].map(|p| f32::from(p ^ self.negative));
+        let half = 0.5 * (foot + top);
+        let share = |from: f32, to: f32| if to > from { ((half - from) / (to - from)).clamp(0.0, 1.0) } else { 0.5 };
+        if edge >= half { share(foot, edge) } else { 1.0 + share(edge, top) }
     }
 
     /// Counts a line's solid pixels.

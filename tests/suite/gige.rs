@@ -161,7 +161,8 @@ fn a_camera_that_goes_away_is_told_and_got_back() {
         assert!(matches!(next(&link), CameraEvent::Gone { reason, .. } if reason.contains("Aravis-Fake-LINE01")));
         assert!(!link.status().connected());
         let camera = LineCamera::start(SHOWN, &cell_pictures()[..2]);
-        assert!(matches!(next(&link), CameraEvent::Back { .. }));
+        let told = next(&link);
+        assert!(matches!(told, CameraEvent::Back { .. }), "{told:?}");
         let mut end_line = next_block(&link).end_line();
         assert!(link.status().connected());
         drop(camera);

@@ -39,15 +39,15 @@ impl Feeder {
     pub(super) fn run(self, mut feed: Feed, stop: &Stop) -> Result<(), Stopped> {
         let mut device = self.first;
         let mut backoff = Backoff::new(self.settings.reconnect_first_ms, self.settings.reconnect_max_ms);
+        // From then on the receiver keeps it, in step with what it tells: set here, a camera that is back
+        // could be called idle before it is called back.
+        self.status.set_connected(device.is_ok());
         loop {
             let (at, reason) = match device {
-                Ok(device) => {
-                    self.status.set_connected(true);
-                    match Frames::new(&device).pump(&mut feed, stop) {
-                        Leave::Stopped => return Err(Stopped),
-                        Leave::Gone { last_seen, reason } => (last_seen, reason),
-                    }
-                }
+                Ok(device) => match Frames::new(&device).pump(&mut feed, stop) {
+                    Leave::Stopped => return Err(Stopped),
+                    Leave::Gone { last_seen, reason } => (last_seen, reason),
+                },
                 Err(reason) => (Moment::now(), reason),
             };
             feed.tell(CameraEvent::Gone { at, reason })?;

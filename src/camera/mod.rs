@@ -39,3 +39,16 @@ mod tests;
 pub use error::CameraError;
 pub use link::CameraLink;
 pub use status::CameraStatus;
+
+use crate::config::{Camera, CameraKind};
+
+/// Looks at the files that a camera names, without starting it.
+///
+/// # Errors
+/// [`CameraError::Path`] and [`CameraError::Picture`] for pictures that cannot be used.
+pub fn check(camera: &Camera) -> Result<(), CameraError> {
+    match &camera.kind {
+        CameraKind::Files(settings) => files::check(settings),
+        _ => Ok(()),
+    }
+}

@@ -57,6 +57,9 @@ pub fn check(config: &StationConfig) -> Problems {
             Ok((_, warnings)) => problems.append(warnings),
             Err(found) => problems.append(found),
         }
+        if let Err(e) = crate::camera::check(&lane.camera) {
+            problems.error(&config.file, None, format!("lane[{i}].camera"), e.to_string(), "correct the files this camera replays");
+        }
         if let Err(e) = calibration(lane).and_then(|c| stitcher(lane, c.as_ref())) {
             problems.error(&config.file, None, format!("lane[{i}].calibration"), e.to_string(), "run `hairline calibrate` for this camera");
         }

@@ -1,68 +1,9 @@
 //! The whole line as its users run it: the program, its configuration, its ledger and its exit codes.
 
 use crate::loopback::{LineCamera, cell_pictures, in_loopback};
-use candle_core::Device;
-use hairline::ledger::Ledger;
-use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Network, NetworkShape, Normalisation, Upsampling};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use crate::station::{SIMULATED, hairline, station, told, verdicts};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// A real, untrained network so small that a cell takes a moment only.
-fn tiny_model(folder: &Path) -> PathBuf {
-    let shape = NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling: Upsampling::Bilinear };
-    let network = Network::new(&shape, 1, &Device::Cpu).unwrap();
-    let meta = CheckpointMeta {
-        format: CheckpointMeta::FORMAT,
-        shape,
-        normalisation: Normalisation::Tile,
-        threshold: 0.5,
-        mm_per_px_min: 0.05,
-        mm_per_px_max: 0.3,
-        training: serde_json::Value::Null,
-        data_digest: String::new(),
-        name: "tiny".into(),
-    };
-    let file = folder.join("tiny.safetensors");
-    Checkpoint { meta, tensors: network.tensors().unwrap(), digest: String::new() }.save(&file).unwrap();
-    file
-}
-
-/// Writes a station with one lane; `lane` holds its tables.
-fn station(folder: &Path, lane: &str) -> PathBuf {
-    tiny_model(folder);
-    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/recipe.toml"), folder.join("recipe.toml")).unwrap();
-    let file = folder.join("station.toml");
-    let text = format!(
-        "[station]\nname = \"test\"\ndata_dir = \"ledger\"\n[network]\nmodel = \"tiny.safetensors\"\ndevice = \"cpu\"\n\
-         [publish]\nfeed = \"tcp://127.0.0.1:*\"\nrequests = \"tcp://127.0.0.1:*\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-         [[lane]]\nname = \"a\"\nrecipe = \"recipe.toml\"\n{lane}"
-    );
-    std::fs::write(&file, text).unwrap();
-    file
-}
-
-const SIMULATED: &str =
-    "[lane.camera]\nkind = \"simulated\"\nseed = 3\nskew_deg_max = 1.5\nlose_lines = [[2, 64]]\n[lane.wafer]\nformat = \"M10\"\n";
-
-fn hairline(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hairline"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn told(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// The headers of every recorded verdict of the only run.
-fn verdicts(folder: &Path) -> Vec<serde_json::Value> {
-    let ledger = Ledger::open(&folder.join("ledger"), 30).unwrap();
-    let runs = ledger.runs().unwrap();
-    assert_eq!(runs.len(), 1, "one run, one lane");
-    let entries = ledger.replay(&runs[0].run, "a", 1, 1000).unwrap();
-    entries.iter().map(|e| serde_json::from_slice(&e.header).unwrap()).collect()
-}
 
 #[test]
 fn every_cell_gets_one_verdict_in_order_and_lost_lines_are_held() {

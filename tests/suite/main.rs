@@ -1,7 +1,9 @@
 //! Tests that need the outside world: processes, sockets, network namespaces.
 
+mod bad_input;
 mod gige;
 mod line;
 mod line_camera;
 mod loopback;
 mod pytorch;
+mod station;

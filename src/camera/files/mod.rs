@@ -12,6 +12,26 @@ use crate::config::FilesCamera;
 use pictures::{Header, Picture};
 use std::path::PathBuf;
 
+/// Looks at the headers of all pictures.
+///
+/// # Errors
+/// As [`Replay::open`].
+pub(super) fn check(settings: &FilesCamera) -> Result<(), CameraError> {
+    headers(settings).map(|_| ())
+}
+
+/// The pictures' headers, with the line width and pixel format that they share.
+fn headers(settings: &FilesCamera) -> Result<(Vec<Header>, u32, PixelFormat), CameraError> {
+    let headers: Vec<Header> = pictures::list(&settings.path)?.into_iter().map(pictures::inspect).collect::<Result<_, _>>()?;
+    let (width_px, format) = common_line(&headers, settings)?;
+    Ok((headers, width_px, format))
+}
+
+/// The side that every picture's longer side is scaled to, if any.
+fn cell_px(settings: &FilesCamera) -> Option<u32> {
+    settings.cell_px.filter(|_| settings.whole_cells)
+}
+
 /// Pictures that were looked at and fit together, ready to be replayed.
 pub(super) struct Replay {
     pictures: Ahead<Result<Picture, CameraError>>,
@@ -31,9 +51,8 @@ impl Replay {
     /// [`CameraError::Path`] for a folder that is missing or has no picture,
     /// [`CameraError::Picture`] for one that cannot be read, is not grey, or does not fit the others.
     pub(super) fn open(lane: &str, settings: &FilesCamera, line_rate_hz: Option<f64>, block_lines: u32) -> Result<Self, CameraError> {
-        let cell_px = settings.cell_px.filter(|_| settings.whole_cells);
-        let headers: Vec<Header> = pictures::list(&settings.path)?.into_iter().map(pictures::inspect).collect::<Result<_, _>>()?;
-        let (width_px, format) = common_line(&headers, settings, cell_px)?;
+        let (headers, width_px, format) = headers(settings)?;
+        let cell_px = cell_px(settings);
         let paths: Vec<PathBuf> = headers.into_iter().map(|header| header.path).collect();
         let rounds = settings.rounds;
         let all = (0_u64..).take_while(move |round| rounds == 0 || *round < u64::from(rounds)).flat_map(move |_| paths.clone());
@@ -77,7 +96,7 @@ impl Replay {
 }
 
 /// Line width and pixel format that all pictures share.
-fn common_line(headers: &[Header], settings: &FilesCamera, cell_px: Option<u32>) -> Result<(u32, PixelFormat), CameraError> {
+fn common_line(headers: &[Header], settings: &FilesCamera) -> Result<(u32, PixelFormat), CameraError> {
     let Some(first) = headers.first() else {
         return Err(CameraError::Path { path: settings.path.clone(), reason: "there is no picture".into() });
     };
@@ -100,6 +119,7 @@ fn common_line(headers: &[Header], settings: &FilesCamera, cell_px: Option<u32>)
             ),
         };
     }
+    let cell_px = cell_px(settings);
     let widest = headers.iter().map(|h| h.scaled(cell_px).0).max().unwrap_or(1);
     let width_px = settings.width_px.unwrap_or_else(|| (f64::from(widest) * 1.1).round() as u32);
     match headers.iter().find(|h| h.scaled(cell_px).0 > width_px) {

@@ -1,0 +1,140 @@
+//! What users get wrong: each mistake ends in an error that names the thing and the remedy.
+
+use crate::station::{SIMULATED, hairline, station, told};
+use std::net::TcpListener;
+use std::path::Path;
+
+const CELLS: &str = "[lane.camera]\nkind = \"files\"\npath = \"cells\"\ncell_px = 1300\n[lane.wafer]\nformat = \"M10\"\n";
+
+/// Runs the program on a station and expects it to fail, saying all of `parts`.
+#[track_caller]
+fn refused(arguments: &[&str], config: &Path, parts: &[&str]) {
+    let output = hairline(arguments).arg(config).output().unwrap();
+    let told = told(&output);
+    assert!(!output.status.success(), "{arguments:?} took it:\n{told}");
+    assert!(!told.contains("panicked"), "{told}");
+    for part in parts {
+        assert!(told.contains(part), "{part:?} is not in what {arguments:?} said:\n{told}");
+    }
+}
+
+const CHECK: &[&str] = &["check"];
+const RUN: &[&str] = &["run", "--cells", "1", "--config"];
+
+/// Replaces `from` in a station's configuration.
+fn change(config: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(config).unwrap();
+    assert!(text.contains(from), "{from} is not in\n{text}");
+    std::fs::write(config, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn a_recording_that_is_missing_or_empty_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), CELLS);
+    for command in [CHECK, RUN] {
+        refused(command, &config, &["cells", "expected a folder of pictures or one picture"]);
+    }
+    std::fs::create_dir(folder.path().join("cells")).unwrap();
+    for command in [CHECK, RUN] {
+        refused(command, &config, &["cells", "holds no picture", "png, jpg"]);
+    }
+}
+
+#[test]
+fn pictures_that_cannot_be_used_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), CELLS);
+    let cells = folder.path().join("cells");
+    std::fs::create_dir(&cells).unwrap();
+    std::fs::write(cells.join("cell-1.png"), b"no picture at all").unwrap();
+    for command in [CHECK, RUN] {
+        refused(command, &config, &["cell-1.png", "expected a PNG, JPEG or TIFF"]);
+    }
+    image::RgbImage::new(40, 40).save(cells.join("cell-1.png")).unwrap();
+    for command in [CHECK, RUN] {
+        refused(command, &config, &["cell-1.png", "3 channels", "convert it to grey"]);
+    }
+}
+
+#[test]
+fn a_model_for_another_pixel_pitch_is_told_with_both_pitches() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    change(&config, "format = \"M10\"", "width_mm = 480\nlength_mm = 480");
+    for command in [CHECK, RUN] {
+        refused(command, &config, &["0.357 mm per pixel", "0.050 to 0.300", "use a model trained for this wafer size"]);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_model_is_told_with_what_was_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    std::fs::write(folder.path().join("tiny.safetensors"), b"PK\x03\x04 something else").unwrap();
+    for command in [CHECK, RUN] {
+        refused(command, &config, &["tiny.safetensors", "no safetensors file", "train import"]);
+    }
+}
+
+#[test]
+fn a_calibration_of_another_camera_or_width_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let lane = "calibration = \"lane.calibration.toml\"\ndeadline_ms = 300\n[lane.camera]\nkind = \"gige\"\nid = \"Maker-Model-17\"\n\
+        width_px = 64\nline_rate_hz = 5000\nblock_lines = 32\n[lane.wafer]\nformat = \"M10\"\n";
+    let config = station(folder.path(), lane);
+    let calibration = |camera: &str, width_px: usize| {
+        let numbers = |v: &str| vec![v; width_px].join(", ");
+        let text = format!(
+            "camera_id = \"{camera}\"\nwidth_px = {width_px}\nmm_per_px = 0.14\nmm_per_line = 0.14\nmade = \"2026-01-01T00:00:00Z\"\n\
+             dark = [{}]\nflat = [{}]\n",
+            numbers("0.01"),
+            numbers("1.0")
+        );
+        std::fs::write(folder.path().join("lane.calibration.toml"), text).unwrap();
+    };
+    calibration("Maker-Model-4", 64);
+    refused(CHECK, &config, &["Maker-Model-4", "Maker-Model-17", "hairline calibrate"]);
+    calibration("Maker-Model-17", 48);
+    refused(CHECK, &config, &["lines of 48 px", "gives 64 px", "hairline calibrate"]);
+    std::fs::write(folder.path().join("lane.calibration.toml"), "dark = 3\n").unwrap();
+    refused(CHECK, &config, &["lane.calibration.toml", "is no calibration"]);
+}
+
+#[test]
+fn line_rates_and_units_that_make_no_sense_are_told_with_what_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (value, parts) in [
+        ("line_rate_hz = 0.0", ["line_rate_hz", "1 to 1000000"]),
+        ("line_rate_hz = 1e12", ["line_rate_hz", "1 to 1000000"]),
+        ("line_rate_hz = \"5 kHz\"", ["line_rate_hz", "1 to 1000000"]),
+        ("line_rate_khz = 5", ["line_rate_khz", "line_rate_hz"]),
+    ] {
+        let config = station(folder.path(), &SIMULATED.replace("seed = 3", value));
+        refused(CHECK, &config, &parts);
+    }
+}
+
+#[test]
+fn a_port_in_use_is_told_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for (key, from) in [("publish.feed", "feed = \"tcp://127.0.0.1:*\""), ("publish.requests", "requests = \"tcp://127.0.0.1:*\"")] {
+        let config = station(folder.path(), SIMULATED);
+        change(&config, from, &from.replace('*', &port.to_string()));
+        refused(RUN, &config, &[key, &port.to_string(), "use"]);
+    }
+    let config = station(folder.path(), SIMULATED);
+    change(&config, "127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    refused(RUN, &config, &["http.listen", &port.to_string(), "use"]);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_is_told_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    // A file where the folder should be: root may write everywhere else.
+    std::fs::write(folder.path().join("ledger"), b"").unwrap();
+    refused(RUN, &config, &["ledger", "data_dir"]);
+}

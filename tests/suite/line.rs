@@ -71,23 +71,38 @@ fn a_missing_model_is_told_with_its_key() {
 
 #[test]
 fn real_cells_under_a_real_camera_are_each_seen_where_they_are() {
-    in_loopback("line::real_cells_under_a_real_camera_are_each_seen_where_they_are", || {
+    real_cells("line::real_cells_under_a_real_camera_are_each_seen_where_they_are", 54, 0.0);
+}
+
+#[test]
+fn real_cells_that_lie_turned_are_seen_where_they_are() {
+    real_cells("line::real_cells_that_lie_turned_are_seen_where_they_are", 54, 1.5);
+}
+
+#[test]
+fn real_cells_at_the_largest_skew_are_seen_where_they_are() {
+    real_cells("line::real_cells_at_the_largest_skew_are_seen_where_they_are", 27, 3.0);
+}
+
+/// Shows real cells, turned by `skew_deg`, to the program over GigE Vision and holds its verdicts against the camera's log.
+fn real_cells(test: &str, cells: usize, skew_deg: f64) {
+    in_loopback(test, || {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("truth.jsonl");
         let lane = "deadline_ms = 60000\nqueue_blocks = 256\nqueue_rows = 300\n[lane.camera]\nkind = \"gige\"\nid = \"Aravis-Fake-LINE01\"\nwidth_px = 1420\n\
             line_rate_hz = 4000\nblock_lines = 128\n[lane.wafer]\nwidth_mm = 156\nlength_mm = 156\ntolerance_mm = 12\n\
             [lane.belt]\nmm_per_px = 0.12\nmm_per_line = 0.12\n";
         let config = station(folder.path(), lane);
-        let cells = 54;
-        let camera = format!("--serial LINE01 --width 1420 --cell-px 1300 --skew-deg 1.5 --cells {cells} --log {}", log.display());
+        let camera = format!("--serial LINE01 --width 1420 --cell-px 1300 --skew-deg {skew_deg} --cells {cells} --log {}", log.display());
         let _camera = LineCamera::start(&camera, &cell_pictures());
         let output = hairline(&["run", "--cells", &cells.to_string(), "--config", config.to_str().unwrap()]).output().unwrap();
         assert!(output.status.success(), "{}", told(&output));
         let passed: Vec<serde_json::Value> =
             std::fs::read_to_string(&log).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let seen = verdicts(folder.path());
-        assert_eq!(seen.len(), cells, "{}", told(&output));
+        assert_eq!((seen.len(), passed.len()), (cells, cells), "{}", told(&output));
         for (verdict, truth) in seen.iter().zip(&passed) {
+            assert_ne!(verdict["hold"]["reason"], "lines_lost", "{verdict}");
             let first = verdict["geometry"]["first_line"].as_i64().unwrap_or(-1000);
             let off = first - truth["first_line"].as_i64().unwrap();
             assert!(off.abs() <= 2, "off by {off} lines: {truth}\n{verdict}");

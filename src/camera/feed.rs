@@ -1,3 +1,4 @@
+use super::encoder;
 use super::pipeline::serialized;
 use super::shape::Shape;
 use super::stop::Stopped;
@@ -8,6 +9,15 @@ use gstreamer_app::AppSrc;
 /// The caps by which a camera's own time is told apart from other reference times.
 pub(super) fn camera_time_caps() -> gst::Caps {
     gst::Caps::new_empty_simple("timestamp/x-camera")
+}
+
+/// What a camera tells of the moment of a frame's last line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// Its own time, ns.
+    pub(super) camera_time_ns: Option<u64>,
+    /// The belt encoder's count.
+    pub(super) encoder_count: Option<i64>,
 }
 
 /// The feeding end of a pipeline: numbers the lines and pushes them as buffers whose offsets are
@@ -33,7 +43,7 @@ impl Feed {
     }
 
     /// Pushes `shape.lines` lines; waits while the pipeline is full.
-    pub(super) fn push(&mut self, shape: Shape, pixels: Vec<u8>, camera_time_ns: Option<u64>) -> Result<(), Stopped> {
+    pub(super) fn push(&mut self, shape: Shape, pixels: Vec<u8>, stamp: Stamp) -> Result<(), Stopped> {
         if self.shape != Some(shape) {
             self.source.set_caps(Some(&shape.caps()));
             self.shape = Some(shape);
@@ -43,8 +53,11 @@ impl Feed {
             fresh.set_offset(self.next_line);
             self.next_line += u64::from(shape.lines);
             fresh.set_offset_end(self.next_line);
-            if let Some(time) = camera_time_ns {
+            if let Some(time) = stamp.camera_time_ns {
                 gst::ReferenceTimestampMeta::add(fresh, &self.camera_time, gst::ClockTime::from_nseconds(time), None);
+            }
+            if let Some(count) = stamp.encoder_count {
+                encoder::attach(fresh, count);
             }
         }
         self.source.push_buffer(buffer).map(|_| ()).map_err(|_| Stopped)

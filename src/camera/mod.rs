@@ -18,6 +18,7 @@
 mod ahead;
 mod backoff;
 mod clock;
+mod encoder;
 mod error;
 mod feed;
 mod files;

@@ -1,4 +1,4 @@
-use super::feed::Feed;
+use super::feed::{Feed, Stamp};
 use super::shape::Shape;
 use super::stop::{Stop, Stopped};
 use crate::cell::{CameraEvent, LossCause, PixelFormat};
@@ -60,7 +60,7 @@ impl LinePacer {
         self.wait_for(self.lines)?;
         let pixels = std::mem::replace(&mut self.pixels, Vec::with_capacity(self.block.frame_bytes()));
         let shape = Shape { lines: std::mem::take(&mut self.lines), ..self.block };
-        self.feed.push(shape, pixels, None)
+        self.feed.push(shape, pixels, Stamp::default())
     }
 
     /// Waits until `lines` more lines have passed. Time lost to a full pipeline is not caught up.

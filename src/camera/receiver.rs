@@ -1,4 +1,5 @@
 use super::clock::ClockMap;
+use super::encoder;
 use super::feed::camera_time_caps;
 use super::outbox::Outbox;
 use super::pipeline::{Conduit, Pulled};
@@ -169,6 +170,7 @@ impl Receiver {
             return self.lose(shape.lines.into(), LossCause::FrameDamaged);
         };
         let camera_time_ns = self.camera_time_of(pixels.buffer());
+        let encoder_count = encoder::of(pixels.buffer());
         let block = LineBlock {
             first_line: self.next_line,
             lines: shape.lines,
@@ -178,7 +180,7 @@ impl Receiver {
             pixels: Bytes::from_owner(pixels),
             last_line_at: camera_time_ns.map_or(arrival, |time| self.clock.map(time, arrival)),
             camera_time_ns,
-            encoder_count: None,
+            encoder_count,
             line_period_ns: self.traits.line_period_ns,
         };
         self.next_line = block.end_line();
@@ -257,6 +259,7 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::camera::feed::Stamp;
     use crate::cell::PixelFormat;
     use gstreamer_app::AppSrc;
 
@@ -333,14 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_feed_says_stays_in_its_place_and_camera_time_survives() {
+    fn what_the_feed_says_stays_in_its_place_and_stamps_survive() {
         let events = received(Offsets::Lines, |source| {
             let mut feed = crate::camera::feed::Feed::new(source.clone());
             feed.tell(CameraEvent::Gone { at: Moment::now(), reason: "not there yet".into() }).unwrap();
             feed.tell(CameraEvent::Back { at: Moment::now(), attempts: 2 }).unwrap();
-            feed.push(SHAPE, vec![1; SHAPE.frame_bytes()], Some(12_345)).unwrap();
+            feed.push(SHAPE, vec![1; SHAPE.frame_bytes()], Stamp { camera_time_ns: Some(12_345), encoder_count: Some(-7) }).unwrap();
             feed.lose(9, LossCause::FrameDamaged).unwrap();
-            feed.push(SHAPE, vec![2; SHAPE.frame_bytes()], None).unwrap();
+            feed.push(SHAPE, vec![2; SHAPE.frame_bytes()], Stamp::default()).unwrap();
         });
         match &events[..] {
             [
@@ -350,8 +353,8 @@ mod tests {
                 CameraEvent::Lost { first_line: 4, lines: 9, cause: LossCause::FrameDamaged },
                 CameraEvent::Block(second),
             ] => {
-                assert_eq!((first.camera_time_ns, first.line(3)), (Some(12_345), &[1_u8; 6][..]));
-                assert_eq!((second.camera_time_ns, second.first_line), (None, 13));
+                assert_eq!((first.camera_time_ns, first.encoder_count, first.line(3)), (Some(12_345), Some(-7), &[1_u8; 6][..]));
+                assert_eq!((second.camera_time_ns, second.encoder_count, second.first_line), (None, None, 13));
             }
             other => panic!("unexpected {other:?}"),
         }

@@ -2,6 +2,7 @@
 
 use super::check::load_config;
 use crate::station::{self, RunOptions};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,7 +34,8 @@ pub(super) fn start_log(level: &str) {
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second start in one process (tests) keeps the first log; the journal has times of its own.
-    let _ = if journal { log.without_time().with_ansi(false).try_init() } else { log.try_init() };
+    let _ =
+        if journal { log.without_time().with_ansi(false).try_init() } else { log.with_ansi(std::io::stderr().is_terminal()).try_init() };
 }
 
 /// Resolves at SIGTERM or SIGINT.

@@ -84,6 +84,7 @@ fn read_gige(t: &mut Reader) -> GigeCamera {
         buffers: t.number("buffers", "a whole number of frames, 4 to 1024", 4..=1024, 32),
         reconnect_first_ms,
         reconnect_max_ms,
+        encoder_chunk: t.optional("encoder_chunk", "a chunk's name in quotes, such as \"EncoderValue\""),
         packet_socket: t.or("packet_socket", "true or false", true),
     }
 }

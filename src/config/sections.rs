@@ -154,6 +154,8 @@ pub struct GigeCamera {
     pub reconnect_first_ms: u64,
     /// Longest pause between reconnects, ms.
     pub reconnect_max_ms: u64,
+    /// Chunk of every frame that holds the belt encoder's count, such as `EncoderValue`; absent: none.
+    pub encoder_chunk: Option<String>,
     /// Use a packet socket where the process may (CAP_NET_RAW); faster, loses nothing.
     pub packet_socket: bool,
 }

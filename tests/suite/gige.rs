@@ -24,6 +24,7 @@ fn gige() -> GigeCamera {
         buffers: 64,
         reconnect_first_ms: 100,
         reconnect_max_ms: 400,
+        encoder_chunk: None,
         packet_socket: true,
     }
 }
@@ -205,6 +206,8 @@ fn wrong_settings_are_refused_with_what_the_camera_takes() {
         assert!(told.contains("one of: ") && told.contains("On"), "{told}");
         let told = refused(&|s| s.width_px = Some(1_000_000));
         assert!(told.contains("Width = 1000000"), "{told}");
+        let told = refused(&|s| s.encoder_chunk = Some("EncoderValue".into()));
+        assert!(told.contains("encoder_chunk") && told.contains("EncoderValue"), "{told}");
         let told = refused(&|s| s.pixel_format = Some("RGB8".into()));
         assert!(told.contains("RGB8") && told.contains("Mono8"), "{told}");
     });

@@ -16,6 +16,8 @@ pub(super) struct Device {
     pub(super) stream: aravis::Stream,
     /// Lines in every frame.
     pub(super) lines: u32,
+    /// What reads the belt encoder's count out of its frames, where the configuration asks for it.
+    pub(super) encoder: Option<Encoder>,
     lost: Arc<AtomicBool>,
 }
 
@@ -50,6 +52,10 @@ impl Device {
         if camera.is_gv_device() && !settings.packet_socket {
             camera.gv_set_stream_options(aravis::GvStreamOption::PACKET_SOCKET_DISABLED);
         }
+        let encoder = match &settings.encoder_chunk {
+            Some(chunk) => Some(Encoder::enable(&camera, id, chunk)?),
+            None => None,
+        };
         let stream = camera.create_stream().map_err(not_there)?;
         let frame_bytes = camera.payload().map_err(not_there)? as usize;
         for _ in 0..settings.buffers.max(2) {
@@ -60,7 +66,7 @@ impl Device {
             let lost = lost.clone();
             device.connect_control_lost(move |_| lost.store(true, Relaxed));
         }
-        Ok(Self { id: id.into(), camera, stream, lines: block_lines, lost })
+        Ok(Self { id: id.into(), camera, stream, lines: block_lines, encoder, lost })
     }
 
     /// Whether the camera stopped answering the heartbeat, or another program took it.
@@ -77,6 +83,32 @@ impl Drop for Device {
         {
             tracing::debug!("camera {} does not stop: {error}", self.id);
         }
+    }
+}
+
+/// Reads the belt encoder's count from a chunk that comes with every frame.
+pub(super) struct Encoder {
+    parser: aravis::ChunkParser,
+    /// The chunk's node, by the Standard Features Naming Convention `Chunk` and its name.
+    node: String,
+}
+
+impl Encoder {
+    /// Has the camera send `chunk`.
+    fn enable(camera: &aravis::Camera, id: &str, chunk: &str) -> Result<Self, CameraError> {
+        let refused =
+            |reason: String| CameraError::Feature { id: id.into(), feature: "encoder_chunk".into(), value: format!("{chunk:?}"), reason };
+        if camera.device().and_then(|device| device.feature("ChunkModeActive")).is_none() {
+            return Err(refused("the camera sends no chunks".into()));
+        }
+        camera.set_chunks(chunk).map_err(|error| refused(error.message().into()))?;
+        let parser = camera.create_chunk_parser().ok_or_else(|| refused("its description of chunks cannot be read".into()))?;
+        Ok(Self { parser, node: format!("Chunk{chunk}") })
+    }
+
+    /// The count in a frame; `None` where it carries none.
+    pub(super) fn count(&self, frame: &aravis::Buffer) -> Option<i64> {
+        self.parser.integer_value(frame, &self.node).ok()
     }
 }
 

@@ -1,5 +1,5 @@
 use super::device::{Device, grey};
-use crate::camera::feed::Feed;
+use crate::camera::feed::{Feed, Stamp};
 use crate::camera::ids::{FrameIds, Step};
 use crate::camera::shape::Shape;
 use crate::camera::stop::{Stop, Stopped};
@@ -85,7 +85,13 @@ impl<'a> Frames<'a> {
         let shape = if good { Some(self.shape_of(buffer)?) } else { None };
         let pixels = shape.and_then(|shape| unpadded(buffer, shape));
         match shape.zip(pixels) {
-            Some((shape, pixels)) => feed.push(shape, pixels, Some(buffer.timestamp()).filter(|time| *time > 0))?,
+            Some((shape, pixels)) => {
+                let stamp = Stamp {
+                    camera_time_ns: Some(buffer.timestamp()).filter(|time| *time > 0),
+                    encoder_count: self.device.encoder.as_ref().and_then(|encoder| encoder.count(buffer)),
+                };
+                feed.push(shape, pixels, stamp)?;
+            }
             None => {
                 tracing::debug!("camera {}: frame {id} is damaged: {:?}", self.device.id, buffer.status());
                 feed.lose(self.device.lines.into(), LossCause::FrameDamaged)?;

@@ -1,6 +1,6 @@
 //! The training tool: simulated wafers, training, evaluation.
 use clap::{Parser, Subcommand};
-use hairline::commands::{train_eval, train_fit, train_synth};
+use hairline::commands::train::{eval, fit, synth};
 use std::process::ExitCode;
 
 /// Teaches networks to find hair-fine cracks in solar cells.
@@ -15,18 +15,18 @@ struct Cli {
 #[allow(clippy::large_enum_variant)] // made once
 enum Command {
     /// Write simulated wafers and their crack masks as pictures
-    Synth(train_synth::TrainSynthArgs),
+    Synth(synth::TrainSynthArgs),
     /// Train a network on pictures with masks, or on simulated wafers
-    Fit(train_fit::TrainFitArgs),
+    Fit(fit::TrainFitArgs),
     /// Tell how good a model is: IoU, PA, OII, escapes and overkill at every threshold
-    Eval(train_eval::TrainEvalArgs),
+    Eval(eval::TrainEvalArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Synth(args) => train_synth::run(args),
-        Command::Fit(args) => train_fit::run(args),
-        Command::Eval(args) => train_eval::run(args),
+        Command::Synth(args) => synth::run(args),
+        Command::Fit(args) => fit::run(args),
+        Command::Eval(args) => eval::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

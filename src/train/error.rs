@@ -58,7 +58,8 @@ pub enum TrainError {
     /// The loss is not a number any more.
     #[error(
         "the loss is {loss} at step {step} (learning rate {learning_rate:.2e}, gradient norm {gradient_norm:.2e}); \
-         nothing was saved after it: lower --learning-rate, or continue from the last checkpoint with --init"
+         nothing was saved after it{}: lower --learning-rate, or continue from the last checkpoint with --init",
+        batch.as_ref().map(|path| format!(" but the batch that did it, {}", path.display())).unwrap_or_default()
     )]
     Diverged {
         /// The step, from 1.
@@ -69,6 +70,8 @@ pub enum TrainError {
         learning_rate: f64,
         /// The gradient's norm in the step before.
         gradient_norm: f64,
+        /// Where the batch was written, in a run folder.
+        batch: Option<PathBuf>,
     },
     /// A worker thread ended without a word.
     #[error("the thread {0} that prepares training crops ended unexpectedly; see the message above it")]

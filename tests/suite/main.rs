@@ -5,3 +5,4 @@ mod line;
 mod line_camera;
 mod loopback;
 mod pytorch;
+mod train;

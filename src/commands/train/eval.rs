@@ -1,6 +1,6 @@
 //! `train eval`: how good a model is.
 
-use super::train_fit::device_choice;
+use super::options::device_choice;
 use crate::cell::{CELL_PX, ProbabilityMap, Span, TILE_PX, TileRow};
 use crate::config::DeviceChoice;
 use crate::judge::{Recipe, judge};

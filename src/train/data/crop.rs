@@ -1,6 +1,7 @@
-use super::{Augmentation, Picture, TrainError};
+use super::{Augmentation, Picture};
 use crate::cell::TILE_PX;
 use crate::nn::Normalisation;
+use crate::train::TrainError;
 use rand::Rng;
 
 /// One training example: a square of a picture as the network sees it, and its truth.
@@ -10,6 +11,18 @@ pub struct Crop {
     pub input: Vec<f32>,
     /// 1 on crack, else 0.
     pub label: Vec<f32>,
+    /// Its picture and place, for messages.
+    pub origin: String,
+}
+
+/// Which crops are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    /// Aware of the classes: half of the crops are aimed at a crack, whatever its share in the data.
+    Balanced,
+    /// Every place of every picture has the same chance.
+    Uniform,
 }
 
 /// How crops are cut out of pictures.
@@ -21,11 +34,21 @@ pub struct CropPlan {
     pub normalisation: Normalisation,
     /// How they are varied.
     pub augmentation: Augmentation,
+    /// Which are taken.
+    pub sampling: Sampling,
 }
 
 impl CropPlan {
     /// Crops cut from one picture: enough to be worth the making of a wafer, few enough to keep batches varied.
     pub const PER_PICTURE: usize = 8;
+
+    /// Chance of aiming a crop at a picture's crack, where `cracked_share` of the pictures have one.
+    pub(super) fn crack_chance(&self, cracked_share: f64) -> f64 {
+        match self.sampling {
+            Sampling::Balanced if cracked_share > 0.0 => (0.5 / cracked_share).min(1.0),
+            _ => 0.0,
+        }
+    }
 
     /// Cuts [`PER_PICTURE`](Self::PER_PICTURE) crops. Each shows a crack with a chance of `crack_chance`
     /// where the picture has one; the others may, too.
@@ -64,7 +87,8 @@ impl CropPlan {
         let input: Vec<f32> = (0..side).flat_map(|y| &values[(dy + y) * region + dx..][..side]).copied().collect();
         let cracked = |x: usize, y: usize| x < picture.width_px && y < picture.height_px && picture.truth.get(x, y);
         let label: Vec<f32> = (0..side * side).map(|i| f32::from(u8::from(cracked(left + i % side, top + i / side)))).collect();
-        Crop { input: variation.turn(&input, side), label: variation.turn(&label, side) }
+        let origin = format!("{} at ({left}, {top})", picture.name);
+        Crop { input: variation.turn(&input, side), label: variation.turn(&label, side), origin }
     }
 }
 
@@ -100,7 +124,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     fn plan(side_px: usize) -> CropPlan {
-        CropPlan { side_px, normalisation: Normalisation::Tile, augmentation: Augmentation::none() }
+        CropPlan { side_px, normalisation: Normalisation::Tile, augmentation: Augmentation::none(), sampling: Sampling::Balanced }
     }
 
     fn cracked_picture(width_px: usize, height_px: usize, crack: (usize, usize)) -> Picture {

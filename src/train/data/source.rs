@@ -1,4 +1,5 @@
-use super::{Picture, TrainError};
+use super::Picture;
+use crate::train::TrainError;
 
 /// Which part of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
-use super::{Picture, Set, Source, TrainError};
+use super::{Picture, Set, Source};
 use crate::cell::Mask;
+use crate::train::TrainError;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;

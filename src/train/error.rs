@@ -14,7 +14,7 @@ pub enum TrainError {
         source: std::io::Error,
     },
     /// A picture or mask could not be decoded.
-    #[error("{}: not a readable picture ({source}); give PNG or JPEG files, 8 or 16 bit", path.display())]
+    #[error("{}: not a readable picture ({source}); give PNG, JPEG or TIFF files, 8 or 16 bit", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -39,6 +39,9 @@ pub enum TrainError {
         /// The picture's.
         expected: (u32, u32),
     },
+    /// Several files have faults.
+    #[error("{} files have faults:{}", .0.len(), .0.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
+    Several(Vec<TrainError>),
     /// The data cannot be trained on.
     #[error("{}: {problem}", path.display())]
     Data {

@@ -11,7 +11,10 @@ mod fit;
 mod optimiser;
 mod run;
 
-pub use data::{Augmentation, Batch, Batches, Crop, CropPlan, Folder, Kinds, Picture, Sampling, Set, Simulated, SimulatedSettings, Source};
+pub use data::{
+    Augmentation, Batch, Batches, Crop, CropPlan, Folder, Grouping, HeldBack, Kinds, Picture, Sampling, Set, Simulated, SimulatedSettings,
+    Source, SplitPlan,
+};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Histogram, Inspected, evaluate, inspect};
 pub use fit::{BestBy, Files, FitSettings, Observer, Outcome, StepReport, fit};

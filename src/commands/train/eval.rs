@@ -6,12 +6,12 @@ use crate::config::DeviceChoice;
 use crate::judge::{Recipe, judge};
 use crate::measure::Counts;
 use crate::nn::Checkpoint;
-use crate::train::{Evaluation, Folder, Inspected, Kinds, Set, Simulated, evaluate};
+use crate::train::{Evaluation, Folder, HeldBack, Inspected, Kinds, Sampling, Set, Simulated, SplitPlan, evaluate};
 use anyhow::Context;
 use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -27,9 +27,13 @@ pub struct TrainEvalArgs {
     /// The checkpoint to look at
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// Folder with images/ and masks/, as for `train fit`; all its pictures are evaluated
+    /// Folder with images/ and masks/, as for `train fit`
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Evaluate its validation part only, as this file of lines `picture,training` or `picture,validation`
+    /// tells it (a run folder has one: split.csv) [default: all its pictures]
+    #[arg(long, value_name = "FILE.csv", requires = "data")]
+    split: Option<PathBuf>,
     /// Evaluate on simulated wafers
     #[arg(long, value_name = "KIND")]
     simulate: Option<Kinds>,
@@ -59,6 +63,16 @@ pub struct TrainEvalArgs {
     threads: usize,
 }
 
+impl TrainEvalArgs {
+    fn folder(&self, root: &Path) -> anyhow::Result<Folder> {
+        let held_back = self.split.clone().map_or(HeldBack::Everything, HeldBack::File);
+        let plan = SplitPlan { held_back, ..SplitPlan::share(0.5, 0) };
+        let folder = Folder::open(root, &plan, Sampling::Uniform)?;
+        folder.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+        Ok(folder)
+    }
+}
+
 /// Thresholds that are looked at, beside the model's own.
 const THRESHOLDS: [f32; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
@@ -83,16 +97,14 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
         thresholds.sort_by(f32::total_cmp);
     }
 
-    let folder = args.data.as_ref().map(|root| Folder::open(root, 0, 0.5)).transpose()?;
-    let held_back = folder.as_ref().map_or(0, |folder| folder.len(Set::Validation));
-    let count = folder.as_ref().map_or(args.wafers, |folder| held_back + folder.len(Set::Training));
+    let folder = args.data.as_ref().map(|root| args.folder(root)).transpose()?;
+    let count = folder.as_ref().map_or(args.wafers, |folder| folder.len(Set::Validation));
     let bar = ProgressBar::new(count as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} left {eta}") {
         bar.set_style(style);
     }
     let picture = |index: usize| match (&folder, args.simulate) {
-        (Some(folder), _) if index < held_back => folder.picture(Set::Validation, index),
-        (Some(folder), _) => folder.picture(Set::Training, index - held_back),
+        (Some(folder), _) => folder.picture(Set::Validation, index),
         (None, kinds) => Simulated::test_wafer(kinds.unwrap_or(Kinds::Both), args.seed, args.cracked_share, index as u64),
     };
     let mm_per_px = args.wafer_mm / CELL_PX as f64;

@@ -57,6 +57,10 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
             options.settings(Files::beside(&root), "", &machine)?;
             let source = options.source()?;
             let run = RunFolder::create(&root, &settings_json(&options)).context("--run")?;
+            run.write_json("manifest.json", &source.manifest())?;
+            if let Some(split) = source.split_csv() {
+                crate::train::write_beside(&run.path("split.csv"), split.as_bytes())?;
+            }
             train_in(&run, &options, source, out.as_deref(), &machine)
         }
         (None, None, Some(out)) => {

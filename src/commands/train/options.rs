@@ -4,11 +4,12 @@ use crate::config::DeviceChoice;
 use crate::loss::{Hyperparameters, Loss, Objective};
 use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Upsampling};
 use crate::train::{
-    Augmentation, BestBy, Decay, Files, FitSettings, Folder, Kinds, OptimiserSettings, Rule, Sampling, Schedule, Set, Simulated,
-    SimulatedSettings, Source,
+    Augmentation, BestBy, Decay, Files, FitSettings, Folder, Grouping, HeldBack, Kinds, OptimiserSettings, Rule, Sampling, Schedule, Set,
+    Simulated, SimulatedSettings, Source, SplitPlan,
 };
 use anyhow::Context;
 use candle_core::Device;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 #[command(group(clap::ArgGroup::new("source").args(["data", "simulate"])))]
 pub struct FitOptions {
-    /// Folder with images/NAME.png and masks/NAME.png (PNG or JPEG, 8 or 16 bit; masks are white on
+    /// Folder with images/NAME.png and masks/NAME.png (PNG, JPEG or TIFF, 8 or 16 bit; masks are white on
     /// crack; pixels that are exactly 0 at the ends of a line lie outside the wafer)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -112,8 +113,18 @@ pub struct FitOptions {
     /// Crops taken: half of them aimed at cracks, or from everywhere alike
     #[arg(long, value_enum, default_value = "balanced", help_heading = "Training")]
     sampling: Sampling,
-    /// Leave crops as they are: no mirroring, turning, gamma, blur, contrast or brightness
-    #[arg(long, help_heading = "Training")]
+    /// How crops are varied: as a camera and a lamp may vary them (mirrored, turned by quarters, gamma, blur,
+    /// contrast, brightness), as the paper's five variants, or not
+    #[arg(long, value_enum, default_value = "camera", help_heading = "Training")]
+    augment: AugmentName,
+    /// Turn crops by up to so many degrees as well
+    #[arg(long, value_name = "DEG", default_value_t = 0.0, help_heading = "Training")]
+    rotate_deg: f32,
+    /// Shift crops by up to so many pixels as well
+    #[arg(long, value_name = "PX", default_value_t = 0.0, help_heading = "Training")]
+    shift_px: f32,
+    /// The same as --augment none
+    #[arg(long, conflicts_with = "augment", help_heading = "Training")]
     no_augmentation: bool,
     /// Seed of everything random
     #[arg(long, default_value_t = 1, help_heading = "Training")]
@@ -122,6 +133,22 @@ pub struct FitOptions {
     /// Share of a folder's pictures that is held back for validation
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, help_heading = "Validation")]
     validation_share: f64,
+    /// Which pictures are held back, instead: a file of lines `picture,training` or `picture,validation`
+    #[arg(long, value_name = "FILE.csv", requires = "data", conflicts_with_all = ["validation_share", "folds"], help_heading = "Validation")]
+    split: Option<PathBuf>,
+    /// Cross-validation, instead: split into so many folds and hold back --fold
+    #[arg(long, value_name = "K", requires_all = ["data", "fold"], conflicts_with = "validation_share", help_heading = "Validation")]
+    folds: Option<usize>,
+    /// The fold that is held back, 1 to K
+    #[arg(long, value_name = "N", requires = "folds", help_heading = "Validation")]
+    fold: Option<usize>,
+    /// Pictures that belong together and must not be torn apart, such as a lot's cells: a pattern that finds
+    /// the lot in a picture's name, such as '^(lot[0-9]+)_'
+    #[arg(long, value_name = "REGEX", requires = "data", help_heading = "Validation")]
+    group_by: Option<String>,
+    /// The same as a file of lines `picture,group`
+    #[arg(long, value_name = "FILE.csv", requires = "data", conflicts_with = "group_by", help_heading = "Validation")]
+    groups: Option<PathBuf>,
     /// Simulated wafers to validate with
     #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Validation")]
     validation_wafers: usize,
@@ -164,6 +191,18 @@ pub enum DecayName {
     Constant,
 }
 
+/// What `--augment` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AugmentName {
+    /// As a camera and a lamp may vary them
+    Camera,
+    /// The paper's set: original, flip, contrast, brightness, saturation
+    FiveFold,
+    /// Not at all
+    None,
+}
+
 /// What `--optimiser` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -181,7 +220,7 @@ const DEFAULT_STEPS: u64 = 3000;
 impl FitOptions {
     /// The same options with paths that do not depend on the working directory.
     pub(super) fn with_absolute_paths(mut self) -> anyhow::Result<Self> {
-        for path in [&mut self.data, &mut self.init].into_iter().flatten() {
+        for path in [&mut self.data, &mut self.init, &mut self.split, &mut self.groups].into_iter().flatten() {
             *path = std::path::absolute(&*path).with_context(|| format!("{}: no usable path", path.display()))?;
         }
         Ok(self)
@@ -215,7 +254,7 @@ impl FitOptions {
             eval_every: self.eval_every,
             batch: self.batch,
             crop_px: self.crop,
-            augmentation: if self.no_augmentation { Augmentation::none() } else { Augmentation::default() },
+            augmentation: self.augmentation(),
             sampling: self.sampling,
             learning_rate: self.learning_rate,
             schedule: Schedule { decay, warmup_steps: self.warmup },
@@ -232,13 +271,38 @@ impl FitOptions {
     /// The data.
     pub(super) fn source(&self) -> anyhow::Result<Arc<dyn Source>> {
         if let Some(root) = &self.data {
-            let folder = Folder::open(root, self.seed, self.validation_share)?;
+            let folder = Folder::open(root, &self.split_plan()?, self.sampling)?;
+            folder.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
             eprintln!("{} pictures to learn from, {} to validate with", folder.len(Set::Training), folder.len(Set::Validation));
             return Ok(Arc::new(folder));
         }
         let kinds = self.simulate.context("nothing to learn from: give --data DIR or --simulate KIND")?;
         let FitOptions { seed, cracked_share, validation_wafers, .. } = *self;
         Ok(Arc::new(Simulated::new(SimulatedSettings { kinds, seed, cracked_share, validation_wafers })?))
+    }
+
+    fn split_plan(&self) -> anyhow::Result<SplitPlan> {
+        let held_back = match (&self.split, self.folds.zip(self.fold)) {
+            (Some(file), _) => HeldBack::File(file.clone()),
+            (None, Some((folds, fold))) => HeldBack::Fold { fold, folds },
+            (None, None) => HeldBack::Share(self.validation_share),
+        };
+        let grouping = match (&self.groups, &self.group_by) {
+            (Some(file), _) => Grouping::File(file.clone()),
+            (None, Some(pattern)) => Grouping::Pattern(Regex::new(pattern).with_context(|| format!("--group-by {pattern}"))?),
+            (None, None) => Grouping::None,
+        };
+        Ok(SplitPlan { held_back, grouping, seed: self.seed })
+    }
+
+    fn augmentation(&self) -> Augmentation {
+        let named = match self.augment {
+            _ if self.no_augmentation => Augmentation::none(),
+            AugmentName::None => Augmentation::none(),
+            AugmentName::Camera => Augmentation::default(),
+            AugmentName::FiveFold => Augmentation::five_fold(),
+        };
+        Augmentation { rotation_max_deg: self.rotate_deg, shift_max_px: self.shift_px, ..named }
     }
 
     /// The network at its start.

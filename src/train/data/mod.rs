@@ -4,9 +4,12 @@ mod augment;
 mod batches;
 mod crop;
 mod folder;
+mod manifest;
 mod picture;
+mod pictures;
 mod simulated;
 mod source;
+mod split;
 
 pub use augment::Augmentation;
 pub use batches::{Batch, Batches};
@@ -15,3 +18,4 @@ pub use folder::Folder;
 pub use picture::Picture;
 pub use simulated::{Kinds, Simulated, SimulatedSettings};
 pub use source::{Set, Source};
+pub use split::{Grouping, HeldBack, SplitPlan};

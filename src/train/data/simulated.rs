@@ -1,4 +1,4 @@
-use super::folder::hex;
+use super::pictures::hex;
 use super::{Picture, Source};
 use crate::config::WaferKind;
 use crate::simulate::{WaferSettings, wafer};

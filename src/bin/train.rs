@@ -1,6 +1,6 @@
-//! The training tool: simulated wafers, training, evaluation.
+//! The training tool: simulated wafers, training, search and comparison, evaluation, model care.
 use clap::{Parser, Subcommand};
-use hairline::commands::train::{eval, fit, synth};
+use hairline::commands::train::{compare, eval, fit, import, promote, search, synth};
 use std::process::ExitCode;
 
 /// Teaches networks to find hair-fine cracks in solar cells.
@@ -20,6 +20,14 @@ enum Command {
     Fit(fit::TrainFitArgs),
     /// Tell how good a model is: IoU, PA, OII, escapes and overkill at every threshold
     Eval(eval::TrainEvalArgs),
+    /// Find the weight of false alarms against missed cracks (alpha) that suits the data
+    Search(search::TrainSearchArgs),
+    /// Train losses x networks x data sets with several seeds and print the paper's tables
+    Compare(compare::TrainCompareArgs),
+    /// Check a new model against the current one and write it into models/ with a model card
+    Promote(promote::TrainPromoteArgs),
+    /// Turn the weights of a PyTorch U-Net into a checkpoint
+    Import(import::TrainImportArgs),
 }
 
 fn main() -> ExitCode {
@@ -27,6 +35,10 @@ fn main() -> ExitCode {
         Command::Synth(args) => synth::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Search(args) => search::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Promote(args) => promote::run(args),
+        Command::Import(args) => import::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -4,13 +4,18 @@
 //!
 //! A training lives in a [`RunFolder`], from which it can be resumed, and which explains it.
 
+mod compare;
 mod data;
 mod error;
 mod evaluate;
 mod fit;
 mod optimiser;
+mod paper;
+mod report;
 mod run;
+mod search;
 
+pub use compare::{Compared, comparison_tables};
 pub use data::{
     Augmentation, Batch, Batches, Crop, CropPlan, Folder, Grouping, HeldBack, Kinds, Picture, Sampling, Set, Simulated, SimulatedSettings,
     Source, SplitPlan,
@@ -19,4 +24,6 @@ pub use error::TrainError;
 pub use evaluate::{Evaluation, Histogram, Inspected, evaluate, inspect};
 pub use fit::{BestBy, Files, FitSettings, Observer, Outcome, StepReport, fit};
 pub use optimiser::{Decay, Optimiser, OptimiserSettings, Rule, Schedule};
+pub use report::{Chart, Findings, Gallery, Series, Shown, pr_curve, write_evaluation, write_report};
 pub use run::{Best, EventFile, Journal, RunFolder, TrainingState, write_beside};
+pub use search::{Goal, Guide, SearchRow, centroids, guide, search_table, trainings_table};

@@ -3,7 +3,10 @@
 use super::interrupt::Interrupt;
 use super::options::{FitOptions, MachineOptions};
 use super::watch::Watch;
-use crate::train::{EventFile, Files, FitSettings, Journal, Outcome, RunFolder, Source, TrainingState, fit};
+use crate::nn::Checkpoint;
+use crate::train::{
+    EventFile, Files, Findings, FitSettings, Gallery, Journal, Outcome, RunFolder, Source, TrainingState, evaluate, fit, write_report,
+};
 use anyhow::Context;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -57,10 +60,6 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
             options.settings(Files::beside(&root), "", &machine)?;
             let source = options.source()?;
             let run = RunFolder::create(&root, &settings_json(&options)).context("--run")?;
-            run.write_json("manifest.json", &source.manifest())?;
-            if let Some(split) = source.split_csv() {
-                crate::train::write_beside(&run.path("split.csv"), split.as_bytes())?;
-            }
             train_in(&run, &options, source, out.as_deref(), &machine)
         }
         (None, None, Some(out)) => {
@@ -96,11 +95,20 @@ fn train_in(
     out: Option<&Path>,
     machine: &MachineOptions,
 ) -> anyhow::Result<ExitCode> {
+    if !run.path("manifest.json").exists() {
+        if let Some(split) = source.split_csv() {
+            crate::train::write_beside(&run.path("split.csv"), split.as_bytes())?;
+        }
+        run.write_json("manifest.json", &source.manifest())?;
+    }
     let state_path = run.path("state.safetensors");
     let state = if state_path.exists() { Some(TrainingState::load(&state_path)?) } else { None };
     let name = run.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let settings = options.settings(Files::within(run.clone(), options.keep_all), &name, machine)?;
-    let outcome = train(options, &settings, source, machine, &run.path("log.jsonl"), state.as_ref())?;
+    let outcome = train(options, &settings, source.clone(), machine, &run.path("log.jsonl"), state.as_ref())?;
+    if outcome.best.is_some() {
+        report(run, source.as_ref(), &settings)?;
+    }
     if let Some(out) = out {
         let bytes = std::fs::read(&settings.files.best).with_context(|| format!("{}: cannot be read", settings.files.best.display()))?;
         crate::train::write_beside(out, &bytes).context("--out")?;
@@ -111,21 +119,43 @@ fn train_in(
         command.extend(out.map(|out| format!("--out {}", out.display())));
         eprintln!("stopped early; continue with\n  {}", command.join(" "));
     } else {
-        run.write_json("result.json", &result(&outcome))?;
+        run.write_json("result.json", &result(&outcome, &Journal::read(&run.path("log.jsonl"))?))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Looks at the validation pictures with the best checkpoint and writes the page.
+fn report(run: &RunFolder, source: &dyn Source, settings: &FitSettings) -> anyhow::Result<()> {
+    const SHOWN: usize = 6;
+    let best = Checkpoint::load(&settings.files.best, &candle_core::Device::Cpu)?;
+    let (threshold, normalisation) = (best.meta.threshold, best.meta.normalisation);
+    let mut engine = crate::nn::engine(&best, settings.engine_device, settings.threads)?;
+    let mut gallery = Gallery::new(threshold, SHOWN);
+    let picture = |index: usize| source.validation(index);
+    let evaluation = evaluate(engine.as_mut(), &normalisation, threshold, source.validation_count(), picture, |seen| gallery.add(seen))?;
+    write_report(run, Findings { evaluation, threshold, gallery })?;
+    eprintln!("report: {}", run.path("report.html").display());
+    Ok(())
+}
+
 /// What `result.json` says of a finished training.
-fn result(outcome: &Outcome) -> serde_json::Value {
+fn result(outcome: &Outcome, log: &[serde_json::Value]) -> serde_json::Value {
     let best = outcome.best.map(|best| {
         let counts = best.counts;
         json!({
             "step": best.step, "iou": counts.iou(), "pa": counts.pa(), "oii": counts.oii(),
-            "tp": counts.tp, "fp": counts.fp, "fn": counts.fn_,
+            "tp": counts.tp, "fp": counts.fp, "fn": counts.fn_, "step_of_half_the_final_iou": step_of_half(log),
         })
     });
     json!({ "steps": outcome.steps, "elapsed_s": outcome.elapsed.as_secs_f64(), "waited_s": outcome.waited.as_secs_f64(), "best": best })
+}
+
+/// The first evaluation that reached half of the last one's IoU: how early a training became convincing (the
+/// paper's Fig. 11).
+fn step_of_half(log: &[serde_json::Value]) -> Option<u64> {
+    let evaluations = || log.iter().filter(|e| e["event"] == "evaluation");
+    let last = evaluations().last()?["iou"].as_f64()?;
+    evaluations().find(|e| e["iou"].as_f64().is_some_and(|iou| iou >= last / 2.0))?["step"].as_u64()
 }
 
 fn train(
@@ -176,5 +206,18 @@ fn tell(outcome: &Outcome, settings: &FitSettings) {
         }
         None if outcome.steps > 0 => eprintln!("stopped before the first evaluation; saved as it was: {best}"),
         None => eprintln!("stopped before the first step; nothing to save"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_step_of_half_the_final_iou_is_the_first_that_reached_it() {
+        let evaluation = |(step, iou): (u64, f64)| json!({ "event": "evaluation", "step": step, "iou": iou });
+        let log: Vec<_> = [(10, 0.1), (20, 0.35), (30, 0.3), (40, 0.6)].into_iter().map(evaluation).collect();
+        assert_eq!(step_of_half(&log), Some(20));
+        assert_eq!(step_of_half(&[]), None);
     }
 }

@@ -226,6 +226,16 @@ impl FitOptions {
         Ok(self)
     }
 
+    /// The same options with another α.
+    pub(super) fn with_alpha(self, alpha: f64) -> Self {
+        Self { alpha, ..self }
+    }
+
+    /// The loss, as `--loss` takes it.
+    pub(super) fn loss_name(&self) -> String {
+        clap::ValueEnum::to_possible_value(&self.loss).map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// The settings of the training loop; `name` is the model's unless the options tell one.
     pub(super) fn settings(&self, files: Files, name: &str, machine: &MachineOptions) -> anyhow::Result<FitSettings> {
         let FitOptions { alpha, omega, gamma, gamma_reg, lambda, momentum, weight_decay, clip_norm, .. } = *self;

@@ -49,8 +49,10 @@ fn pictures_come_with_outline_and_thresholded_mask() {
 #[test]
 fn sixteen_bit_pictures_keep_their_depth() {
     let dir = folder_of(2);
-    for i in 0..2 {
-        ImageBuffer::from_pixel(8, 6, Luma([12_345u16])).save(dir.path().join(format!("images/cell{i}.png"))).unwrap();
+    for i in 0..2u16 {
+        ImageBuffer::from_fn(8, 6, |x, _| Luma([if x == 0 { 1 + i } else { 12_345u16 }]))
+            .save(dir.path().join(format!("images/cell{i}.png")))
+            .unwrap();
     }
     assert_eq!(open(dir.path(), 1, 0.5).unwrap().training(1).unwrap().pixels[9], 12_345);
 }

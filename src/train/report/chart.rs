@@ -65,7 +65,8 @@ impl Chart {
             );
         }
         for (value, label) in x.ticks() {
-            let _ = write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>", place_x(value), HEIGHT - BOTTOM + 18.0);
+            let _ =
+                write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>", place_x(value), HEIGHT - BOTTOM + 18.0);
         }
         let _ = write!(
             svg,
@@ -75,13 +76,22 @@ impl Chart {
             escape(&self.x_label)
         );
         if all().next().is_none() {
-            let _ = write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#999\">nothing yet</text>", WIDTH / 2.0, HEIGHT / 2.0);
+            let _ = write!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#999\">nothing yet</text>",
+                WIDTH / 2.0,
+                HEIGHT / 2.0
+            );
         }
         let mut legend_x = LEFT;
         for (index, (series, points)) in self.series.iter().zip(&drawn).enumerate() {
             let colour = COLOURS[index % COLOURS.len()];
             let line: String = points.iter().map(|(px, py)| format!("{:.1},{:.1} ", place_x(*px), place_y(*py))).collect();
-            let _ = write!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"/>", line.trim_end());
+            let _ = write!(
+                svg,
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"/>",
+                line.trim_end()
+            );
             // A line of a single point would not be seen.
             if series.dots || points.len() == 1 {
                 for (px, py) in points {
@@ -122,7 +132,11 @@ impl Axis {
         if log {
             let (low, high) = (low.max(1e-300).log10(), high.max(1e-300).log10());
             // Less than a decade would have no tick.
-            return if low.floor() == high.floor() { Self { low: low.floor(), high: low.floor() + 1.0, log } } else { Self { low, high, log } };
+            return if low.floor() == high.floor() {
+                Self { low: low.floor(), high: low.floor() + 1.0, log }
+            } else {
+                Self { low, high, log }
+            };
         }
         if low == high {
             let margin = if low == 0.0 { 1.0 } else { low.abs() / 2.0 };

@@ -177,9 +177,14 @@ mod tests {
     #[test]
     fn the_worst_and_the_best_are_kept_in_order() {
         let mut gallery = Gallery::new(0.5, 2);
-        for (name, crack, hits, alarms) in
-            [("half", true, 5, 0), ("all", true, 10, 0), ("clean", false, 0, 0), ("alarmed", false, 0, 3), ("missed", true, 0, 0), ("most", true, 9, 0)]
-        {
+        for (name, crack, hits, alarms) in [
+            ("half", true, 5, 0),
+            ("all", true, 10, 0),
+            ("clean", false, 0, 0),
+            ("alarmed", false, 0, 3),
+            ("missed", true, 0, 0),
+            ("most", true, 9, 0),
+        ] {
             add(&mut gallery, name, 32, crack, hits, alarms);
         }
         let (worst, best) = gallery.finish();

@@ -1,6 +1,6 @@
-//! The training tool: simulated wafers, training, evaluation.
+//! The training tool: simulated wafers, training, search and comparison, evaluation, model care.
 use clap::{Parser, Subcommand};
-use hairline::commands::{train_eval, train_fit, train_synth};
+use hairline::commands::train::{compare, eval, fit, import, promote, search, synth};
 use std::process::ExitCode;
 
 /// Teaches networks to find hair-fine cracks in solar cells.
@@ -15,18 +15,30 @@ struct Cli {
 #[allow(clippy::large_enum_variant)] // made once
 enum Command {
     /// Write simulated wafers and their crack masks as pictures
-    Synth(train_synth::TrainSynthArgs),
+    Synth(synth::TrainSynthArgs),
     /// Train a network on pictures with masks, or on simulated wafers
-    Fit(train_fit::TrainFitArgs),
+    Fit(fit::TrainFitArgs),
     /// Tell how good a model is: IoU, PA, OII, escapes and overkill at every threshold
-    Eval(train_eval::TrainEvalArgs),
+    Eval(eval::TrainEvalArgs),
+    /// Find the weight of false alarms against missed cracks (alpha) that suits the data
+    Search(search::TrainSearchArgs),
+    /// Train losses x networks x data sets with several seeds and print the paper's tables
+    Compare(compare::TrainCompareArgs),
+    /// Check a new model against the current one and write it into models/ with a model card
+    Promote(promote::TrainPromoteArgs),
+    /// Turn the weights of a PyTorch U-Net into a checkpoint
+    Import(import::TrainImportArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Synth(args) => train_synth::run(args),
-        Command::Fit(args) => train_fit::run(args),
-        Command::Eval(args) => train_eval::run(args),
+        Command::Synth(args) => synth::run(args),
+        Command::Fit(args) => fit::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Search(args) => search::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Promote(args) => promote::run(args),
+        Command::Import(args) => import::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -8,9 +8,7 @@ pub mod demo;
 pub mod listen;
 mod overlay;
 pub mod run;
-pub mod train_eval;
-pub mod train_fit;
-pub mod train_synth;
+pub mod train;
 
 /// Exit code for a configuration that cannot be used (EX_USAGE of sysexits).
 const EXIT_CONFIG: u8 = 64;

@@ -14,7 +14,7 @@ pub enum TrainError {
         source: std::io::Error,
     },
     /// A picture or mask could not be decoded.
-    #[error("{}: not a readable picture ({source}); give PNG or JPEG files, 8 or 16 bit", path.display())]
+    #[error("{}: not a readable picture ({source}); give PNG, JPEG or TIFF files, 8 or 16 bit", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -39,6 +39,9 @@ pub enum TrainError {
         /// The picture's.
         expected: (u32, u32),
     },
+    /// Several files have faults.
+    #[error("{} files have faults:{}", .0.len(), .0.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
+    Several(Vec<TrainError>),
     /// The data cannot be trained on.
     #[error("{}: {problem}", path.display())]
     Data {
@@ -58,7 +61,8 @@ pub enum TrainError {
     /// The loss is not a number any more.
     #[error(
         "the loss is {loss} at step {step} (learning rate {learning_rate:.2e}, gradient norm {gradient_norm:.2e}); \
-         nothing was saved after it: lower --learning-rate, or continue from the last checkpoint with --init"
+         nothing was saved after it{}: lower --learning-rate, or continue from the last checkpoint with --init",
+        batch.as_ref().map(|path| format!(" but the batch that did it, {}", path.display())).unwrap_or_default()
     )]
     Diverged {
         /// The step, from 1.
@@ -69,6 +73,8 @@ pub enum TrainError {
         learning_rate: f64,
         /// The gradient's norm in the step before.
         gradient_norm: f64,
+        /// Where the batch was written, in a run folder.
+        batch: Option<PathBuf>,
     },
     /// A worker thread ended without a word.
     #[error("the thread {0} that prepares training crops ended unexpectedly; see the message above it")]

@@ -40,7 +40,7 @@ impl Histogram {
     }
 }
 
-fn level_of(threshold: f32) -> u8 {
+pub(super) fn level_of(threshold: f32) -> u8 {
     (threshold.clamp(0.0, 1.0) * 255.0).round().max(1.0) as u8
 }
 

@@ -1,31 +1,29 @@
 //! Training: pictures with masks ([`Folder`], [`Simulated`]) → crops ([`CropPlan`], [`Augmentation`]),
-//! prepared ahead by worker threads ([`Batches`]) → network and loss → [`Sgd`] → checkpoints, judged
+//! prepared ahead by worker threads ([`Batches`]) → network and loss → [`Optimiser`] → checkpoints, judged
 //! by [`evaluate()`] on whole tiles through the very engine that inspects on the line.
+//!
+//! A training lives in a [`RunFolder`], from which it can be resumed, and which explains it.
 
-mod augment;
-mod batches;
-mod crop;
+mod compare;
+mod data;
 mod error;
 mod evaluate;
 mod fit;
-mod folder;
-mod journal;
-mod picture;
-mod sgd;
-mod simulated;
-mod source;
-#[cfg(test)]
-mod tests;
+mod optimiser;
+mod paper;
+mod report;
+mod run;
+mod search;
 
-pub use augment::Augmentation;
-pub use batches::{Batch, Batches};
-pub use crop::{Crop, CropPlan};
+pub use compare::{Compared, comparison_tables};
+pub use data::{
+    Augmentation, Batch, Batches, Crop, CropPlan, Folder, Grouping, HeldBack, Kinds, Picture, Sampling, Set, Simulated, SimulatedSettings,
+    Source, SplitPlan,
+};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Histogram, Inspected, evaluate, inspect};
-pub use fit::{FitSettings, Observer, Outcome, StepReport, fit, last_path};
-pub use folder::Folder;
-pub use journal::Journal;
-pub use picture::Picture;
-pub use sgd::{Schedule, Sgd, SgdSettings};
-pub use simulated::{Kinds, Simulated, SimulatedSettings};
-pub use source::{Set, Source};
+pub use fit::{BestBy, Files, FitSettings, Observer, Outcome, StepReport, fit};
+pub use optimiser::{Decay, Optimiser, OptimiserSettings, Rule, Schedule};
+pub use report::{Chart, Findings, Gallery, Series, Shown, pr_curve, write_evaluation, write_report};
+pub use run::{Best, EventFile, Journal, RunFolder, TrainingState, write_beside};
+pub use search::{Goal, Guide, SearchRow, centroids, guide, search_table, trainings_table};

@@ -7,3 +7,4 @@ mod line_camera;
 mod loopback;
 mod pytorch;
 mod station;
+mod train;

@@ -1,7 +1,8 @@
-use super::folder::hex;
-use super::{Picture, Source, TrainError};
+use super::pictures::hex;
+use super::{Picture, Source};
 use crate::config::WaferKind;
 use crate::simulate::{WaferSettings, wafer};
+use crate::train::TrainError;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 

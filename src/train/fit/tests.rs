@@ -6,21 +6,20 @@ use crate::config::DeviceChoice;
 use crate::loss::{Hyperparameters, Loss, Objective};
 use crate::measure::Counts;
 use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Upsampling};
+use crate::train::*;
 use candle_core::Device;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Easy pictures of 64 × 64 px: noise, and in every second one a bright streak.
-pub(super) struct Speckled {
+pub(in crate::train) struct Speckled {
     seed: u64,
 }
 
 impl Speckled {
     const SIDE: usize = 64;
 
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::train) fn new(seed: u64) -> Self {
         Self { seed }
     }
 
@@ -70,7 +69,8 @@ fn network(seed: u64) -> Network {
 
 fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
     FitSettings {
-        out: folder.join("tiny.safetensors"),
+        files: Files::beside(&folder.join("tiny.safetensors")),
+        best_by: BestBy::Iou,
         name: "tiny".into(),
         objective: Objective::new(Loss::Dibe, Hyperparameters::default()).unwrap(),
         steps,
@@ -79,9 +79,10 @@ fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
         batch: 4,
         crop_px: 32,
         augmentation: Augmentation::default(),
+        sampling: Sampling::Balanced,
         learning_rate: 0.05,
-        schedule: Schedule::Poly,
-        sgd: SgdSettings::default(),
+        schedule: Schedule { decay: Decay::Poly, warmup_steps: 0 },
+        optimiser: OptimiserSettings::default(),
         seed: 11,
         threshold: 0.5,
         mm_per_px: (0.1, 0.2),
@@ -114,7 +115,7 @@ impl Observer for Notes {
 
 fn train(settings: &FitSettings, network: &Network, mut notes: Notes) -> (Result<Outcome, TrainError>, Notes) {
     let stop = notes.stop.clone();
-    (fit(settings, network, &Device::Cpu, Arc::new(Speckled::new(5)), &stop, &mut notes), notes)
+    (fit(settings, network, &Device::Cpu, Arc::new(Speckled::new(5)), None, &stop, &mut notes), notes)
 }
 
 #[test]
@@ -127,13 +128,13 @@ fn loss_falls_and_iou_rises_and_the_best_checkpoint_is_kept() {
     assert!(mean(&notes.losses[70..]) < 0.7 * mean(&notes.losses[..20]), "{:?}", notes.losses);
     let steps: Vec<u64> = notes.evaluations.iter().map(|(step, ..)| *step).collect();
     assert_eq!(steps, [30, 60, 90]);
-    let (best_step, best) = outcome.best.unwrap();
+    let Best { step: best_step, counts: best } = outcome.best.unwrap();
     assert!(best.iou() > 0.5, "{:?}", notes.evaluations);
     assert!(notes.evaluations.iter().all(|(_, counts, _)| counts.iou() <= best.iou()));
-    let kept = Checkpoint::load(&settings.out, &Device::Cpu).unwrap().meta;
+    let kept = Checkpoint::load(&settings.files.best, &Device::Cpu).unwrap().meta;
     assert_eq!((kept.name.as_str(), kept.data_digest.as_str(), kept.training["steps"].as_u64()), ("tiny", "speckled", Some(best_step)));
     assert!((kept.training["validation"]["iou"].as_f64().unwrap() - best.iou()).abs() < 1e-12);
-    assert_eq!(Checkpoint::load(last_path(&settings.out), &Device::Cpu).unwrap().meta.training["steps"], 90);
+    assert_eq!(Checkpoint::load(&settings.files.last, &Device::Cpu).unwrap().meta.training["steps"], 90);
 }
 
 #[test]
@@ -143,14 +144,106 @@ fn the_same_seed_gives_the_same_weights_bit_for_bit() {
         let settings = FitSettings { workers, eval_every: Some(100), ..settings(folder.path(), 6) };
         let network = network(2);
         train(&settings, &network, Notes::default()).0.unwrap();
-        let bits = |(name, tensor): (String, candle_core::Tensor)| {
-            let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            (name, values.into_iter().map(f32::to_bits).collect::<Vec<_>>())
-        };
-        network.tensors().unwrap().into_iter().map(bits).collect::<Vec<_>>()
+        bits(&settings.files.last)
     };
     let one = weights(1);
     assert!(one == weights(3));
+}
+
+/// Names and bits of all tensors of a checkpoint.
+fn bits(path: &std::path::Path) -> Vec<(String, Vec<u32>)> {
+    let bits = |(name, tensor): (String, candle_core::Tensor)| {
+        let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        (name, values.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+    };
+    Checkpoint::load(path, &Device::Cpu).unwrap().tensors.into_iter().map(bits).collect()
+}
+
+/// Trains in a run folder, stopped after each of the given steps and resumed from its file.
+fn train_in_parts(settings: &FitSettings, run: &RunFolder, stops: &[Option<u64>]) -> Vec<Notes> {
+    let settings = FitSettings { files: Files::within(run.clone(), false), ..settings.clone() };
+    let part = |stop_at: &Option<u64>| {
+        let path = run.path("state.safetensors");
+        let state = path.exists().then(|| TrainingState::load(&path).unwrap());
+        let network = state.as_ref().map_or_else(|| network(6), |state| state.network(&Device::Cpu).unwrap());
+        let mut notes = Notes { stop_at: *stop_at, ..Notes::default() };
+        let stop = notes.stop.clone();
+        fit(&settings, &network, &Device::Cpu, Arc::new(Speckled::new(5)), state.as_ref(), &stop, &mut notes).unwrap();
+        notes
+    };
+    stops.iter().map(part).collect()
+}
+
+#[test]
+fn an_interrupted_and_resumed_training_reaches_the_same_weights_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    for rule in [OptimiserSettings::default().rule, Rule::AdamW] {
+        let optimiser = OptimiserSettings { rule, ..OptimiserSettings::default() };
+        let settings = FitSettings { eval_every: Some(5), optimiser, learning_rate: 0.01, ..settings(folder.path(), 14) };
+        let run = |name: &str| RunFolder::create(&folder.path().join(format!("{name} {rule:?}")), &serde_json::json!({})).unwrap();
+        let (whole, parts) = (run("whole"), run("parts"));
+        let at_once = train_in_parts(&settings, &whole, &[None]);
+        // Between two evaluations, right at one, and one step before the end.
+        let in_parts = train_in_parts(&settings, &parts, &[Some(3), Some(10), Some(13), None]);
+        assert!(bits(&whole.path("last.safetensors")) == bits(&parts.path("last.safetensors")), "{rule:?}");
+        assert!(bits(&whole.path("best.safetensors")) == bits(&parts.path("best.safetensors")), "{rule:?}");
+        let losses: Vec<f64> = in_parts.iter().flat_map(|notes| notes.losses.clone()).collect();
+        assert_eq!(losses, at_once[0].losses, "no step is left out or done twice");
+        let evaluations: Vec<_> = in_parts.iter().flat_map(|notes| notes.evaluations.clone()).collect();
+        assert_eq!(evaluations, at_once[0].evaluations, "the best so far is remembered");
+    }
+}
+
+#[test]
+fn a_state_of_other_data_is_refused() {
+    struct Other(Speckled);
+    impl Source for Other {
+        fn training(&self, draw: u64) -> Result<Picture, TrainError> {
+            self.0.training(draw)
+        }
+        fn validation(&self, index: usize) -> Result<Picture, TrainError> {
+            self.0.validation(index)
+        }
+        fn validation_count(&self) -> usize {
+            self.0.validation_count()
+        }
+        fn cracked_share(&self) -> f64 {
+            self.0.cracked_share()
+        }
+        fn digest(&self) -> Result<String, TrainError> {
+            Ok("other".into())
+        }
+        fn summary(&self) -> serde_json::Value {
+            self.0.summary()
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::create(&folder.path().join("run"), &serde_json::json!({})).unwrap();
+    let settings = FitSettings { eval_every: Some(100), ..settings(folder.path(), 9) };
+    train_in_parts(&settings, &run, &[Some(2)]);
+    let state = TrainingState::load(&run.path("state.safetensors")).unwrap();
+    let resumed = state.network(&Device::Cpu).unwrap();
+    let stop = AtomicBool::new(false);
+    let source = Arc::new(Other(Speckled::new(5)));
+    let error = fit(&settings, &resumed, &Device::Cpu, source, Some(&state), &stop, &mut Notes::default()).unwrap_err().to_string();
+    assert!(error.contains("data have changed"), "{error}");
+}
+
+#[test]
+fn the_batch_that_made_the_loss_no_number_is_kept_in_the_run_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::create(&folder.path().join("run"), &serde_json::json!({})).unwrap();
+    let optimiser = OptimiserSettings { clip_norm: 0.0, ..OptimiserSettings::default() };
+    let files = Files::within(run.clone(), false);
+    let settings = FitSettings { files, learning_rate: 1e38, optimiser, eval_every: Some(1000), ..settings(folder.path(), 200) };
+    let error = train(&settings, &network(4), Notes::default()).0.unwrap_err().to_string();
+    let path = run.path("diverged.safetensors");
+    assert!(error.contains(&path.display().to_string()), "{error}");
+    let bytes = std::fs::read(&path).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    assert!(header.metadata().as_ref().unwrap()["crops"].contains("speckled"), "it says where its crops come from");
+    let batch = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).unwrap();
+    assert_eq!(batch["input"].dims(), [4, 1, 32, 32]);
 }
 
 #[test]
@@ -161,7 +254,7 @@ fn a_training_that_is_stopped_saves_what_it_has() {
     let outcome = outcome.unwrap();
     assert!(outcome.stopped && outcome.best.is_none());
     assert_eq!((outcome.steps, notes.losses.len()), (3, 3));
-    for path in [settings.out.clone(), last_path(&settings.out)] {
+    for path in [&settings.files.best, &settings.files.last] {
         assert_eq!(Checkpoint::load(path, &Device::Cpu).unwrap().meta.training["steps"], 3);
     }
 }
@@ -169,8 +262,8 @@ fn a_training_that_is_stopped_saves_what_it_has() {
 #[test]
 fn a_loss_that_is_no_number_stops_and_names_its_step() {
     let folder = tempfile::tempdir().unwrap();
-    let sgd = SgdSettings { clip_norm: 0.0, ..SgdSettings::default() };
-    let settings = FitSettings { learning_rate: 1e38, sgd, eval_every: Some(1000), ..settings(folder.path(), 200) };
+    let optimiser = OptimiserSettings { clip_norm: 0.0, ..OptimiserSettings::default() };
+    let settings = FitSettings { learning_rate: 1e38, optimiser, eval_every: Some(1000), ..settings(folder.path(), 200) };
     let (outcome, _) = train(&settings, &network(4), Notes::default());
     let error = outcome.unwrap_err();
     assert!(matches!(error, TrainError::Diverged { .. }), "{error}");

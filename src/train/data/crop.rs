@@ -1,6 +1,7 @@
-use super::{Augmentation, Picture, TrainError};
+use super::{Augmentation, Picture};
 use crate::cell::TILE_PX;
 use crate::nn::Normalisation;
+use crate::train::TrainError;
 use rand::Rng;
 
 /// One training example: a square of a picture as the network sees it, and its truth.
@@ -10,6 +11,18 @@ pub struct Crop {
     pub input: Vec<f32>,
     /// 1 on crack, else 0.
     pub label: Vec<f32>,
+    /// Its picture and place, for messages.
+    pub origin: String,
+}
+
+/// Which crops are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    /// Aware of the classes: half of the crops are aimed at a crack, whatever its share in the data.
+    Balanced,
+    /// Every place of every picture has the same chance.
+    Uniform,
 }
 
 /// How crops are cut out of pictures.
@@ -21,11 +34,21 @@ pub struct CropPlan {
     pub normalisation: Normalisation,
     /// How they are varied.
     pub augmentation: Augmentation,
+    /// Which are taken.
+    pub sampling: Sampling,
 }
 
 impl CropPlan {
     /// Crops cut from one picture: enough to be worth the making of a wafer, few enough to keep batches varied.
     pub const PER_PICTURE: usize = 8;
+
+    /// Chance of aiming a crop at a picture's crack, where `cracked_share` of the pictures have one.
+    pub(super) fn crack_chance(&self, cracked_share: f64) -> f64 {
+        match self.sampling {
+            Sampling::Balanced if cracked_share > 0.0 => (0.5 / cracked_share).min(1.0),
+            _ => 0.0,
+        }
+    }
 
     /// Cuts [`PER_PICTURE`](Self::PER_PICTURE) crops. Each shows a crack with a chance of `crack_chance`
     /// where the picture has one; the others may, too.
@@ -61,10 +84,27 @@ impl CropPlan {
         variation.tone(&mut values, region, &spans);
 
         let (dx, dy) = (left - region_left, top - region_top);
-        let input: Vec<f32> = (0..side).flat_map(|y| &values[(dy + y) * region + dx..][..side]).copied().collect();
-        let cracked = |x: usize, y: usize| x < picture.width_px && y < picture.height_px && picture.truth.get(x, y);
-        let label: Vec<f32> = (0..side * side).map(|i| f32::from(u8::from(cracked(left + i % side, top + i / side)))).collect();
-        Crop { input: variation.turn(&input, side), label: variation.turn(&label, side) }
+        let at = |x: isize, y: isize| match (usize::try_from(x), usize::try_from(y)) {
+            (Ok(x), Ok(y)) if x < region && y < region => values[y * region + x],
+            _ => 0.0,
+        };
+        let cracked = |x: isize, y: isize| match (usize::try_from(x), usize::try_from(y)) {
+            (Ok(x), Ok(y)) if x < picture.width_px && y < picture.height_px => f32::from(u8::from(picture.truth.get(x, y))),
+            _ => 0.0,
+        };
+        let (mut input, mut label) = (Vec::with_capacity(side * side), Vec::with_capacity(side * side));
+        if variation.is_straight() {
+            input.extend((0..side).flat_map(|y| &values[(dy + y) * region + dx..][..side]));
+            label.extend((0..side * side).map(|i| cracked((left + i % side) as isize, (top + i / side) as isize)));
+        } else {
+            for i in 0..side * side {
+                let (x, y) = variation.origin(i % side, i / side, side);
+                input.push(bilinear(x + dx as f32, y + dy as f32, at));
+                label.push(cracked((x.round() as isize) + left as isize, (y.round() as isize) + top as isize));
+            }
+        }
+        let origin = format!("{} at ({left}, {top})", picture.name);
+        Crop { input: variation.turn(&input, side), label: variation.turn(&label, side), origin }
     }
 }
 
@@ -80,6 +120,15 @@ impl CropPlan {
         }
         Ok(())
     }
+}
+
+/// The value between four pixels.
+fn bilinear(x: f32, y: f32, at: impl Fn(isize, isize) -> f32) -> f32 {
+    let (left, top) = (x.floor(), y.floor());
+    let (right_share, lower_share) = (x - left, y - top);
+    let (left, top) = (left as isize, top as isize);
+    let line = |y: isize| at(left, y) * (1.0 - right_share) + at(left + 1, y) * right_share;
+    line(top) * (1.0 - lower_share) + line(top + 1) * lower_share
 }
 
 /// Start of a crop of `side` along an axis of `extent` pixels: anywhere, or anywhere that shows `aim`.
@@ -100,7 +149,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     fn plan(side_px: usize) -> CropPlan {
-        CropPlan { side_px, normalisation: Normalisation::Tile, augmentation: Augmentation::none() }
+        CropPlan { side_px, normalisation: Normalisation::Tile, augmentation: Augmentation::none(), sampling: Sampling::Balanced }
     }
 
     fn cracked_picture(width_px: usize, height_px: usize, crack: (usize, usize)) -> Picture {
@@ -138,6 +187,29 @@ mod tests {
         let crop = plan(32).crop(&cracked_picture(20, 10, (3, 3)), 0, 0, &mut ChaCha8Rng::seed_from_u64(6));
         assert!(crop.input[10 * 32..].iter().all(|v| *v == 0.0) && crop.input[20..32].iter().all(|v| *v == 0.0));
         assert_eq!(crop.label.iter().sum::<f32>(), 1.0);
+    }
+
+    #[test]
+    fn a_turned_crop_turns_picture_and_label_together() {
+        let mut truth = Mask::new(64, 64);
+        let mut pixels = vec![20_000u16; 64 * 64];
+        for x in 10..54 {
+            for y in 30..34 {
+                truth.set(x, y, true);
+                pixels[y * 64 + x] = 50_000;
+            }
+        }
+        let picture = Picture::new("p".into(), 64, pixels, truth).unwrap();
+        let augmentation = Augmentation { rotation_max_deg: 30.0, shift_max_px: 3.0, ..Augmentation::none() };
+        let turned = CropPlan { augmentation, ..plan(64) }.crop(&picture, 0, 0, &mut ChaCha8Rng::seed_from_u64(5));
+        let straight = plan(64).crop(&picture, 0, 0, &mut ChaCha8Rng::seed_from_u64(5));
+        assert!(turned.label != straight.label);
+        let mean = |crop: &Crop, label: f32| {
+            let (sum, count) =
+                crop.input.iter().zip(&crop.label).filter(|(_, l)| **l == label).fold((0.0, 0.0), |(s, n), (v, _)| (s + v, n + 1.0));
+            sum / count
+        };
+        assert!(mean(&turned, 1.0) > 0.8 * mean(&straight, 1.0) && mean(&turned, 0.0) < 0.1, "bright is still crack");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-use super::{Crop, CropPlan, Source, TrainError};
+use super::{Crop, CropPlan, Source};
+use crate::train::TrainError;
 use candle_core::{Device, Tensor};
 use crossbeam_channel::{Receiver, bounded};
 use rand::SeedableRng;
@@ -14,6 +15,8 @@ pub struct Batch {
     pub input: Tensor,
     /// The same shape, 1 on crack.
     pub label: Tensor,
+    /// Where each crop was cut from, for messages.
+    pub origins: Vec<String>,
 }
 
 type Drawn = Result<Vec<Crop>, TrainError>;
@@ -28,6 +31,8 @@ pub struct Batches {
     size: usize,
     seed: u64,
     next_draw: u64,
+    /// Crops of the next draws that earlier batches have had.
+    skip: usize,
     pool: Vec<Crop>,
     queues: Vec<Receiver<Drawn>>,
     workers: Vec<JoinHandle<()>>,
@@ -38,23 +43,30 @@ impl Batches {
     const MIXED_DRAWS: usize = 4;
     const QUEUE_DRAWS: usize = 1;
 
-    /// Starts `workers` threads (at least one) that prepare batches of `size` crops.
+    /// Starts `workers` threads (at least one) that prepare batches of `size` crops, from batch number
+    /// `first` (from 0) of the one series that the seed stands for.
     ///
     /// # Errors
     /// A plan that cannot be followed, a batch of 0, or no thread to be had.
-    pub fn start(source: Arc<dyn Source>, plan: CropPlan, size: usize, seed: u64, workers: usize) -> Result<Self, TrainError> {
+    pub fn start(source: Arc<dyn Source>, plan: CropPlan, size: usize, seed: u64, workers: usize, first: u64) -> Result<Self, TrainError> {
         plan.check()?;
         if size == 0 {
             return Err(TrainError::Setting { name: "batch", problem: "0 crops are no batch; take 4".into() });
         }
-        let mut batches = Self { plan: plan.clone(), size, seed, next_draw: 0, pool: Vec::new(), queues: Vec::new(), workers: Vec::new() };
+        let mixed = (Self::MIXED_DRAWS * CropPlan::PER_PICTURE) as u64;
+        let taken = first * size as u64;
+        let next_draw = taken / mixed * Self::MIXED_DRAWS as u64;
+        let skip = (taken % mixed) as usize;
+        let mut batches =
+            Self { plan: plan.clone(), size, seed, next_draw, skip, pool: Vec::new(), queues: Vec::new(), workers: Vec::new() };
         let workers = workers.max(1);
-        let crack_chance = if source.cracked_share() > 0.0 { (0.5 / source.cracked_share()).min(1.0) } else { 0.0 };
-        for first in 0..workers {
+        for worker in 0..workers {
             let (sender, queue) = bounded(Self::QUEUE_DRAWS);
             let (source, plan) = (source.clone(), plan.clone());
+            let crack_chance = plan.crack_chance(source.cracked_share());
+            let own_first = (next_draw..).find(|draw| draw % workers as u64 == worker as u64).unwrap_or(next_draw);
             let work = move || {
-                for draw in (first as u64..).step_by(workers) {
+                for draw in (own_first..).step_by(workers) {
                     let crops = source.training(draw).map(|picture| plan.cut(&picture, crack_chance, &mut rng(seed, draw)));
                     let failed = crops.is_err();
                     if sender.send(crops).is_err() || failed {
@@ -62,7 +74,7 @@ impl Batches {
                     }
                 }
             };
-            let name = format!("crops-{first}");
+            let name = format!("crops-{worker}");
             let thread = std::thread::Builder::new().name(name.clone()).spawn(work);
             batches.workers.push(thread.map_err(TrainError::file(name.as_ref(), "cannot start this thread"))?);
             batches.queues.push(queue);
@@ -84,15 +96,16 @@ impl Batches {
                 self.next_draw += 1;
             }
             fresh.shuffle(&mut rng(!self.seed, first));
-            self.pool.extend(fresh);
+            self.pool.extend(fresh.drain(std::mem::take(&mut self.skip)..));
         }
-        let (mut input, mut label) = (Vec::new(), Vec::new());
+        let (mut input, mut label, mut origins) = (Vec::new(), Vec::new(), Vec::new());
         for crop in self.pool.drain(..self.size) {
             input.extend(crop.input);
             label.extend(crop.label);
+            origins.push(crop.origin);
         }
         let shape = (self.size, 1, self.plan.side_px, self.plan.side_px);
-        Ok(Batch { input: Tensor::from_vec(input, shape, device)?, label: Tensor::from_vec(label, shape, device)? })
+        Ok(Batch { input: Tensor::from_vec(input, shape, device)?, label: Tensor::from_vec(label, shape, device)?, origins })
     }
 }
 
@@ -114,32 +127,41 @@ fn rng(seed: u64, stream: u64) -> ChaCha8Rng {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Speckled;
     use super::*;
     use crate::nn::Normalisation;
-    use crate::train::Augmentation;
+    use crate::train::fit::tests::Speckled;
+    use crate::train::{Augmentation, Sampling};
 
     fn plan() -> CropPlan {
-        CropPlan { side_px: 32, normalisation: Normalisation::Tile, augmentation: Augmentation::default() }
+        CropPlan { side_px: 32, normalisation: Normalisation::Tile, augmentation: Augmentation::default(), sampling: Sampling::Balanced }
     }
 
-    fn first_batches(seed: u64, workers: usize) -> Vec<Vec<f32>> {
-        let mut batches = Batches::start(Arc::new(Speckled::new(3)), plan(), 6, seed, workers).unwrap();
+    fn seven_batches(seed: u64, workers: usize, first: u64) -> Vec<Vec<f32>> {
+        let mut batches = Batches::start(Arc::new(Speckled::new(3)), plan(), 6, seed, workers, first).unwrap();
         let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         (0..7).map(|_| batches.next(&Device::Cpu).unwrap()).map(|b| [flat(&b.input), flat(&b.label)].concat()).collect()
     }
 
     #[test]
     fn batches_depend_on_the_seed_and_not_on_the_workers() {
-        let one = first_batches(5, 1);
-        assert!(one == first_batches(5, 3), "three workers make the same batches as one");
-        assert!(one != first_batches(6, 1), "another seed makes others");
+        let one = seven_batches(5, 1, 0);
+        assert!(one == seven_batches(5, 3, 0), "three workers make the same batches as one");
+        assert!(one != seven_batches(6, 1, 0), "another seed makes others");
         assert!(one[0] != one[1], "no batch is made twice");
     }
 
     #[test]
+    fn the_series_can_be_entered_anywhere() {
+        let whole = seven_batches(5, 2, 0);
+        for first in [1, 5, 6] {
+            let from = seven_batches(5, 3, first as u64);
+            assert!(whole[first..] == from[..7 - first], "from batch {first}");
+        }
+    }
+
+    #[test]
     fn about_half_of_the_crops_show_a_crack() {
-        let mut batches = Batches::start(Arc::new(Speckled::new(3)), plan(), 64, 2, 2).unwrap();
+        let mut batches = Batches::start(Arc::new(Speckled::new(3)), plan(), 64, 2, 2, 0).unwrap();
         let label = batches.next(&Device::Cpu).unwrap().label.flatten_from(1).unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap();
         let cracked = label.iter().filter(|px| **px > 0.0).count();
         assert!((20..=58).contains(&cracked), "{cracked} of 64");
@@ -170,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_cannot_be_read_is_told_to_the_trainer() {
-        let mut batches = Batches::start(Arc::new(Failing), plan(), 2, 1, 2).unwrap();
+        let mut batches = Batches::start(Arc::new(Failing), plan(), 2, 1, 2, 0).unwrap();
         assert_eq!(batches.next(&Device::Cpu).unwrap_err().to_string(), "cell7.png: gone");
     }
 }

@@ -1,12 +1,13 @@
 //! `train eval`: how good a model is.
 
-use super::train_fit::device_choice;
+use super::options::device_choice;
+use super::pictures::PictureOptions;
 use crate::cell::{CELL_PX, ProbabilityMap, Span, TILE_PX, TileRow};
 use crate::config::DeviceChoice;
 use crate::judge::{Recipe, judge};
 use crate::measure::Counts;
 use crate::nn::Checkpoint;
-use crate::train::{Evaluation, Folder, Inspected, Kinds, Set, Simulated, evaluate};
+use crate::train::{Evaluation, Findings, Gallery, Inspected, evaluate, write_evaluation};
 use anyhow::Context;
 use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,26 +23,15 @@ use std::sync::Arc;
 /// wafers are never those that a training has seen, whatever its seed. All pixels are counted
 /// together (micro averages).
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("source").required(true).args(["data", "simulate"])))]
 pub struct TrainEvalArgs {
     /// The checkpoint to look at
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// Folder with images/ and masks/, as for `train fit`; all its pictures are evaluated
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Evaluate on simulated wafers
-    #[arg(long, value_name = "KIND")]
-    simulate: Option<Kinds>,
-    /// Number of simulated wafers
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    wafers: usize,
-    /// Seed of the simulated wafers
-    #[arg(long, default_value_t = 2)]
-    seed: u64,
-    /// Share of simulated wafers that are cracked
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
-    cracked_share: f64,
+    #[command(flatten)]
+    pictures: PictureOptions,
+    /// Write a page with the PR curve and the worst and best pictures
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// A wafer escapes if its longest crack is longer than this and it is not rejected, mm
     #[arg(long, value_name = "MM", default_value_t = 3.0)]
     recipe_min_length_mm: f64,
@@ -83,36 +73,47 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
         thresholds.sort_by(f32::total_cmp);
     }
 
-    let folder = args.data.as_ref().map(|root| Folder::open(root, 0, 0.5)).transpose()?;
-    let held_back = folder.as_ref().map_or(0, |folder| folder.len(Set::Validation));
-    let count = folder.as_ref().map_or(args.wafers, |folder| held_back + folder.len(Set::Training));
+    let pictures = args.pictures.open()?;
+    let count = pictures.count();
     let bar = ProgressBar::new(count as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} left {eta}") {
         bar.set_style(style);
     }
-    let picture = |index: usize| match (&folder, args.simulate) {
-        (Some(folder), _) if index < held_back => folder.picture(Set::Validation, index),
-        (Some(folder), _) => folder.picture(Set::Training, index - held_back),
-        (None, kinds) => Simulated::test_wafer(kinds.unwrap_or(Kinds::Both), args.seed, args.cracked_share, index as u64),
-    };
     let mm_per_px = args.wafer_mm / CELL_PX as f64;
     let mut wafers = Vec::new();
+    let mut gallery = Gallery::new(meta.threshold, SHOWN);
     let each = |inspected: &Inspected| {
         bar.inc(1);
+        if args.report.is_some() {
+            gallery.add(inspected)?;
+        }
         if let (Some(longest_px), Some(map)) = (inspected.picture.longest_crack_px, probability_map(inspected)) {
             let found_mm = thresholds.iter().map(|threshold| longest_mm(&map, *threshold, mm_per_px)).collect();
             wafers.push(Wafer { true_mm: longest_px * mm_per_px, found_mm });
         }
         Ok(())
     };
-    let evaluation = evaluate(engine.as_mut(), &meta.normalisation, meta.threshold, count, picture, each)?;
+    let evaluation = evaluate(engine.as_mut(), &meta.normalisation, meta.threshold, count, |index| pictures.get(index), each)?;
     bar.finish_and_clear();
     println!("{}", pixel_table(&evaluation, &thresholds, meta.threshold));
     if !wafers.is_empty() {
         println!("{}", wafer_table(&wafers, &thresholds, args.recipe_min_length_mm, &args.reject_above_mm));
     }
+    if let Some(path) = &args.report {
+        let facts = serde_json::json!({ "model": meta.name, "network": meta.shape.to_string(), "pictures": pictures.describe()?, "training": meta.training });
+        write_evaluation(
+            path,
+            &format!("Evaluation of {}", meta.name),
+            Findings { evaluation, threshold: meta.threshold, gallery },
+            &facts,
+        )?;
+        eprintln!("report: {}", path.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
+
+/// Pictures of each kind in a report.
+const SHOWN: usize = 6;
 
 /// The probabilities of a whole cell as the judge takes them; `None` for a picture of another size.
 fn probability_map(inspected: &Inspected) -> Option<ProbabilityMap> {

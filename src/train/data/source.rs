@@ -1,7 +1,9 @@
-use super::{Picture, TrainError};
+use super::Picture;
+use crate::train::TrainError;
 
 /// Which part of the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Set {
     /// Learnt from.
     Training,
@@ -39,4 +41,14 @@ pub trait Source: Send + Sync {
 
     /// What the data are, for the checkpoint's training summary.
     fn summary(&self) -> serde_json::Value;
+
+    /// Everything that is known about each picture, for the run folder's `manifest.json`.
+    fn manifest(&self) -> serde_json::Value {
+        self.summary()
+    }
+
+    /// The split as lines of `picture,part`, where there are files.
+    fn split_csv(&self) -> Option<String> {
+        None
+    }
 }

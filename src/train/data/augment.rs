@@ -21,11 +21,18 @@ pub struct Augmentation {
     pub contrast_max: f32,
     /// Largest shift of normalised values, in standard deviations, up or down. 0: none.
     pub brightness_max: f32,
+    /// Largest turn to either side, degrees, about the middle of the crop. 0: none.
+    pub rotation_max_deg: f32,
+    /// Largest shift along each axis, pixels. 0: none. (Crops come from random places; this is for pictures
+    /// that are no larger than a crop.)
+    pub shift_max_px: f32,
+    /// Instead of all the others: one of the paper's five stored variants, each with the same chance.
+    pub five_fold: bool,
 }
 
 impl Default for Augmentation {
     fn default() -> Self {
-        Self { flips: true, gamma_max: 1.4, blur_chance: 0.15, blur_px: 0.4..1.1, contrast_max: 1.25, brightness_max: 0.25 }
+        Self { flips: true, gamma_max: 1.4, blur_chance: 0.15, blur_px: 0.4..1.1, contrast_max: 1.25, brightness_max: 0.25, ..Self::none() }
     }
 }
 
@@ -39,16 +46,63 @@ pub(super) struct Variation {
     blur_px: Option<f32>,
     contrast: f32,
     brightness: f32,
+    rotation_rad: f32,
+    shift_px: (f32, f32),
+}
+
+impl Variation {
+    const NONE: Self = Self {
+        transpose: false,
+        mirror_x: false,
+        mirror_y: false,
+        gamma: 1.0,
+        blur_px: None,
+        contrast: 1.0,
+        brightness: 0.0,
+        rotation_rad: 0.0,
+        shift_px: (0.0, 0.0),
+    };
+
+    /// The paper's variants of a picture: itself, flip, contrast, brightness, saturation.
+    const FIVE_FOLD: [Self; 5] = [
+        Self::NONE,
+        Self { mirror_x: true, ..Self::NONE },
+        Self { contrast: 1.25, ..Self::NONE },
+        Self { brightness: 0.25, ..Self::NONE },
+        Self::NONE,
+    ];
 }
 
 impl Augmentation {
     /// Leaves crops as they are.
     pub fn none() -> Self {
-        Self { flips: false, gamma_max: 1.0, blur_chance: 0.0, blur_px: 0.4..1.1, contrast_max: 1.0, brightness_max: 0.0 }
+        Self {
+            flips: false,
+            gamma_max: 1.0,
+            blur_chance: 0.0,
+            blur_px: 0.4..1.1,
+            contrast_max: 1.0,
+            brightness_max: 0.0,
+            rotation_max_deg: 0.0,
+            shift_max_px: 0.0,
+            five_fold: false,
+        }
+    }
+
+    /// The paper's set: every training picture beside its mirror image, one of more contrast, one brighter and
+    /// one of more saturation.
+    ///
+    /// The network sees one grey channel, which a change of saturation (a blend with the picture's own grey)
+    /// leaves as it is: the fifth is the original again. Drawn on the fly, not stored: the same in the mean.
+    pub fn five_fold() -> Self {
+        Self { five_fold: true, ..Self::none() }
     }
 
     /// Draws the variation of one crop.
     pub(super) fn draw(&self, rng: &mut impl Rng) -> Variation {
+        if self.five_fold {
+            return Variation::FIVE_FOLD[rng.random_range(0..Variation::FIVE_FOLD.len())].clone();
+        }
         let mut coin = || rng.random::<bool>() && self.flips;
         let (transpose, mirror_x, mirror_y) = (coin(), coin(), coin());
         let mut within = |max: f32| max.powf(rng.random_range(-1.0..=1.0));
@@ -56,7 +110,11 @@ impl Augmentation {
         let brightness = self.brightness_max * rng.random_range(-1.0..=1.0);
         let blurred = rng.random_bool(self.blur_chance.clamp(0.0, 1.0));
         let blur_px = blurred.then(|| rng.random_range(self.blur_px.clone()));
-        Variation { transpose, mirror_x, mirror_y, gamma, blur_px, contrast, brightness }
+        // Nothing is drawn for what is not asked for, so that a seed means the same without it.
+        let mut up_to = |max: f32| if max > 0.0 { max * rng.random_range(-1.0f32..=1.0) } else { 0.0 };
+        let rotation_rad = up_to(self.rotation_max_deg).to_radians();
+        let shift_px = (up_to(self.shift_max_px), up_to(self.shift_max_px));
+        Variation { transpose, mirror_x, mirror_y, gamma, blur_px, contrast, brightness, rotation_rad, shift_px }
     }
 }
 
@@ -79,6 +137,19 @@ impl Variation {
                 *value = *value * self.contrast + self.brightness;
             }
         }
+    }
+
+    /// Whether crops are cut straight.
+    pub(super) fn is_straight(&self) -> bool {
+        self.rotation_rad == 0.0 && self.shift_px == (0.0, 0.0)
+    }
+
+    /// Where pixel (`x`, `y`) of a crop of `side` pixels comes from, in coordinates of the crop cut straight.
+    pub(super) fn origin(&self, x: usize, y: usize, side: usize) -> (f32, f32) {
+        let middle = (side as f32 - 1.0) / 2.0;
+        let (dx, dy) = (x as f32 - middle, y as f32 - middle);
+        let (sin, cos) = self.rotation_rad.sin_cos();
+        (middle + cos * dx - sin * dy + self.shift_px.0, middle + sin * dx + cos * dy + self.shift_px.1)
     }
 
     /// Mirrors and transposes a square of `side` pixels.
@@ -153,6 +224,23 @@ mod tests {
         pixels[9 + 4] = 4000;
         blur(&mut pixels, 9, &spans, 1.0);
         assert!(pixels[9 + 4] < 4000 && pixels[9 + 5] > 1000 && pixels[0] == 0);
+    }
+
+    #[test]
+    fn five_fold_draws_each_of_the_papers_variants() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let drawn: Vec<Variation> = (0..200).map(|_| Augmentation::five_fold().draw(&mut rng)).collect();
+        assert!(Variation::FIVE_FOLD.iter().all(|variant| drawn.contains(variant)));
+        assert!(drawn.iter().all(|variation| Variation::FIVE_FOLD.contains(variation)));
+    }
+
+    #[test]
+    fn a_quarter_turn_and_a_shift_are_where_geometry_puts_them() {
+        let turned = Variation { rotation_rad: std::f32::consts::FRAC_PI_2, ..Variation::NONE };
+        let (x, y) = turned.origin(4, 2, 5);
+        assert!((x - 2.0).abs() < 1e-5 && (y - 4.0).abs() < 1e-5, "{x} {y}");
+        assert_eq!(Variation { shift_px: (1.5, -2.0), ..Variation::NONE }.origin(0, 3, 5), (1.5, 1.0));
+        assert!(!turned.is_straight() && Variation::NONE.is_straight());
     }
 
     #[test]

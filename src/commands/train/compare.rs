@@ -1,0 +1,196 @@
+//! `train compare`: losses × networks × data sets, as one file says.
+
+use super::options::FitOptions;
+use super::trials::{Trial, TrialOptions};
+use crate::train::{Compared, comparison_tables, write_beside};
+use anyhow::{Context, bail};
+use clap::Parser;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Train every loss with every network on every data set, with several seeds, and print the paper's tables.
+///
+/// The plan is a TOML file:
+///
+///   seeds = [1, 2, 3]
+///   losses = ["dibe", "tversky"]      # as --loss takes them
+///   networks = ["unet"]               # as --network takes them; may be left out
+///   [options]                         # of `train fit`, for all
+///   steps = 3000
+///   base-width = 16
+///   [data.Crack]                      # options of `train fit` for one data set
+///   data = "mtsdd-crack"              # in --data-root; other files lie beside the plan
+///
+/// Every training is a run folder in --dir; the same command goes on where it was interrupted. Leaves table.md
+/// and results.csv in --dir.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct TrainCompareArgs {
+    /// The plan
+    #[arg(value_name = "PLAN.toml")]
+    plan: PathBuf,
+    /// Folder of the trainings and tables
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Where the data folders of the plan lie [default: beside it]
+    #[arg(long, value_name = "DIR")]
+    data_root: Option<PathBuf>,
+    #[command(flatten)]
+    trials: TrialOptions,
+}
+
+/// Where the files that a plan names are looked for.
+#[derive(Debug, Clone, Copy)]
+struct Places<'a> {
+    data: &'a Path,
+    others: &'a Path,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plan {
+    seeds: Vec<u64>,
+    losses: Vec<String>,
+    #[serde(default)]
+    networks: Vec<String>,
+    #[serde(default)]
+    options: toml::Table,
+    data: BTreeMap<String, toml::Table>,
+}
+
+/// Reads options of `train fit` as the command line would.
+#[derive(Debug, clap::Parser)]
+#[command(no_binary_name = true)]
+struct Options {
+    #[command(flatten)]
+    options: FitOptions,
+}
+
+/// Runs the command.
+pub fn run(args: TrainCompareArgs) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(&args.plan).with_context(|| format!("{}: cannot be read", args.plan.display()))?;
+    let plan: Plan = toml::from_str(&text).with_context(|| format!("{}: cannot be understood", args.plan.display()))?;
+    let beside = args.plan.parent().unwrap_or(Path::new("."));
+    let places = Places { data: args.data_root.as_deref().unwrap_or(beside), others: beside };
+    let (names, trials): (Vec<Compared>, Vec<Trial>) =
+        plan.trials(places, &args.dir).with_context(|| args.plan.display().to_string())?.into_iter().unzip();
+    eprintln!("{} trainings", trials.len());
+    std::fs::create_dir_all(&args.dir)?;
+    let Some(results) = args.trials.run(&trials)? else {
+        eprintln!("interrupted; the same command goes on");
+        return Ok(ExitCode::FAILURE);
+    };
+    let done = |(name, result): (Compared, &super::trials::TrialResult)| Compared {
+        iou: result.iou,
+        pa: result.pa,
+        oii: result.oii,
+        half_step: result.step_of_half_the_final_iou,
+        ..name
+    };
+    let all: Vec<Compared> = names.into_iter().zip(&results).map(done).collect();
+    let tables = comparison_tables(&all);
+    println!("{tables}");
+    let line = |c: &Compared| format!("{},{},{},{},{},{},{}\n", c.data, c.network, c.loss, c.seed, c.iou, c.pa, c.oii);
+    let csv = "data,network,loss,seed,iou,pa,oii\n".to_owned() + &all.iter().map(line).collect::<String>();
+    write_beside(&args.dir.join("table.md"), tables.as_bytes())?;
+    write_beside(&args.dir.join("results.csv"), csv.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Plan {
+    /// Every training with its names; figures are filled in later.
+    fn trials(&self, places: Places, dir: &Path) -> anyhow::Result<Vec<(Compared, Trial)>> {
+        if self.seeds.is_empty() || self.losses.is_empty() || self.data.is_empty() {
+            bail!("nothing to compare: seeds, losses and data must each name at least one");
+        }
+        // Without a choice, the network is that of `train fit`.
+        let networks: Vec<Option<&str>> =
+            if self.networks.is_empty() { vec![None] } else { self.networks.iter().map(|n| Some(n.as_str())).collect() };
+        let mut trials = Vec::new();
+        for (data, own) in &self.data {
+            for loss in &self.losses {
+                for network in &networks {
+                    for seed in &self.seeds {
+                        let mut arguments = arguments(&self.options, places)?;
+                        arguments.extend(self::arguments(own, places).with_context(|| format!("[data.{data}]"))?);
+                        arguments.extend(["--loss".into(), loss.clone(), "--seed".into(), seed.to_string()]);
+                        arguments.extend(network.iter().flat_map(|network| ["--network".to_owned(), (*network).to_owned()]));
+                        let network = network.unwrap_or("unet");
+                        let options = Options::try_parse_from(arguments).with_context(|| format!("{data}, {network}, {loss}"))?.options;
+                        let names = Compared {
+                            data: data.clone(),
+                            network: network.into(),
+                            loss: loss.clone(),
+                            seed: *seed,
+                            iou: 0.0,
+                            pa: 0.0,
+                            oii: 0.0,
+                            half_step: None,
+                        };
+                        let folder = dir.join(format!("{data}-{network}-{loss}-seed{seed}"));
+                        trials.push((names, Trial { folder, options: options.with_absolute_paths()? }));
+                    }
+                }
+            }
+        }
+        Ok(trials)
+    }
+}
+
+/// Options of a table as arguments.
+fn arguments(table: &toml::Table, places: Places) -> anyhow::Result<Vec<String>> {
+    const PATHS: [&str; 3] = ["split", "groups", "init"];
+    let mut arguments = Vec::new();
+    for (key, value) in table {
+        let name = format!("--{key}");
+        match value {
+            toml::Value::Boolean(true) => arguments.push(name),
+            toml::Value::Boolean(false) => {}
+            toml::Value::String(text) if key == "data" => arguments.extend([name, places.data.join(text).display().to_string()]),
+            toml::Value::String(text) if PATHS.contains(&key.as_str()) => {
+                arguments.extend([name, places.others.join(text).display().to_string()]);
+            }
+            toml::Value::String(text) => arguments.extend([name, text.clone()]),
+            toml::Value::Integer(number) => arguments.extend([name, number.to_string()]),
+            toml::Value::Float(number) => arguments.extend([name, number.to_string()]),
+            other => bail!("{key}: {} is no option's value; give a text, a number, true or false", other.type_str()),
+        }
+    }
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trials(text: &str) -> anyhow::Result<Vec<(Compared, Trial)>> {
+        let places = Places { data: Path::new("/data"), others: Path::new("/plans") };
+        toml::from_str::<Plan>(text)?.trials(places, Path::new("/out"))
+    }
+
+    #[test]
+    fn every_combination_is_trained_with_its_options() {
+        let text = "seeds = [1, 2]\nlosses = [\"dibe\", \"tversky\"]\n[options]\nsteps = 9\nno-augmentation = true\n\
+                    [data.Crack]\ndata = \"crack\"\n[data.wafers]\nsimulate = \"laser\"\nsteps = 7";
+        let all = trials(&text.replace("steps = 7", "batch = 7")).unwrap();
+        assert_eq!(all.len(), 8);
+        let folders: Vec<String> = all.iter().map(|(_, trial)| trial.folder.display().to_string()).collect();
+        assert_eq!(folders[0], "/out/Crack-unet-dibe-seed1");
+        assert_eq!(folders[7], "/out/wafers-unet-tversky-seed2");
+        let told = serde_json::to_value(&all[0].1.options).unwrap();
+        assert_eq!((told["data"].as_str(), told["steps"].as_u64(), told["seed"].as_u64()), (Some("/data/crack"), Some(9), Some(1)));
+    }
+
+    #[test]
+    fn faults_of_a_plan_are_named() {
+        let fault = |text: &str| format!("{:#}", trials(text).unwrap_err());
+        let good = "seeds = [1]\nlosses = [\"dibe\"]\n[data.Crack]\ndata = \"crack\"\n";
+        assert!(fault(&good.replace("dibe", "dibble")).contains("dibble"));
+        assert!(fault(&good.replace("[1]", "[]")).contains("seeds"));
+        assert!(fault(&(good.to_owned() + "setps = 4")).contains("setps"));
+        assert!(fault(&(good.to_owned() + "steps = [4]")).contains("array"));
+        assert!(fault(&good.replace("losses", "loses")).contains("loses"));
+    }
+}

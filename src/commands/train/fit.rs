@@ -1,0 +1,223 @@
+//! `train fit`: trains a network and leaves a checkpoint that the line can load.
+
+use super::interrupt::Interrupt;
+use super::options::{FitOptions, MachineOptions};
+use super::watch::Watch;
+use crate::nn::Checkpoint;
+use crate::train::{
+    EventFile, Files, Findings, FitSettings, Gallery, Journal, Outcome, RunFolder, Source, TrainingState, evaluate, fit, write_report,
+};
+use anyhow::Context;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Train a network on pictures with masks, or on simulated wafers.
+///
+/// With --run everything goes to a folder of its own: settings, log, TensorBoard events, the checkpoint with
+/// the best IoU on the validation pictures, the last one, and the state from which --resume continues to the
+/// very weights that an uninterrupted training would have reached (on a CPU, without --minutes). Ctrl-C saves
+/// and says how to continue. With --out alone three files are written: the best checkpoint at --out, the last
+/// one beside it as NAME.last.safetensors, and the log as NAME.jsonl.
+#[derive(Debug, clap::Args)]
+pub struct TrainFitArgs {
+    /// Folder that is made for this training and can be resumed, such as runs/NAME
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Where the trained model goes
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: Option<PathBuf>,
+    /// Continue the training in this run folder as it was told when it began
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["run", "FitOptions"])]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    options: FitOptions,
+    #[command(flatten)]
+    machine: MachineOptions,
+}
+
+/// Runs the command.
+pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
+    let TrainFitArgs { run, out, resume, options, machine } = args;
+    if let Some(out) = &out {
+        anyhow::ensure!(!out.is_dir(), "--out {0}: is a folder; give a file such as {0}/model.safetensors", out.display());
+        if let Some(folder) = out.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("--out: cannot make the folder {}", folder.display()))?;
+        }
+    }
+    machine.apply()?;
+    match (resume, run, out) {
+        (Some(root), _, out) => {
+            let run = RunFolder::open(&root).context("--resume")?;
+            let options = stored_options(&run)?;
+            let source = options.source()?;
+            train_in(&run, &options, source, out.as_deref(), &machine)
+        }
+        (None, Some(root), out) => {
+            let options = options.with_absolute_paths()?;
+            // Told wrongly or without data, a training leaves no folder.
+            options.settings(Files::beside(&root), "", &machine)?;
+            let source = options.source()?;
+            let run = RunFolder::create(&root, &settings_json(&options)).context("--run")?;
+            train_in(&run, &options, source, out.as_deref(), &machine)
+        }
+        (None, None, Some(out)) => {
+            let name = out.file_stem().with_context(|| format!("--out {}: not a file name", out.display()))?.to_string_lossy().into_owned();
+            let settings = options.settings(Files::beside(&out), &name, &machine)?;
+            let outcome = train(&options, &settings, options.source()?, &machine, &out.with_extension("jsonl"), None)?;
+            if outcome.stopped {
+                eprintln!("stopped early; continue from its weights with --init {}", settings.files.last.display());
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        (None, None, None) => anyhow::bail!("nowhere to put the model: give --run DIR, --out FILE.safetensors or both"),
+    }
+}
+
+/// What a run folder's `settings.json` holds.
+pub(super) fn settings_json(options: &FitOptions) -> serde_json::Value {
+    json!({ "version": env!("CARGO_PKG_VERSION"), "commit": option_env!("HAIRLINE_COMMIT"), "options": options })
+}
+
+/// The options that a run folder was made with.
+pub(super) fn stored_options(run: &RunFolder) -> anyhow::Result<FitOptions> {
+    let mut settings: serde_json::Value = run.read_json("settings.json")?.unwrap_or_default();
+    let path = run.path("settings.json");
+    serde_json::from_value(settings["options"].take()).with_context(|| format!("{}: was written by another version", path.display()))
+}
+
+/// Trains in a run folder, from its state if it has one.
+fn train_in(
+    run: &RunFolder,
+    options: &FitOptions,
+    source: Arc<dyn Source>,
+    out: Option<&Path>,
+    machine: &MachineOptions,
+) -> anyhow::Result<ExitCode> {
+    if !run.path("manifest.json").exists() {
+        if let Some(split) = source.split_csv() {
+            crate::train::write_beside(&run.path("split.csv"), split.as_bytes())?;
+        }
+        run.write_json("manifest.json", &source.manifest())?;
+    }
+    let state_path = run.path("state.safetensors");
+    let state = if state_path.exists() { Some(TrainingState::load(&state_path)?) } else { None };
+    let name = run.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let settings = options.settings(Files::within(run.clone(), options.keep_all), &name, machine)?;
+    let outcome = train(options, &settings, source.clone(), machine, &run.path("log.jsonl"), state.as_ref())?;
+    if outcome.best.is_some() {
+        report(run, source.as_ref(), &settings)?;
+    }
+    if let Some(out) = out {
+        let bytes = std::fs::read(&settings.files.best).with_context(|| format!("{}: cannot be read", settings.files.best.display()))?;
+        crate::train::write_beside(out, &bytes).context("--out")?;
+    }
+    if outcome.stopped {
+        let mut command = vec!["train fit --resume".to_owned(), run.root().display().to_string()];
+        command.extend(machine.arguments());
+        command.extend(out.map(|out| format!("--out {}", out.display())));
+        eprintln!("stopped early; continue with\n  {}", command.join(" "));
+    } else {
+        run.write_json("result.json", &result(&outcome, &Journal::read(&run.path("log.jsonl"))?))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Looks at the validation pictures with the best checkpoint and writes the page.
+fn report(run: &RunFolder, source: &dyn Source, settings: &FitSettings) -> anyhow::Result<()> {
+    const SHOWN: usize = 6;
+    let best = Checkpoint::load(&settings.files.best, &candle_core::Device::Cpu)?;
+    let (threshold, normalisation) = (best.meta.threshold, best.meta.normalisation);
+    let mut engine = crate::nn::engine(&best, settings.engine_device, settings.threads)?;
+    let mut gallery = Gallery::new(threshold, SHOWN);
+    let picture = |index: usize| source.validation(index);
+    let evaluation = evaluate(engine.as_mut(), &normalisation, threshold, source.validation_count(), picture, |seen| gallery.add(seen))?;
+    write_report(run, Findings { evaluation, threshold, gallery })?;
+    eprintln!("report: {}", run.path("report.html").display());
+    Ok(())
+}
+
+/// What `result.json` says of a finished training.
+fn result(outcome: &Outcome, log: &[serde_json::Value]) -> serde_json::Value {
+    let best = outcome.best.map(|best| {
+        let counts = best.counts;
+        json!({
+            "step": best.step, "iou": counts.iou(), "pa": counts.pa(), "oii": counts.oii(),
+            "tp": counts.tp, "fp": counts.fp, "fn": counts.fn_, "step_of_half_the_final_iou": step_of_half(log),
+        })
+    });
+    json!({ "steps": outcome.steps, "elapsed_s": outcome.elapsed.as_secs_f64(), "waited_s": outcome.waited.as_secs_f64(), "best": best })
+}
+
+/// The first evaluation that reached half of the last one's IoU: how early a training became convincing (the
+/// paper's Fig. 11).
+fn step_of_half(log: &[serde_json::Value]) -> Option<u64> {
+    let evaluations = || log.iter().filter(|e| e["event"] == "evaluation");
+    let last = evaluations().last()?["iou"].as_f64()?;
+    evaluations().find(|e| e["iou"].as_f64().is_some_and(|iou| iou >= last / 2.0))?["step"].as_u64()
+}
+
+fn train(
+    options: &FitOptions,
+    settings: &FitSettings,
+    source: Arc<dyn Source>,
+    machine: &MachineOptions,
+    log: &Path,
+    state: Option<&TrainingState>,
+) -> anyhow::Result<Outcome> {
+    let device = machine.tensor_device()?;
+    let network = match state {
+        Some(state) => state.network(&device).context("--resume")?,
+        None => options.network(&device)?,
+    };
+    eprintln!("{} on {}", network.shape(), if device.is_cuda() { "CUDA" } else { "the CPU" });
+    eprintln!("data: {}", source.summary());
+    let journal = match state {
+        Some(state) => Journal::resume(log, state.step)?,
+        None => Journal::start(log, json!({ "told": options, "data": source.summary() }))?,
+    };
+    if let Some(state) = state {
+        eprintln!("going on after step {}", state.step);
+    }
+    let events = settings.files.run.as_ref().map(|run| EventFile::create(run.root())).transpose()?;
+    let mut watch = Watch::new(journal, events, settings);
+    let interrupt = Interrupt::listen()?;
+    let outcome = fit(settings, &network, &device, source, state, &interrupt.stop, &mut watch)?;
+    watch.end(&outcome)?;
+    tell(&outcome, settings);
+    Ok(outcome)
+}
+
+fn tell(outcome: &Outcome, settings: &FitSettings) {
+    let seconds = outcome.elapsed.as_secs_f64();
+    eprintln!(
+        "{} steps in {:.1} min, {:.3} s a step evaluations included, {:.1} % of it waiting for data",
+        outcome.steps,
+        seconds / 60.0,
+        seconds / outcome.steps.max(1) as f64,
+        100.0 * outcome.waited.as_secs_f64() / seconds.max(1e-9)
+    );
+    let best = settings.files.best.display();
+    match outcome.best {
+        Some(found) => {
+            let counts = found.counts;
+            eprintln!("best at step {}: IoU {:.3}, PA {:.3}, OII {:+.3}: {best}", found.step, counts.iou(), counts.pa(), counts.oii());
+        }
+        None if outcome.steps > 0 => eprintln!("stopped before the first evaluation; saved as it was: {best}"),
+        None => eprintln!("stopped before the first step; nothing to save"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_step_of_half_the_final_iou_is_the_first_that_reached_it() {
+        let evaluation = |(step, iou): (u64, f64)| json!({ "event": "evaluation", "step": step, "iou": iou });
+        let log: Vec<_> = [(10, 0.1), (20, 0.35), (30, 0.3), (40, 0.6)].into_iter().map(evaluation).collect();
+        assert_eq!(step_of_half(&log), Some(20));
+        assert_eq!(step_of_half(&[]), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! The commands of `train`.
+
+pub mod compare;
+pub mod eval;
+pub mod fit;
+pub mod import;
+mod interrupt;
+pub mod options;
+pub mod pictures;
+pub mod promote;
+pub mod search;
+pub mod synth;
+pub mod trials;
+mod watch;

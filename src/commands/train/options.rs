@@ -1,0 +1,374 @@
+//! What a training is told, as arguments of the command line and as a run folder's `settings.json`.
+
+use crate::config::DeviceChoice;
+use crate::loss::{Hyperparameters, Loss, Objective};
+use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Upsampling};
+use crate::train::{
+    Augmentation, BestBy, Decay, Files, FitSettings, Folder, Grouping, HeldBack, Kinds, OptimiserSettings, Rule, Sampling, Schedule, Set,
+    Simulated, SimulatedSettings, Source, SplitPlan,
+};
+use anyhow::Context;
+use candle_core::Device;
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What makes a training what it is: with the same options, the same data and seed give the same model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
+#[command(group(clap::ArgGroup::new("source").args(["data", "simulate"])))]
+pub struct FitOptions {
+    /// Folder with images/NAME.png and masks/NAME.png (PNG, JPEG or TIFF, 8 or 16 bit; masks are white on
+    /// crack; pixels that are exactly 0 at the ends of a line lie outside the wafer)
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Learn from simulated wafers, each made afresh and never written to disk
+    #[arg(long, value_name = "KIND")]
+    simulate: Option<Kinds>,
+    /// Name of the model, told in every verdict it gives [default: the file's]
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Channels of the network's first level: 16, 32 or 64; more finds more and costs more
+    #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Network")]
+    base_width: usize,
+    /// How the network doubles the size on its way up: bilinear or transposed
+    #[arg(long, value_name = "WAY", default_value = "bilinear", value_parser = upsampling, help_heading = "Network")]
+    upsampling: Upsampling,
+    /// Continue from the weights of this checkpoint (its network, its width)
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["base_width", "upsampling"], help_heading = "Network")]
+    init: Option<PathBuf>,
+    /// Smallest pixel pitch the model is good for, mm
+    #[arg(long, value_name = "MM", default_value_t = 0.10, help_heading = "Network")]
+    mm_per_px_min: f64,
+    /// Largest pixel pitch the model is good for, mm
+    #[arg(long, value_name = "MM", default_value_t = 0.20, help_heading = "Network")]
+    mm_per_px_max: f64,
+    /// Probability from which a pixel is called crack
+    #[arg(long, value_name = "P", default_value_t = 0.5, help_heading = "Network")]
+    threshold: f32,
+
+    /// What is minimised
+    #[arg(long, value_enum, default_value = "dibe", help_heading = "Loss")]
+    loss: Loss,
+    /// Weight of false alarms, 0 to 1: above 0.5 less overkill, below 0.5 fewer escapes
+    #[arg(long, default_value_t = Hyperparameters::default().alpha, help_heading = "Loss")]
+    alpha: f64,
+    /// Weight of crack pixels in the pixel-wise part, 0 to 1
+    #[arg(long, default_value_t = Hyperparameters::default().omega, help_heading = "Loss")]
+    omega: f64,
+    /// How much the pixel-wise part looks at difficult pixels only
+    #[arg(long, default_value_t = Hyperparameters::default().gamma, help_heading = "Loss")]
+    gamma: f64,
+    /// Exponent of DIBEReg; the same as --gamma ties both parts together
+    #[arg(long, default_value_t = Hyperparameters::default().gamma_reg, help_heading = "Loss")]
+    gamma_reg: f64,
+    /// Share of the pixel-wise part in DIBE, 0 to 1
+    #[arg(long, default_value_t = Hyperparameters::default().lambda, help_heading = "Loss")]
+    lambda: f64,
+
+    /// Steps to train; with --minutes as many as there is time for unless told [default: 3000]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    steps: Option<u64>,
+    /// Stop after so many minutes; the learning rate follows whichever of steps and time is nearer its end
+    #[arg(long, value_name = "M", help_heading = "Training")]
+    minutes: Option<f64>,
+    /// Crops in a batch
+    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Training")]
+    batch: usize,
+    /// Side of a crop in pixels, a multiple of 16
+    #[arg(long, value_name = "PX", default_value_t = 224, help_heading = "Training")]
+    crop: usize,
+    /// Learning rate before it falls
+    #[arg(long, value_name = "RATE", default_value_t = 0.02, help_heading = "Training")]
+    learning_rate: f64,
+    /// How it falls: as (1 - t)^0.9, as a cosine, in steps (see --decay-steps), or not
+    #[arg(long, value_enum, default_value = "poly", help_heading = "Training")]
+    schedule: DecayName,
+    /// With --schedule step: falls so often, evenly over the training
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Training")]
+    decay_steps: u32,
+    /// With --schedule step: to this share of itself each time
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, help_heading = "Training")]
+    decay_factor: f64,
+    /// Steps in which the learning rate rises from 0 first
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    warmup: u64,
+    /// Which rule moves the weights; AdamW wants a learning rate about 20 times smaller
+    #[arg(long, value_enum, default_value = "sgd", help_heading = "Training")]
+    optimiser: RuleName,
+    /// With SGD: share of a step that goes on into the next
+    #[arg(long, default_value_t = OptimiserSettings::MOMENTUM, help_heading = "Training")]
+    momentum: f64,
+    /// Pull of the weights towards 0
+    #[arg(long, default_value_t = OptimiserSettings::default().weight_decay, help_heading = "Training")]
+    weight_decay: f64,
+    /// Plain momentum instead of Nesterov's
+    #[arg(long, help_heading = "Training")]
+    no_nesterov: bool,
+    /// Cut gradients to this norm; 0: never
+    #[arg(long, value_name = "NORM", default_value_t = OptimiserSettings::default().clip_norm, help_heading = "Training")]
+    clip_norm: f64,
+    /// Crops taken: half of them aimed at cracks, or from everywhere alike
+    #[arg(long, value_enum, default_value = "balanced", help_heading = "Training")]
+    sampling: Sampling,
+    /// How crops are varied: as a camera and a lamp may vary them (mirrored, turned by quarters, gamma, blur,
+    /// contrast, brightness), as the paper's five variants, or not
+    #[arg(long, value_enum, default_value = "camera", help_heading = "Training")]
+    augment: AugmentName,
+    /// Turn crops by up to so many degrees as well
+    #[arg(long, value_name = "DEG", default_value_t = 0.0, help_heading = "Training")]
+    rotate_deg: f32,
+    /// Shift crops by up to so many pixels as well
+    #[arg(long, value_name = "PX", default_value_t = 0.0, help_heading = "Training")]
+    shift_px: f32,
+    /// The same as --augment none
+    #[arg(long, conflicts_with = "augment", help_heading = "Training")]
+    no_augmentation: bool,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 1, help_heading = "Training")]
+    seed: u64,
+
+    /// Share of a folder's pictures that is held back for validation
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, help_heading = "Validation")]
+    validation_share: f64,
+    /// Which pictures are held back, instead: a file of lines `picture,training` or `picture,validation`
+    #[arg(long, value_name = "FILE.csv", requires = "data", conflicts_with_all = ["validation_share", "folds"], help_heading = "Validation")]
+    split: Option<PathBuf>,
+    /// Cross-validation, instead: split into so many folds and hold back --fold
+    #[arg(long, value_name = "K", requires_all = ["data", "fold"], conflicts_with = "validation_share", help_heading = "Validation")]
+    folds: Option<usize>,
+    /// The fold that is held back, 1 to K
+    #[arg(long, value_name = "N", requires = "folds", help_heading = "Validation")]
+    fold: Option<usize>,
+    /// Pictures that belong together and must not be torn apart, such as a lot's cells: a pattern that finds
+    /// the lot in a picture's name, such as '^(lot[0-9]+)_'
+    #[arg(long, value_name = "REGEX", requires = "data", help_heading = "Validation")]
+    group_by: Option<String>,
+    /// The same as a file of lines `picture,group`
+    #[arg(long, value_name = "FILE.csv", requires = "data", conflicts_with = "group_by", help_heading = "Validation")]
+    groups: Option<PathBuf>,
+    /// Simulated wafers to validate with
+    #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Validation")]
+    validation_wafers: usize,
+    /// Share of simulated training wafers that are cracked
+    #[arg(long, value_name = "SHARE", default_value_t = 0.75, help_heading = "Validation")]
+    cracked_share: f64,
+    /// Steps between evaluations [default: a twentieth of the training]
+    #[arg(long, value_name = "N", help_heading = "Validation")]
+    eval_every: Option<u64>,
+    /// Which checkpoint is the best: highest IoU, highest PA, or OII nearest 0
+    #[arg(long, value_enum, default_value = "iou", help_heading = "Validation")]
+    best_by: BestBy,
+    /// Keep the checkpoint of every evaluation in the run folder
+    #[arg(long, help_heading = "Validation")]
+    pub(super) keep_all: bool,
+}
+
+/// Where a training runs; changes how long it takes, on a CPU not what comes out.
+#[derive(Debug, Clone, Copy, PartialEq, clap::Args)]
+pub struct MachineOptions {
+    /// Where to train: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto", value_parser = device_choice, help_heading = "Machine")]
+    device: DeviceChoice,
+    /// CPU threads for the network; 0: as many as the machine has
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
+    threads: usize,
+    /// Threads that prepare crops ahead of the training
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Machine")]
+    workers: usize,
+}
+
+/// What `--schedule` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // told by the option
+pub enum DecayName {
+    Poly,
+    Cosine,
+    Step,
+    Constant,
+}
+
+/// What `--augment` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AugmentName {
+    /// As a camera and a lamp may vary them
+    Camera,
+    /// The paper's set: original, flip, contrast, brightness, saturation
+    FiveFold,
+    /// Not at all
+    None,
+}
+
+/// What `--optimiser` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleName {
+    /// Stochastic gradient descent with momentum
+    Sgd,
+    /// Adam with decoupled weight decay
+    #[value(name = "adamw")]
+    AdamW,
+}
+
+/// Steps of a training that is told neither steps nor minutes.
+const DEFAULT_STEPS: u64 = 3000;
+
+impl FitOptions {
+    /// The same options with paths that do not depend on the working directory.
+    pub(super) fn with_absolute_paths(mut self) -> anyhow::Result<Self> {
+        for path in [&mut self.data, &mut self.init, &mut self.split, &mut self.groups].into_iter().flatten() {
+            *path = std::path::absolute(&*path).with_context(|| format!("{}: no usable path", path.display()))?;
+        }
+        Ok(self)
+    }
+
+    /// The same options with another α.
+    pub(super) fn with_alpha(self, alpha: f64) -> Self {
+        Self { alpha, ..self }
+    }
+
+    /// The loss, as `--loss` takes it.
+    pub(super) fn loss_name(&self) -> String {
+        clap::ValueEnum::to_possible_value(&self.loss).map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// The settings of the training loop; `name` is the model's unless the options tell one.
+    pub(super) fn settings(&self, files: Files, name: &str, machine: &MachineOptions) -> anyhow::Result<FitSettings> {
+        let FitOptions { alpha, omega, gamma, gamma_reg, lambda, momentum, weight_decay, clip_norm, .. } = *self;
+        let time = match self.minutes {
+            Some(minutes) if minutes.is_finite() && minutes > 0.0 && minutes < 1e6 => Some(Duration::from_secs_f64(60.0 * minutes)),
+            Some(minutes) => anyhow::bail!("--minutes {minutes}: must be above 0"),
+            None => None,
+        };
+        let decay = match self.schedule {
+            DecayName::Poly => Decay::Poly,
+            DecayName::Cosine => Decay::Cosine,
+            DecayName::Step => Decay::Step { falls: self.decay_steps, factor: self.decay_factor },
+            DecayName::Constant => Decay::Constant,
+        };
+        let rule = match self.optimiser {
+            RuleName::Sgd => Rule::Sgd { momentum, nesterov: !self.no_nesterov },
+            RuleName::AdamW => Rule::AdamW,
+        };
+        Ok(FitSettings {
+            name: self.name.clone().unwrap_or_else(|| name.to_owned()),
+            files,
+            best_by: self.best_by,
+            objective: Objective::new(self.loss, Hyperparameters { alpha, omega, gamma, gamma_reg, lambda })?,
+            steps: self.steps.unwrap_or(if time.is_some() { u64::MAX } else { DEFAULT_STEPS }),
+            time,
+            eval_every: self.eval_every,
+            batch: self.batch,
+            crop_px: self.crop,
+            augmentation: self.augmentation(),
+            sampling: self.sampling,
+            learning_rate: self.learning_rate,
+            schedule: Schedule { decay, warmup_steps: self.warmup },
+            optimiser: OptimiserSettings { rule, weight_decay, clip_norm },
+            seed: self.seed,
+            threshold: self.threshold,
+            mm_per_px: (self.mm_per_px_min, self.mm_per_px_max),
+            workers: machine.workers,
+            threads: machine.threads,
+            engine_device: machine.device,
+        })
+    }
+
+    /// The data.
+    pub(super) fn source(&self) -> anyhow::Result<Arc<dyn Source>> {
+        if let Some(root) = &self.data {
+            let folder = Folder::open(root, &self.split_plan()?, self.sampling)?;
+            folder.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+            eprintln!("{} pictures to learn from, {} to validate with", folder.len(Set::Training), folder.len(Set::Validation));
+            return Ok(Arc::new(folder));
+        }
+        let kinds = self.simulate.context("nothing to learn from: give --data DIR or --simulate KIND")?;
+        let FitOptions { seed, cracked_share, validation_wafers, .. } = *self;
+        Ok(Arc::new(Simulated::new(SimulatedSettings { kinds, seed, cracked_share, validation_wafers })?))
+    }
+
+    fn split_plan(&self) -> anyhow::Result<SplitPlan> {
+        let held_back = match (&self.split, self.folds.zip(self.fold)) {
+            (Some(file), _) => HeldBack::File(file.clone()),
+            (None, Some((folds, fold))) => HeldBack::Fold { fold, folds },
+            (None, None) => HeldBack::Share(self.validation_share),
+        };
+        let grouping = match (&self.groups, &self.group_by) {
+            (Some(file), _) => Grouping::File(file.clone()),
+            (None, Some(pattern)) => Grouping::Pattern(Regex::new(pattern).with_context(|| format!("--group-by {pattern}"))?),
+            (None, None) => Grouping::None,
+        };
+        Ok(SplitPlan { held_back, grouping, seed: self.seed })
+    }
+
+    fn augmentation(&self) -> Augmentation {
+        let named = match self.augment {
+            _ if self.no_augmentation => Augmentation::none(),
+            AugmentName::None => Augmentation::none(),
+            AugmentName::Camera => Augmentation::default(),
+            AugmentName::FiveFold => Augmentation::five_fold(),
+        };
+        Augmentation { rotation_max_deg: self.rotate_deg, shift_max_px: self.shift_px, ..named }
+    }
+
+    /// The network at its start.
+    pub(super) fn network(&self, device: &Device) -> anyhow::Result<Network> {
+        if let Some(path) = &self.init {
+            return Ok(Network::from_checkpoint(&Checkpoint::load(path, device).context("--init")?, device)?);
+        }
+        let shape = NetworkShape { architecture: Architecture::UNet, base_width: self.base_width, upsampling: self.upsampling };
+        Ok(Network::new(&shape, self.seed, device)?)
+    }
+}
+
+impl MachineOptions {
+    /// Sets the number of threads that the whole process reckons with.
+    pub(super) fn apply(&self) -> anyhow::Result<()> {
+        if self.threads > 0 {
+            rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global().context("--threads")?;
+        }
+        Ok(())
+    }
+
+    /// Where tensors live.
+    pub(super) fn tensor_device(&self) -> anyhow::Result<Device> {
+        match self.device {
+            DeviceChoice::Cpu => Ok(Device::Cpu),
+            DeviceChoice::Auto => Ok(Device::cuda_if_available(0)?),
+            DeviceChoice::Cuda(index) => Device::new_cuda(index)
+                .with_context(|| format!("--device cuda:{index}: not available; take cpu, or a build with the feature `cuda`")),
+        }
+    }
+
+    /// The arguments that say the same.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let device = match self.device {
+            DeviceChoice::Auto => "auto".to_owned(),
+            DeviceChoice::Cpu => "cpu".to_owned(),
+            DeviceChoice::Cuda(index) => format!("cuda:{index}"),
+        };
+        ["--device".to_owned(), device, "--threads".into(), self.threads.to_string(), "--workers".into(), self.workers.to_string()].into()
+    }
+}
+
+fn upsampling(text: &str) -> Result<Upsampling, String> {
+    match text {
+        "bilinear" => Ok(Upsampling::Bilinear),
+        "transposed" => Ok(Upsampling::Transposed),
+        _ => Err("must be bilinear or transposed".into()),
+    }
+}
+
+/// Reads `auto`, `cpu` or `cuda:N`.
+pub(super) fn device_choice(text: &str) -> Result<DeviceChoice, String> {
+    match text.split_once(':') {
+        None if text == "auto" => Ok(DeviceChoice::Auto),
+        None if text == "cpu" => Ok(DeviceChoice::Cpu),
+        Some(("cuda", index)) => index.parse().map(DeviceChoice::Cuda).map_err(|_| "cuda: needs a number, such as cuda:0".into()),
+        _ => Err("must be auto, cpu or cuda:N".into()),
+    }
+}

@@ -1,0 +1,75 @@
+//! The pictures that `train eval` and `train promote` look at.
+
+use crate::train::{Folder, HeldBack, Kinds, Picture, Sampling, Set, Simulated, Source, SplitPlan, TrainError};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Which pictures a finished model is looked at with.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["data", "simulate"])))]
+pub struct PictureOptions {
+    /// Folder with images/ and masks/, as for `train fit`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Of --data, the validation part only, as this file of lines `picture,training` or `picture,validation`
+    /// tells it (a run folder has one: split.csv) [default: all its pictures]
+    #[arg(long, value_name = "FILE.csv", requires = "data")]
+    split: Option<PathBuf>,
+    /// Simulated wafers, never those that a training has seen, whatever its seed
+    #[arg(long, value_name = "KIND")]
+    simulate: Option<Kinds>,
+    /// Number of simulated wafers
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    wafers: usize,
+    /// Seed of the simulated wafers
+    #[arg(long, default_value_t = 2)]
+    seed: u64,
+    /// Share of simulated wafers that are cracked
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    cracked_share: f64,
+}
+
+/// The pictures of [`PictureOptions`].
+pub(super) struct Pictures {
+    options: PictureOptions,
+    folder: Option<Folder>,
+}
+
+impl PictureOptions {
+    /// Reads and checks a folder; wafers are drawn as they are asked for.
+    pub(super) fn open(&self) -> Result<Pictures, TrainError> {
+        let open = |root: &PathBuf| -> Result<Folder, TrainError> {
+            let held_back = self.split.clone().map_or(HeldBack::Everything, HeldBack::File);
+            let plan = SplitPlan { held_back, ..SplitPlan::share(0.5, 0) };
+            let folder = Folder::open(root, &plan, Sampling::Uniform)?;
+            folder.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+            Ok(folder)
+        };
+        Ok(Pictures { options: self.clone(), folder: self.data.as_ref().map(open).transpose()? })
+    }
+}
+
+impl Pictures {
+    pub(super) fn count(&self) -> usize {
+        self.folder.as_ref().map_or(self.options.wafers, |folder| folder.len(Set::Validation))
+    }
+
+    pub(super) fn get(&self, index: usize) -> Result<Picture, TrainError> {
+        let PictureOptions { simulate, seed, cracked_share, .. } = self.options;
+        match &self.folder {
+            Some(folder) => folder.picture(Set::Validation, index),
+            None => Simulated::test_wafer(simulate.unwrap_or(Kinds::Both), seed, cracked_share, index as u64),
+        }
+    }
+
+    /// What they are, for people.
+    pub(super) fn describe(&self) -> Result<serde_json::Value, TrainError> {
+        let PictureOptions { simulate, wafers, seed, cracked_share, .. } = self.options;
+        Ok(match &self.folder {
+            Some(folder) => {
+                json!({ "folder": folder.summary()["folder"], "pictures": folder.len(Set::Validation), "digest": folder.digest()? })
+            }
+            None => json!({ "simulated": simulate, "wafers": wafers, "seed": seed, "cracked_share": cracked_share }),
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! `train promote`: a model goes to the line only if it is no worse than the one there.
+
+use super::options::device_choice;
+use super::pictures::{PictureOptions, Pictures};
+use crate::config::DeviceChoice;
+use crate::nn::Checkpoint;
+use crate::train::{Evaluation, evaluate, write_beside};
+use anyhow::{Context, bail};
+use candle_core::Device;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Compare a new model with the current one on a golden set and, if it is no worse, write it into models/ with a
+/// model card.
+///
+/// The golden set is a folder that no training has seen, or simulated test wafers. The new model is refused if
+/// its IoU or PA is lower by more than --tolerance, if it finds fewer of the cracked cells or alarms on more of
+/// the clean ones. A model of the same name is kept as NAME.previous.safetensors, to be taken back.
+#[derive(Debug, clap::Args)]
+pub struct TrainPromoteArgs {
+    /// The new model, such as runs/NAME/best.safetensors
+    #[arg(value_name = "NEW.safetensors")]
+    new: PathBuf,
+    /// The model on the line now
+    #[arg(long, value_name = "FILE", required_unless_present = "first", conflicts_with = "first")]
+    current: Option<PathBuf>,
+    /// There is no current model to compare with
+    #[arg(long)]
+    first: bool,
+    /// Where models live
+    #[arg(long, value_name = "DIR", default_value = "models")]
+    models: PathBuf,
+    /// How much worse IoU and PA may be
+    #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
+    tolerance: f64,
+    #[command(flatten)]
+    pictures: PictureOptions,
+    /// Where the networks run: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto", value_parser = device_choice)]
+    device: DeviceChoice,
+    /// CPU threads for the network; 0: as many as the machine has
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+/// A model and how it did on the golden set.
+struct Candidate {
+    checkpoint: Checkpoint,
+    found: Evaluation,
+}
+
+/// Runs the command.
+pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
+    let golden = args.pictures.open()?;
+    let examine = |path: &Path| -> anyhow::Result<Candidate> {
+        let checkpoint = Checkpoint::load(path, &Device::Cpu)?;
+        let mut engine = crate::nn::engine(&checkpoint, args.device, args.threads)?;
+        let (normalisation, threshold) = (checkpoint.meta.normalisation, checkpoint.meta.threshold);
+        let found = evaluate(engine.as_mut(), &normalisation, threshold, golden.count(), |i| golden.get(i), |_| Ok(()))?;
+        Ok(Candidate { checkpoint, found })
+    };
+    let new = examine(&args.new).context("the new model")?;
+    let current = args.current.as_deref().map(examine).transpose().context("--current")?;
+    let table = table(&new, current.as_ref());
+    println!("{table}");
+    if let Some(current) = &current {
+        if current.checkpoint.digest == new.checkpoint.digest {
+            bail!("{}: is the current model already", args.new.display());
+        }
+        let reasons = worse(&new, current, args.tolerance);
+        if !reasons.is_empty() {
+            bail!("{}: not promoted: {}", args.new.display(), reasons.join("; "));
+        }
+    }
+    let name = &new.checkpoint.meta.name;
+    let (model, card) = (args.models.join(format!("{name}.safetensors")), args.models.join(format!("{name}.md")));
+    std::fs::create_dir_all(&args.models).with_context(|| args.models.display().to_string())?;
+    if model.exists() {
+        let previous = args.models.join(format!("{name}.previous.safetensors"));
+        std::fs::copy(&model, &previous).with_context(|| previous.display().to_string())?;
+    }
+    let bytes = std::fs::read(&args.new).with_context(|| args.new.display().to_string())?;
+    write_beside(&card, model_card(&new, current.as_ref(), &golden, &table)?.as_bytes())?;
+    write_beside(&model, &bytes)?;
+    println!("promoted: {} and {}", model.display(), card.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Why the new model must not go to the line.
+fn worse(new: &Candidate, current: &Candidate, tolerance: f64) -> Vec<String> {
+    let counts = |c: &Candidate| c.found.pixels.counts(c.checkpoint.meta.threshold);
+    let (ours, theirs) = (counts(new), counts(current));
+    let mut reasons = Vec::new();
+    for (what, ours, theirs) in [("IoU", ours.iou(), theirs.iou()), ("PA", ours.pa(), theirs.pa())] {
+        if ours < theirs - tolerance {
+            reasons.push(format!("its {what} is {ours:.3}, the current model's {theirs:.3}"));
+        }
+    }
+    if new.found.detected < current.found.detected {
+        reasons.push(format!("it finds {} cracked cells, the current model {}", new.found.detected, current.found.detected));
+    }
+    if new.found.alarmed > current.found.alarmed {
+        reasons.push(format!("it alarms on {} clean cells, the current model on {}", new.found.alarmed, current.found.alarmed));
+    }
+    reasons
+}
+
+fn table(new: &Candidate, current: Option<&Candidate>) -> String {
+    let mut table =
+        String::from("| model | threshold | IoU | PA | OII | cracked cells found | clean cells alarmed |\n|---|---|---|---|---|---|---|\n");
+    for (what, candidate) in [("new", Some(new)), ("current", current)] {
+        let Some(Candidate { checkpoint, found }) = candidate else { continue };
+        let (threshold, digest) = (checkpoint.meta.threshold, checkpoint.digest.get(..12).unwrap_or_default());
+        let counts = found.pixels.counts(threshold);
+        let Evaluation { cracked, detected, clean, alarmed, .. } = found;
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            table,
+            "| {what}: {} ({digest}) | {threshold:.2} | {:.3} | {:.3} | {:+.3} | {detected} of {cracked} | {alarmed} of {clean} |",
+            checkpoint.meta.name,
+            counts.iou(),
+            counts.pa(),
+            counts.oii()
+        );
+    }
+    table
+}
+
+fn model_card(new: &Candidate, current: Option<&Candidate>, golden: &Pictures, table: &str) -> anyhow::Result<String> {
+    let meta = &new.checkpoint.meta;
+    let training = &meta.training;
+    let told = |key: &str, value: &serde_json::Value| if value.is_null() { String::new() } else { format!("| {key} | {value} |\n") };
+    let compared =
+        current.map_or("nothing: it is the first".into(), |c| format!("{} (SHA-256 {})", c.checkpoint.meta.name, c.checkpoint.digest));
+    let digest = if meta.data_digest.is_empty() { "not known" } else { &meta.data_digest };
+    Ok([
+        format!("# Model {}\n\n| | |\n|---|---|\n", meta.name),
+        format!("| promoted | {} |\n", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC")),
+        format!("| SHA-256 | {} |\n| network | {} |\n", new.checkpoint.digest, meta.shape),
+        format!("| good for | {} to {} mm a pixel |\n", meta.mm_per_px_min, meta.mm_per_px_max),
+        told("loss", &training["loss"]),
+        told("α", &training["parameters"]["alpha"]),
+        told("steps", &training["steps"]),
+        told("seed", &training["seed"]),
+        told("training data", &training["data"]),
+        format!("| digest of the training data | {digest} |\n| compared with | {compared} |\n| golden set | {} |\n\n", golden.describe()?),
+        table.to_owned(),
+    ]
+    .concat())
+}

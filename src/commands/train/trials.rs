@@ -1,0 +1,131 @@
+//! Trainings of a search or comparison: each in a run folder and a process of its own, several at a time.
+
+use super::fit::{settings_json, stored_options};
+use super::interrupt::Interrupt;
+use super::options::{FitOptions, device_choice};
+use crate::config::DeviceChoice;
+use crate::train::RunFolder;
+use anyhow::Context;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How trainings are spread over the machine.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub struct TrialOptions {
+    /// Trainings at a time, each in a process of its own
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Machine")]
+    parallel: usize,
+    /// Devices that they take in turn: auto, cpu, cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_delimiter = ',', value_parser = device_choice, help_heading = "Machine")]
+    devices: Vec<DeviceChoice>,
+    /// CPU threads of each; 0: the machine's, shared out among them
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
+    threads: usize,
+    /// Threads of each that prepare crops
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Machine")]
+    workers: usize,
+}
+
+/// A training to be done.
+#[derive(Debug, Clone)]
+pub(super) struct Trial {
+    pub folder: PathBuf,
+    pub options: FitOptions,
+}
+
+/// What a finished training came to, from its `result.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub(super) struct TrialResult {
+    pub iou: f64,
+    pub pa: f64,
+    pub oii: f64,
+    pub step_of_half_the_final_iou: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct ResultFile {
+    best: Option<TrialResult>,
+}
+
+impl TrialOptions {
+    /// Does the trainings that are not done yet, going on with those that were begun; results in their order.
+    ///
+    /// `None` where Ctrl-C ended it: the same call goes on.
+    pub(super) fn run(&self, trials: &[Trial]) -> anyhow::Result<Option<Vec<TrialResult>>> {
+        let interrupt = Interrupt::listen()?;
+        let (next, results) = (AtomicUsize::new(0), Mutex::new(vec![None; trials.len()]));
+        let lane = |lane: usize| -> anyhow::Result<()> {
+            while !interrupt.stop.load(Ordering::Relaxed) {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(trial) = trials.get(index) else { break };
+                let result = self.train(trial, lane)?;
+                results.lock().unwrap_or_else(|poisoned| poisoned.into_inner())[index] = result;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let lanes: Vec<_> = (0..self.parallel.clamp(1, trials.len().max(1)))
+                .map(|i| std::thread::Builder::new().name(format!("trial-{i}")).spawn_scoped(scope, move || lane(i)))
+                .collect::<Result<_, _>>()
+                .context("cannot start a thread")?;
+            lanes.into_iter().try_for_each(|lane| lane.join().unwrap_or_else(|_| anyhow::bail!("a thread that waits for a training ended")))
+        })?;
+        let results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok(results.into_iter().collect())
+    }
+
+    /// `None` where the training was stopped.
+    fn train(&self, trial: &Trial, lane: usize) -> anyhow::Result<Option<TrialResult>> {
+        let root = &trial.folder;
+        let run = if root.exists() {
+            let run = RunFolder::open(root)?;
+            let told = stored_options(&run)?;
+            anyhow::ensure!(told == trial.options, "{}: was begun with other options; choose another --dir, or remove it", root.display());
+            run
+        } else {
+            RunFolder::create(root, &settings_json(&trial.options))?
+        };
+        if let Some(result) = finished(&run)? {
+            return Ok(Some(result));
+        }
+        eprintln!("training {}", root.display());
+        let console = root.join("console.log");
+        let output = || std::fs::File::options().create(true).append(true).open(&console);
+        let status = Command::new(std::env::current_exe().context("cannot tell where this program lies")?)
+            .args(["fit", "--resume"])
+            .arg(root)
+            .args(self.arguments(lane))
+            .stdin(Stdio::null())
+            .stdout(output().with_context(|| console.display().to_string())?)
+            .stderr(output().with_context(|| console.display().to_string())?)
+            .status()
+            .context("cannot start a training")?;
+        if !status.success() {
+            anyhow::bail!("{}: the training failed ({status}): {}", root.display(), last_line(&console));
+        }
+        finished(&run)
+    }
+
+    fn arguments(&self, lane: usize) -> Vec<String> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if self.threads > 0 { self.threads } else { (cores / self.parallel.max(1)).max(1) };
+        let device = match self.devices[lane % self.devices.len()] {
+            DeviceChoice::Auto => "auto".to_owned(),
+            DeviceChoice::Cpu => "cpu".to_owned(),
+            DeviceChoice::Cuda(index) => format!("cuda:{index}"),
+        };
+        ["--device", &device, "--threads", &threads.to_string(), "--workers", &self.workers.to_string()].map(str::to_owned).into()
+    }
+}
+
+fn finished(run: &RunFolder) -> anyhow::Result<Option<TrialResult>> {
+    Ok(run.read_json::<ResultFile>("result.json")?.and_then(|result| result.best))
+}
+
+fn last_line(console: &Path) -> String {
+    let text = std::fs::read_to_string(console).unwrap_or_default();
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
+}

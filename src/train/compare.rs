@@ -1,0 +1,105 @@
+//! Losses × networks × data sets, several seeds each, as the paper's Tables 3 to 5 print them.
+
+use super::paper::paper_iou;
+use std::fmt::Write;
+
+/// A finished training of a comparison.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Compared {
+    /// The data set's name.
+    pub data: String,
+    /// The network's, as `--network` takes it.
+    pub network: String,
+    /// The loss's, as `--loss` takes it.
+    pub loss: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Validation IoU, PA and OII of the best checkpoint.
+    pub iou: f64,
+    /// See `iou`.
+    pub pa: f64,
+    /// See `iou`.
+    pub oii: f64,
+    /// The first evaluation that reached half of the last one's IoU.
+    pub half_step: Option<u64>,
+}
+
+/// One table a data set, in Markdown: a row for each loss, columns for each network; mean and sample standard
+/// deviation over the seeds, how early half of the final IoU was reached, the paper's figure beside.
+pub fn comparison_tables(all: &[Compared]) -> String {
+    let mut text = String::new();
+    for data in distinct(all, |c| &c.data) {
+        let of_data: Vec<&Compared> = all.iter().filter(|c| c.data == data).collect();
+        let networks = distinct(all, |c| &c.network);
+        // Writing to a string cannot fail.
+        let _ = write!(text, "### {data}\n\n| loss |");
+        networks.iter().for_each(|network| _ = write!(text, " {network}: IoU | PA | OII | half at step | paper's IoU |"));
+        text.push_str("\n|---|");
+        networks.iter().for_each(|_| text.push_str("---|---|---|---|---|"));
+        text.push('\n');
+        for loss in distinct(all, |c| &c.loss) {
+            let _ = write!(text, "| {loss} |");
+            for network in &networks {
+                let cell: Vec<&&Compared> = of_data.iter().filter(|c| c.loss == loss && c.network == *network).collect();
+                let of = |value: fn(&Compared) -> f64| spread(&cell.iter().map(|c| value(c)).collect::<Vec<_>>());
+                let halves: Vec<f64> = cell.iter().filter_map(|c| c.half_step).map(|step| step as f64).collect();
+                let half =
+                    if halves.is_empty() { "–".into() } else { format!("{:.0}", halves.iter().sum::<f64>() / halves.len() as f64) };
+                let paper = paper_iou(data, network, loss).map_or("–".into(), |iou| format!("{iou:.3}"));
+                let _ = write!(text, " {} | {} | {} | {half} | {paper} |", of(|c| c.iou), of(|c| c.pa), of(|c| c.oii));
+            }
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// `mean ± deviation (count)`; of one value the value alone.
+fn spread(values: &[f64]) -> String {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    match values.len() {
+        0 => "–".into(),
+        1 => format!("{mean:.3}"),
+        n => {
+            let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0);
+            format!("{mean:.3} ± {:.3} ({n})", variance.sqrt())
+        }
+    }
+}
+
+/// The values that occur, in the order of their first occurrence.
+fn distinct<'a>(all: &'a [Compared], of: impl Fn(&'a Compared) -> &'a String) -> Vec<&'a str> {
+    let mut found: Vec<&str> = Vec::new();
+    for value in all.iter().map(of) {
+        if !found.contains(&value.as_str()) {
+            found.push(value);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_tell_mean_spread_and_the_papers_figure() {
+        let one = |loss: &str, seed, iou| Compared {
+            data: "Crack".into(),
+            network: "unet".into(),
+            loss: loss.into(),
+            seed,
+            iou,
+            pa: 0.8,
+            oii: 0.1,
+            half_step: Some(10 * seed),
+        };
+        let text = comparison_tables(&[one("dibe", 1, 0.7), one("dibe", 2, 0.72), one("tversky", 1, 0.6)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "### Crack");
+        assert_eq!(lines[4], "| dibe | 0.710 ± 0.014 (2) | 0.800 ± 0.000 (2) | 0.100 ± 0.000 (2) | 15 | 0.723 |");
+        assert_eq!(lines[5], "| tversky | 0.600 | 0.800 | 0.100 | 10 | – |");
+    }
+}

@@ -1,0 +1,156 @@
+use super::*;
+use crate::train::{HeldBack, SplitPlan};
+use image::{GrayImage, ImageBuffer, Luma};
+
+fn save(root: &Path, part: &str, name: &str, image: &GrayImage) {
+    std::fs::create_dir_all(root.join(part)).unwrap();
+    image.save(root.join(part).join(name)).unwrap();
+}
+
+fn open(root: &Path, seed: u64, share: f64) -> Result<Folder, TrainError> {
+    Folder::open(root, &SplitPlan::share(share, seed), Sampling::Balanced)
+}
+
+fn folder_of(pictures: usize) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..pictures {
+        let name = format!("cell{i}.png");
+        save(dir.path(), "images", &name, &GrayImage::from_fn(8, 6, |x, _| Luma([if x < 2 { 0 } else { 100 + i as u8 }])));
+        save(dir.path(), "masks", &name, &GrayImage::from_fn(8, 6, |x, y| Luma([if x == 4 && y == 3 && i % 2 == 0 { 200 } else { 90 }])));
+    }
+    dir
+}
+
+#[test]
+fn every_picture_belongs_to_one_part_and_the_same_seed_splits_the_same() {
+    let dir = folder_of(10);
+    let names = |seed| {
+        let folder = open(dir.path(), seed, 0.2).unwrap();
+        let names = |set| folder.entries(set).iter().map(|e| e.picture.clone()).collect::<Vec<_>>();
+        (names(Set::Training), names(Set::Validation))
+    };
+    let (training, validation) = names(7);
+    assert_eq!((training.len(), validation.len()), (8, 2));
+    assert!(validation.iter().all(|p| !training.contains(p)));
+    assert_eq!(names(7), (training.clone(), validation));
+    assert!((8..20).any(|seed| names(seed).0 != training), "another seed splits differently");
+}
+
+#[test]
+fn pictures_come_with_outline_and_thresholded_mask() {
+    let dir = folder_of(2);
+    let folder = open(dir.path(), 1, 0.5).unwrap();
+    let picture = if folder.training[0].crack_px > 0 { folder.training(0) } else { folder.validation(0) }.unwrap();
+    assert_eq!((picture.width_px, picture.height_px, picture.truth.count()), (8, 6, 1));
+    assert!(picture.truth.get(4, 3) && picture.spans.iter().all(|s| (s.start, s.end) == (2, 8)));
+    assert_eq!(picture.pixels[2], 100 * 257);
+}
+
+#[test]
+fn sixteen_bit_pictures_keep_their_depth() {
+    let dir = folder_of(2);
+    for i in 0..2u16 {
+        ImageBuffer::from_fn(8, 6, |x, _| Luma([if x == 0 { 1 + i } else { 12_345u16 }]))
+            .save(dir.path().join(format!("images/cell{i}.png")))
+            .unwrap();
+    }
+    assert_eq!(open(dir.path(), 1, 0.5).unwrap().training(1).unwrap().pixels[9], 12_345);
+}
+
+#[test]
+fn the_digest_tells_changed_data() {
+    let dir = folder_of(3);
+    let digest = || open(dir.path(), 1, 0.3).unwrap().digest().unwrap();
+    let before = digest();
+    assert_eq!(before, digest());
+    save(dir.path(), "masks", "cell1.png", &GrayImage::from_pixel(8, 6, Luma([255])));
+    assert_ne!(before, digest());
+}
+
+#[test]
+fn faults_name_their_file_and_the_remedy() {
+    let fault = |spoil: &dyn Fn(&Path)| {
+        let dir = folder_of(3);
+        spoil(dir.path());
+        open(dir.path(), 1, 0.3).unwrap_err().to_string()
+    };
+    let missing = fault(&|root| std::fs::remove_file(root.join("masks/cell1.png")).unwrap());
+    assert!(missing.contains("cell1.png") && missing.contains("no mask"), "{missing}");
+    let size = fault(&|root| save(root, "masks", "cell2.png", &GrayImage::new(9, 6)));
+    assert!(size.contains("cell2.png") && size.contains("9x6") && size.contains("8x6"), "{size}");
+    let unreadable = fault(&|root| std::fs::write(root.join("images/cell0.png"), b"no picture").unwrap());
+    assert!(unreadable.contains("cell0.png") && unreadable.contains("PNG"), "{unreadable}");
+    let empty = fault(&|root| (0..3).for_each(|i| save(root, "masks", &format!("cell{i}.png"), &GrayImage::new(8, 6))));
+    assert!(empty.contains("every mask is empty"), "{empty}");
+    let nowhere = open(Path::new("/nonexistent/data"), 1, 0.3).unwrap_err().to_string();
+    assert!(nowhere.contains("/nonexistent/data/images") && nowhere.contains("masks/"), "{nowhere}");
+}
+
+#[test]
+fn all_faults_are_told_together() {
+    let dir = folder_of(4);
+    std::fs::remove_file(dir.path().join("masks/cell1.png")).unwrap();
+    let whole = std::fs::read(dir.path().join("images/cell3.png")).unwrap();
+    std::fs::write(dir.path().join("images/cell3.png"), &whole[..whole.len() - 20]).unwrap();
+    let said = open(dir.path(), 1, 0.3).unwrap_err().to_string();
+    assert!(said.contains("2 files") && said.contains("cell1.png") && said.contains("cell3.png"), "{said}");
+}
+
+#[test]
+fn masks_in_colours_or_of_class_numbers_are_refused() {
+    let dir = folder_of(3);
+    let red = image::RgbImage::from_fn(8, 6, |x, _| image::Rgb(if x == 4 { [255, 0, 0] } else { [0, 0, 0] }));
+    red.save(dir.path().join("masks/cell0.png")).unwrap();
+    let said = open(dir.path(), 1, 0.3).unwrap_err().to_string();
+    assert!(said.contains("cell0.png") && said.contains("6 pixels") && said.contains("black and white"), "{said}");
+    save(dir.path(), "masks", "cell0.png", &GrayImage::from_fn(8, 6, |x, _| Luma([u8::from(x == 4)])));
+    let said = open(dir.path(), 1, 0.3).unwrap_err().to_string();
+    assert!(said.contains("cell0.png") && said.contains("class numbers"), "{said}");
+}
+
+#[test]
+fn one_class_only_is_refused() {
+    let dir = folder_of(2);
+    (0..2).for_each(|i| save(dir.path(), "masks", &format!("cell{i}.png"), &GrayImage::from_pixel(8, 6, Luma([255]))));
+    assert!(open(dir.path(), 1, 0.5).unwrap_err().to_string().contains("every pixel"));
+    save(dir.path(), "masks", "cell0.png", &GrayImage::new(8, 6));
+    let path = dir.path().join("split.csv");
+    std::fs::write(&path, "cell0,training\ncell1,validation").unwrap();
+    let plan = SplitPlan { held_back: HeldBack::File(path), ..SplitPlan::share(0.5, 1) };
+    let said = Folder::open(dir.path(), &plan, Sampling::Balanced).unwrap_err().to_string();
+    assert!(said.contains("no training picture shows a crack"), "{said}");
+}
+
+#[test]
+fn copies_stay_together_and_extra_masks_are_told() {
+    let dir = folder_of(6);
+    std::fs::copy(dir.path().join("images/cell0.png"), dir.path().join("images/twin.png")).unwrap();
+    std::fs::copy(dir.path().join("masks/cell0.png"), dir.path().join("masks/twin.png")).unwrap();
+    save(dir.path(), "masks", "lonely.png", &GrayImage::new(8, 6));
+    for seed in 0..8 {
+        let folder = open(dir.path(), seed, 0.4).unwrap();
+        let has = |set, name: &str| folder.entries(set).iter().any(|e| e.name() == name);
+        assert_eq!(has(Set::Validation, "cell0"), has(Set::Validation, "twin"), "seed {seed}");
+        assert!(folder.warnings().iter().any(|w| w.contains("twin.png") && w.contains("cell0.png")));
+        assert!(folder.warnings().iter().any(|w| w.contains("lonely.png")));
+    }
+}
+
+#[test]
+fn a_split_that_was_written_down_is_the_same_again() {
+    let dir = folder_of(9);
+    let first = open(dir.path(), 4, 0.3).unwrap();
+    let path = dir.path().join("split.csv");
+    std::fs::write(&path, first.split_csv().unwrap()).unwrap();
+    let plan = SplitPlan { held_back: HeldBack::File(path), ..SplitPlan::share(0.5, 99) };
+    let again = Folder::open(dir.path(), &plan, Sampling::Balanced).unwrap();
+    assert_eq!(first.digest().unwrap(), again.digest().unwrap());
+}
+
+#[test]
+fn ratios_are_told_as_in_the_papers_table() {
+    let dir = folder_of(2);
+    let summary = open(dir.path(), 1, 0.5).unwrap().summary();
+    let parts = [&summary["training"], &summary["validation"]];
+    assert!(parts.iter().any(|part| part["crack_to_background"] == "1:47" && part["cracked"] == 1), "{summary}");
+}

@@ -1,0 +1,140 @@
+use super::Set;
+use super::pictures::{Decoded, hex, mask_of, pictures_in, read_grey, read_mask, same_size, stem};
+use super::split::SplitPlan;
+use crate::train::TrainError;
+use rayon::prelude::*;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// One picture with its mask, as `manifest.json` tells it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Entry {
+    /// The picture's file, below the data folder.
+    pub picture: PathBuf,
+    /// The mask's file.
+    pub mask: PathBuf,
+    /// SHA-256 of the picture's file, hex.
+    pub picture_sha256: String,
+    /// SHA-256 of the mask's file, hex.
+    pub mask_sha256: String,
+    /// Width and height in pixels.
+    pub size_px: (u32, u32),
+    /// Crack pixels of the mask.
+    pub crack_px: u64,
+    /// What it belongs to.
+    pub group: String,
+    /// Which part it is in.
+    pub set: Set,
+}
+
+impl Entry {
+    pub fn all_px(&self) -> u64 {
+        u64::from(self.size_px.0) * u64::from(self.size_px.1)
+    }
+
+    pub fn name(&self) -> String {
+        stem(&self.picture)
+    }
+}
+
+/// All pictures of a folder, every file read and checked once.
+#[derive(Debug)]
+pub(super) struct Manifest {
+    /// In the order in which their groups were dealt out.
+    pub entries: Vec<Entry>,
+    /// What is odd, but no reason to stop; each names its file.
+    pub warnings: Vec<String>,
+    /// SHA-256 over all files and their parts, hex.
+    pub digest: String,
+}
+
+impl Manifest {
+    /// Reads every file of `root`, finds each picture's mask, and splits.
+    ///
+    /// # Errors
+    /// Every fault names its file and what to do; if there are several, they are told together.
+    pub fn read(root: &Path, plan: &SplitPlan) -> Result<Self, TrainError> {
+        let pictures = pictures_in(&root.join("images"))?;
+        let read: Vec<Result<Entry, TrainError>> = pictures.par_iter().map(|picture| read_entry(root, picture)).collect();
+        let (mut entries, mut faults) = (Vec::with_capacity(read.len()), Vec::new());
+        for entry in read {
+            match entry {
+                Ok(entry) => entries.push(entry),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        match faults.len() {
+            0 => {}
+            1 => return Err(faults.remove(0)),
+            _ => return Err(TrainError::Several(faults)),
+        }
+        let mut warnings = extra_masks(root, &entries)?;
+        let names: Vec<String> = entries.iter().map(Entry::name).collect();
+        entries.iter_mut().zip(plan.groups(&names)?).for_each(|(entry, group)| entry.group = group);
+        join_copies(&mut entries, &mut warnings);
+
+        let grouped: Vec<(String, String)> = entries.iter().map(|e| (e.group.clone(), e.name())).collect();
+        let dealt = plan.deal(&grouped)?;
+        let place: HashMap<&str, (usize, Set)> = dealt.iter().enumerate().map(|(i, (group, set))| (group.as_str(), (i, *set))).collect();
+        entries.iter_mut().for_each(|e| e.set = place[e.group.as_str()].1);
+        let digest = digest(&entries);
+        entries.sort_by_cached_key(|e| (place[e.group.as_str()].0, e.picture.clone()));
+        Ok(Self { entries, warnings, digest })
+    }
+}
+
+/// Reads picture and mask whole, so that a broken file is told now and not hours later.
+fn read_entry(root: &Path, picture: &Path) -> Result<Entry, TrainError> {
+    let mask = mask_of(root, picture)?;
+    let Decoded { content: grey, sha256: picture_sha256 } = read_grey(picture)?;
+    let Decoded { content: truth, sha256: mask_sha256 } = read_mask(&mask)?;
+    same_size(&mask, &truth, grey.dimensions())?;
+    let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
+    Ok(Entry {
+        picture: below(picture),
+        mask: below(&mask),
+        picture_sha256,
+        mask_sha256,
+        size_px: grey.dimensions(),
+        crack_px: truth.count(),
+        group: String::new(),
+        set: Set::Training,
+    })
+}
+
+fn extra_masks(root: &Path, entries: &[Entry]) -> Result<Vec<String>, TrainError> {
+    let known: BTreeSet<&Path> = entries.iter().map(|e| e.mask.as_path()).collect();
+    let folder = root.join("masks");
+    let masks = if folder.is_dir() { pictures_in(&folder)? } else { Vec::new() };
+    let extra = masks.iter().filter(|mask| !known.contains(mask.strip_prefix(root).unwrap_or(mask)));
+    Ok(extra.map(|mask| format!("{}: a mask without a picture; it is not used", mask.display())).collect())
+}
+
+/// Puts copies of one picture into one group, so that none is validated with that has been learnt from.
+fn join_copies(entries: &mut [Entry], warnings: &mut Vec<String>) {
+    let mut first_of: HashMap<String, usize> = HashMap::new();
+    for i in 0..entries.len() {
+        let first = *first_of.entry(entries[i].picture_sha256.clone()).or_insert(i);
+        if first == i {
+            continue;
+        }
+        let (kept, joined) = (entries[first].group.clone(), entries[i].group.clone());
+        entries.iter_mut().filter(|e| e.group == joined).for_each(|e| e.group.clone_from(&kept));
+        let masks = if entries[first].mask_sha256 == entries[i].mask_sha256 { "" } else { ", and their masks differ" };
+        let (one, other) = (entries[i].picture.display(), entries[first].picture.display());
+        warnings.push(format!("{one}: a copy of {other}{masks}; both are kept in the same part of the data"));
+    }
+}
+
+fn digest(entries: &[Entry]) -> String {
+    let mut sum = Sha256::new();
+    for entry in entries {
+        sum.update(entry.picture.as_os_str().as_encoded_bytes());
+        sum.update(&entry.picture_sha256);
+        sum.update(&entry.mask_sha256);
+        sum.update([u8::from(entry.set == Set::Validation)]);
+    }
+    hex(&sum.finalize())
+}

@@ -1,0 +1,21 @@
+//! What is learnt from: pictures with masks, cut into crops, varied, prepared ahead of the device.
+
+mod augment;
+mod batches;
+mod crop;
+mod folder;
+mod manifest;
+mod picture;
+mod pictures;
+mod simulated;
+mod source;
+mod split;
+
+pub use augment::Augmentation;
+pub use batches::{Batch, Batches};
+pub use crop::{Crop, CropPlan, Sampling};
+pub use folder::Folder;
+pub use picture::Picture;
+pub use simulated::{Kinds, Simulated, SimulatedSettings};
+pub use source::{Set, Source};
+pub use split::{Grouping, HeldBack, SplitPlan};

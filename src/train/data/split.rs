@@ -1,0 +1,240 @@
+//! Which pictures are learnt from and which are validated with.
+
+use super::Set;
+use crate::train::TrainError;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use regex::Regex;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// How a folder is split. Pictures of one group are never torn apart, nor are copies of one picture.
+#[derive(Debug, Clone)]
+pub struct SplitPlan {
+    /// Which groups are held back.
+    pub held_back: HeldBack,
+    /// What makes a group.
+    pub grouping: Grouping,
+    /// Seed of the order in which groups are dealt out.
+    pub seed: u64,
+}
+
+/// Which groups are validated with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HeldBack {
+    /// A share of the pictures, 0 to 1; at least one group, and at least one is left.
+    Share(f64),
+    /// Fold `fold` (from 1) of `folds`.
+    Fold {
+        /// Which one.
+        fold: usize,
+        /// How many there are, at least 2.
+        folds: usize,
+    },
+    /// As a file says: lines of `picture,training` or `picture,validation`.
+    File(PathBuf),
+    /// All of them: nothing is learnt.
+    Everything,
+}
+
+/// What makes pictures belong together, such as the cells of one lot.
+#[derive(Debug, Clone)]
+pub enum Grouping {
+    /// Every picture stands for itself.
+    None,
+    /// What a pattern finds in the picture's name: its first group, or else all it matches.
+    Pattern(Regex),
+    /// As a file says: lines of `picture,group`.
+    File(PathBuf),
+}
+
+impl SplitPlan {
+    /// Splits by share and seed, each picture for itself.
+    pub fn share(share: f64, seed: u64) -> Self {
+        Self { held_back: HeldBack::Share(share), grouping: Grouping::None, seed }
+    }
+
+    /// The group of every picture, by the picture's name without extension.
+    ///
+    /// # Errors
+    /// A groups file that cannot be read, or names that have no group.
+    pub(super) fn groups(&self, names: &[String]) -> Result<Vec<String>, TrainError> {
+        match &self.grouping {
+            Grouping::None => Ok(names.to_vec()),
+            Grouping::Pattern(pattern) => names
+                .iter()
+                .map(|name| {
+                    let found = pattern.captures(name).and_then(|c| c.get(1).or(c.get(0)));
+                    let problem =
+                        || format!("the picture {name} does not match the pattern {pattern}; give one that finds every picture's lot");
+                    found.map(|m| m.as_str().to_owned()).ok_or_else(|| TrainError::Setting { name: "group-by", problem: problem() })
+                })
+                .collect(),
+            Grouping::File(path) => looked_up(path, names, "groups"),
+        }
+    }
+
+    /// The part of every group, in the order in which groups were dealt out. `groups` tells of each picture its
+    /// group and name.
+    ///
+    /// # Errors
+    /// A share or fold that is none, too few groups, or a split file that does not fit.
+    pub(super) fn deal(&self, groups: &[(String, String)]) -> Result<Vec<(String, Set)>, TrainError> {
+        let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+        groups.iter().for_each(|(group, _)| *sizes.entry(group).or_default() += 1);
+        let mut order: Vec<&str> = sizes.keys().copied().collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        let setting = |name, problem: String| Err(TrainError::Setting { name, problem });
+        if order.len() < 2 && !matches!(self.held_back, HeldBack::Everything) {
+            return setting("data", format!("all pictures belong to one group ({}); at least two groups are needed", order.join("")));
+        }
+        let set = |held_back: bool| if held_back { Set::Validation } else { Set::Training };
+        match &self.held_back {
+            HeldBack::Everything => Ok(order.into_iter().map(|g| (g.to_owned(), Set::Validation)).collect()),
+            HeldBack::Share(share) if !(*share > 0.0 && *share < 1.0) => {
+                setting("validation-share", format!("{share} is no share; give one between 0 and 1, such as 0.2"))
+            }
+            HeldBack::Share(share) => {
+                let wanted = ((groups.len() as f64 * share).round() as usize).max(1);
+                let (last, mut held) = (order.len() - 1, 0);
+                let deal = |(i, group): (usize, &str)| {
+                    let held_back = held < wanted && i < last;
+                    held += if held_back { sizes[group] } else { 0 };
+                    (group.to_owned(), set(held_back))
+                };
+                Ok(order.into_iter().enumerate().map(deal).collect())
+            }
+            HeldBack::Fold { fold, folds } => {
+                if *folds < 2 || *folds > order.len() || !(1..=*folds).contains(fold) {
+                    let problem =
+                        format!("fold {fold} of {folds} cannot be had of {} groups; folds are 2 to that many, counted from 1", order.len());
+                    return setting("fold", problem);
+                }
+                Ok(order.into_iter().enumerate().map(|(i, group)| (group.to_owned(), set(i % folds == fold - 1))).collect())
+            }
+            HeldBack::File(path) => {
+                let names: Vec<String> = groups.iter().map(|(_, name)| name.clone()).collect();
+                let parts = looked_up(path, &names, "split")?;
+                from_file(path, groups, &parts, &order)
+            }
+        }
+    }
+}
+
+fn from_file(path: &Path, groups: &[(String, String)], parts: &[String], order: &[&str]) -> Result<Vec<(String, Set)>, TrainError> {
+    let unfit = |problem: String| TrainError::Data { path: path.to_owned(), problem };
+    let mut sets: HashMap<&str, (Set, &str)> = HashMap::new();
+    for ((group, name), part) in groups.iter().zip(parts) {
+        let set = match part.as_str() {
+            "training" | "train" => Set::Training,
+            "validation" | "val" | "valid" => Set::Validation,
+            _ => return Err(unfit(format!("{name} belongs to `{part}`; write training or validation"))),
+        };
+        let (known, first) = *sets.entry(group).or_insert((set, name));
+        if known != set {
+            let problem = format!("{first} and {name} belong together (one lot, or copies of one picture) and must not be torn apart");
+            return Err(unfit(problem));
+        }
+    }
+    let dealt: Vec<(String, Set)> = order.iter().map(|group| ((*group).to_owned(), sets[group].0)).collect();
+    for set in [Set::Training, Set::Validation] {
+        if dealt.iter().all(|(_, s)| *s != set) {
+            return Err(unfit(format!("no picture is for {set:?}; both parts need some")));
+        }
+    }
+    Ok(dealt)
+}
+
+/// The second column of a file of two, for each of `names`; pictures may be named with or without extension.
+fn looked_up(path: &Path, names: &[String], what: &str) -> Result<Vec<String>, TrainError> {
+    let unfit = |problem: String| TrainError::Data { path: path.to_owned(), problem };
+    let text = std::fs::read_to_string(path).map_err(TrainError::file(path, "cannot read it"))?;
+    let mut told: HashMap<String, &str> = HashMap::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        let (name, value) = line.rsplit_once(',').ok_or_else(|| unfit(format!("line {number}: `{line}` is not `picture,{what}`")))?;
+        let name = super::pictures::stem(Path::new(name.trim()));
+        if let Some(before) = told.insert(name.clone(), value.trim())
+            && before != value.trim()
+        {
+            return Err(unfit(format!("line {number}: {name} is `{}` here and `{before}` above", value.trim())));
+        }
+    }
+    let find = |name: &String| told.get(name).map(|v| (*v).to_owned()).ok_or_else(|| unfit(format!("has no line for the picture {name}")));
+    names.iter().map(find).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(held_back: HeldBack) -> SplitPlan {
+        SplitPlan { held_back, grouping: Grouping::None, seed: 3 }
+    }
+
+    /// Nine pictures in three lots.
+    fn lots() -> Vec<(String, String)> {
+        (0..9).map(|i| (format!("lot{}", i / 3), format!("cell{i}"))).collect()
+    }
+
+    fn held_back(dealt: &[(String, Set)]) -> Vec<String> {
+        dealt.iter().filter(|(_, set)| *set == Set::Validation).map(|(group, _)| group.clone()).collect()
+    }
+
+    #[test]
+    fn a_share_holds_back_whole_groups_and_leaves_some() {
+        for share in [0.01, 0.3, 0.99] {
+            let dealt = plan(HeldBack::Share(share)).deal(&lots()).unwrap();
+            let held = held_back(&dealt).len();
+            assert_eq!((dealt.len(), held), (3, if share > 0.5 { 2 } else { 1 }), "{share}");
+        }
+    }
+
+    #[test]
+    fn every_group_is_held_back_in_exactly_one_fold() {
+        let mut all: Vec<String> =
+            (1..=3).flat_map(|fold| held_back(&plan(HeldBack::Fold { fold, folds: 3 }).deal(&lots()).unwrap())).collect();
+        all.sort();
+        assert_eq!(all, ["lot0", "lot1", "lot2"]);
+        for (fold, folds) in [(0, 3), (4, 3), (1, 4), (1, 1)] {
+            let error = plan(HeldBack::Fold { fold, folds }).deal(&lots()).unwrap_err().to_string();
+            assert!(error.starts_with("fold"), "{error}");
+        }
+    }
+
+    #[test]
+    fn patterns_find_lots_in_names() {
+        let names = ["A17-0001".to_owned(), "A17-0002".into(), "B3-0001".into()];
+        let by = |pattern: &str| SplitPlan { grouping: Grouping::Pattern(Regex::new(pattern).unwrap()), ..plan(HeldBack::Share(0.5)) };
+        assert_eq!(by("^([A-Z][0-9]+)-").groups(&names).unwrap(), ["A17", "A17", "B3"]);
+        let error = by("^A").groups(&names).unwrap_err().to_string();
+        assert!(error.contains("B3-0001") && error.contains("group-by"), "{error}");
+    }
+
+    #[test]
+    fn a_split_file_is_followed_and_its_faults_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("split.csv");
+        let names: Vec<(String, String)> = ["a", "b,c", "d"].map(|n| (n.to_owned(), n.to_owned())).into();
+        let deal = |text: &str, groups: &[(String, String)]| {
+            std::fs::write(&path, text).unwrap();
+            plan(HeldBack::File(path.clone())).deal(groups)
+        };
+        assert_eq!(held_back(&deal("a.png,training\nb,c.jpg, validation\n\nd,training", &names).unwrap()), ["b,c"]);
+        let fault = |text: &str, groups: &[(String, String)]| deal(text, groups).unwrap_err().to_string();
+        for (text, word) in [
+            ("a,training\nd,training", "b,c"),
+            ("a,training\nb,c,test\nd,training", "`test`"),
+            ("a,training\nb,c,training\nd,training", "Validation"),
+            ("a,training\na,validation\nb,c,training\nd,training", "line 2"),
+        ] {
+            let error = fault(text, &names);
+            assert!(error.contains(word) && error.contains("split.csv"), "{error}");
+        }
+        let torn = fault(
+            "cell0,training\ncell1,validation",
+            &[("lot".to_owned(), "cell0".to_owned()), ("lot".into(), "cell1".into()), ("x".into(), "cell0".into())],
+        );
+        assert!(torn.contains("cell0 and cell1"), "{torn}");
+    }
+}

@@ -1,0 +1,113 @@
+use super::{FitSettings, Observer};
+use crate::nn::{Checkpoint, CheckpointMeta, Network, Normalisation};
+use crate::train::{Best, Optimiser, Source, TrainError, TrainingState, evaluate};
+use serde_json::json;
+use std::time::Duration;
+
+/// Evaluates and saves.
+pub(super) struct Keeper<'a> {
+    pub settings: &'a FitSettings,
+    pub network: &'a Network,
+    pub source: &'a dyn Source,
+    pub data_digest: String,
+    pub best: Option<Best>,
+}
+
+impl Keeper<'_> {
+    /// Refuses a state that was trained on other data.
+    pub fn check_data(&self, state: &TrainingState) -> Result<(), TrainError> {
+        if state.weights.meta.data_digest == self.data_digest {
+            return Ok(());
+        }
+        let problem = "the data have changed since this training was interrupted (their digest is another one); restore them, or begin a \
+                       new training with --init from its last checkpoint";
+        Err(TrainError::Setting { name: "resume", problem: problem.into() })
+    }
+
+    pub fn evaluate(&mut self, step: u64, elapsed: Duration, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let settings = self.settings;
+        let mut checkpoint = self.checkpoint(step, elapsed)?;
+        let mut engine = crate::nn::engine(&checkpoint, settings.engine_device, settings.threads)?;
+        let (count, threshold) = (self.source.validation_count(), settings.threshold);
+        let normalisation = &checkpoint.meta.normalisation;
+        let evaluation = evaluate(engine.as_mut(), normalisation, threshold, count, |i| self.source.validation(i), |_| Ok(()))?;
+        let counts = evaluation.pixels.counts(threshold);
+        checkpoint.meta.training["validation"] = json!({
+            "pictures": count, "iou": counts.iou(), "pa": counts.pa(), "oii": counts.oii(),
+            "cracked": evaluation.cracked, "detected": evaluation.detected, "clean": evaluation.clean, "alarmed": evaluation.alarmed,
+        });
+        self.save(&checkpoint, step)?;
+        let better = |best: Best| settings.best_by.score(&counts) > settings.best_by.score(&best.counts);
+        let best = self.best.is_none_or(better);
+        if best {
+            checkpoint.save(&settings.files.best)?;
+            self.best = Some(Best { step, counts });
+        }
+        observer.evaluated(step, &counts, &evaluation, best)
+    }
+
+    pub fn save_unevaluated(&self, step: u64, elapsed: Duration) -> Result<(), TrainError> {
+        let checkpoint = self.checkpoint(step, elapsed)?;
+        self.save(&checkpoint, step)?;
+        if self.best.is_none() {
+            checkpoint.save(&self.settings.files.best)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what [`fit`](super::fit()) can go on from, where there is a run folder.
+    pub fn save_state(
+        &self,
+        step: u64,
+        elapsed: Duration,
+        waited: Duration,
+        evaluated: bool,
+        optimiser: &Optimiser,
+    ) -> Result<(), TrainError> {
+        let Some(run) = &self.settings.files.run else { return Ok(()) };
+        let weights = self.checkpoint(step, elapsed)?;
+        let state = TrainingState { step, elapsed, waited, evaluated, best: self.best, weights, optimiser: optimiser.tensors() };
+        state.save(&run.path("state.safetensors"))
+    }
+
+    fn save(&self, checkpoint: &Checkpoint, step: u64) -> Result<(), TrainError> {
+        let files = &self.settings.files;
+        checkpoint.save(&files.last)?;
+        if let Some(run) = files.run.as_ref().filter(|_| files.keep_all) {
+            let folder = run.path("checkpoints");
+            std::fs::create_dir_all(&folder).map_err(TrainError::file(&folder, "cannot make this folder"))?;
+            checkpoint.save(folder.join(format!("step-{step:08}.safetensors")))?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, step: u64, elapsed: Duration) -> Result<Checkpoint, TrainError> {
+        let settings = self.settings;
+        let training = json!({
+            "loss": settings.objective.loss(),
+            "parameters": settings.objective.parameters(),
+            "steps": step,
+            "seconds": elapsed.as_secs(),
+            "batch": settings.batch,
+            "crop_px": settings.crop_px,
+            "sampling": settings.sampling,
+            "learning_rate": settings.learning_rate,
+            "schedule": settings.schedule,
+            "optimiser": settings.optimiser,
+            "seed": settings.seed,
+            "data": self.source.summary(),
+        });
+        let meta = CheckpointMeta {
+            format: CheckpointMeta::FORMAT,
+            shape: *self.network.shape(),
+            normalisation: Normalisation::Tile,
+            threshold: settings.threshold,
+            mm_per_px_min: settings.mm_per_px.0,
+            mm_per_px_max: settings.mm_per_px.1,
+            training,
+            data_digest: self.data_digest.clone(),
+            name: settings.name.clone(),
+        };
+        Ok(Checkpoint { meta, tensors: self.network.tensors()?, digest: String::new() })
+    }
+}

@@ -1,0 +1,134 @@
+use crate::config::DeviceChoice;
+use crate::loss::Objective;
+use crate::measure::Counts;
+use crate::train::{Augmentation, OptimiserSettings, Rule, RunFolder, Sampling, Schedule, TrainError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where a training leaves its checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The best one.
+    pub best: PathBuf,
+    /// The last one.
+    pub last: PathBuf,
+    /// The run folder, where there is one: the state to go on from, and the batch that ended it.
+    pub run: Option<RunFolder>,
+    /// Keep the checkpoint of every evaluation in the run folder.
+    pub keep_all: bool,
+}
+
+impl Files {
+    /// The best at `out`, the last beside it as `NAME.last.safetensors`; nothing to go on from.
+    pub fn beside(out: &Path) -> Self {
+        Self { best: out.to_owned(), last: out.with_extension("last.safetensors"), run: None, keep_all: false }
+    }
+
+    /// Everything in a run folder.
+    pub fn within(run: RunFolder, keep_all: bool) -> Self {
+        Self { best: run.path("best.safetensors"), last: run.path("last.safetensors"), run: Some(run), keep_all }
+    }
+}
+
+/// By which validation metric the best checkpoint is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BestBy {
+    /// The highest intersection over union.
+    Iou,
+    /// The highest pixel accuracy (recall of crack pixels).
+    Pa,
+    /// The output imbalance index nearest 0.
+    Oii,
+}
+
+impl BestBy {
+    /// More is better.
+    pub fn score(self, counts: &Counts) -> f64 {
+        match self {
+            Self::Iou => counts.iou(),
+            Self::Pa => counts.pa(),
+            Self::Oii => -counts.oii().abs(),
+        }
+    }
+}
+
+/// Everything that [`fit`] is told.
+#[derive(Debug, Clone)]
+pub struct FitSettings {
+    /// Where checkpoints go.
+    pub files: Files,
+    /// Which evaluation is the best.
+    pub best_by: BestBy,
+    /// The model's name.
+    pub name: String,
+    /// What is minimised.
+    pub objective: Objective,
+    /// Steps, at most.
+    pub steps: u64,
+    /// Time, at most, from the first step. The learning rate then follows the larger of both shares.
+    pub time: Option<Duration>,
+    /// Steps between evaluations; absent: [`EVALUATIONS`](Self::EVALUATIONS) in all.
+    pub eval_every: Option<u64>,
+    /// Crops in a batch.
+    pub batch: usize,
+    /// Side of a crop in pixels.
+    pub crop_px: usize,
+    /// How crops are varied.
+    pub augmentation: Augmentation,
+    /// Which crops are taken.
+    pub sampling: Sampling,
+    /// Learning rate before decay and warm-up.
+    pub learning_rate: f64,
+    /// How it falls.
+    pub schedule: Schedule,
+    /// The optimiser.
+    pub optimiser: OptimiserSettings,
+    /// Seed of crops and their variation.
+    pub seed: u64,
+    /// Probability from which a pixel is called crack.
+    pub threshold: f32,
+    /// Smallest and largest pixel pitch that the model is good for, mm.
+    pub mm_per_px: (f64, f64),
+    /// Threads that prepare crops.
+    pub workers: usize,
+    /// CPU threads of the evaluating engine; 0: as many as the machine has.
+    pub threads: usize,
+    /// Where the evaluating engine runs.
+    pub engine_device: DeviceChoice,
+}
+
+impl FitSettings {
+    /// Evaluations of a training that is not told how often.
+    pub const EVALUATIONS: u64 = 20;
+
+    pub(super) fn check(&self) -> Result<(), TrainError> {
+        let check = |ok: bool, name, problem: &str| if ok { Ok(()) } else { Err(TrainError::Setting { name, problem: problem.into() }) };
+        check(self.steps > 0, "steps", "0 steps teach nothing")?;
+        check(self.eval_every != Some(0), "eval-every", "0 steps between evaluations; leave it out for 20 in all")?;
+        check(self.learning_rate.is_finite() && self.learning_rate > 0.0, "learning-rate", "must be above 0, such as 0.02")?;
+        if let Rule::Sgd { momentum, .. } = self.optimiser.rule {
+            check((0.0..1.0).contains(&momentum), "momentum", "must lie within [0, 1), such as 0.9")?;
+        }
+        check(self.threshold > 0.0 && self.threshold < 1.0, "threshold", "must lie within (0, 1), such as 0.5")?;
+        let (min, max) = self.mm_per_px;
+        check(min > 0.0 && max >= min && max.is_finite(), "mm-per-px", "the smallest must be above 0 and not above the largest")
+    }
+
+    /// Share of the training that is over, 0 to 1: the larger of its steps' and its time's.
+    pub(super) fn progress(&self, steps: u64, elapsed: Duration) -> f64 {
+        let by_time = self.time.map_or(0.0, |time| elapsed.as_secs_f64() / time.as_secs_f64().max(1e-9));
+        (steps as f64 / self.steps as f64).max(by_time).min(1.0)
+    }
+
+    /// Whether an evaluation is due after `step`, which took progress from `before` to `after`.
+    pub(super) fn evaluation_due(&self, step: u64, before: f64, after: f64) -> bool {
+        match self.eval_every {
+            Some(every) => step.is_multiple_of(every),
+            None => {
+                let share = |progress: f64| (progress * Self::EVALUATIONS as f64) as u64;
+                share(after) > share(before)
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a training was and came to, as one page that needs nothing else.
+
+mod chart;
+mod gallery;
+mod page;
+
+pub use chart::{Chart, Series};
+pub use gallery::{Gallery, Shown};
+
+use super::{Evaluation, Journal, RunFolder, TrainError};
+use crate::measure::Counts;
+use page::Page;
+use serde_json::Value;
+use std::path::Path;
+
+/// What a look at the validation pictures with the best checkpoint gave.
+#[derive(Debug)]
+pub struct Findings {
+    /// Over all pictures.
+    pub evaluation: Evaluation,
+    /// The probability from which a pixel was called crack.
+    pub threshold: f32,
+    /// Worst and best pictures.
+    pub gallery: Gallery,
+}
+
+/// Precision over recall at every threshold, the model's own marked.
+pub fn pr_curve(evaluation: &Evaluation, threshold: f32) -> Chart {
+    let point = |counts: Counts| {
+        let found = counts.tp + counts.fp;
+        (counts.pa(), if found == 0 { 1.0 } else { counts.tp as f64 / found as f64 })
+    };
+    let all = (1..=255u8).rev().map(|level| point(evaluation.pixels.counts(f32::from(level) / 255.0))).collect();
+    Chart {
+        title: "Precision over recall (PA), all thresholds".into(),
+        x_label: "recall of crack pixels".into(),
+        y_range: Some((0.0, 1.0)),
+        log_y: false,
+        series: vec![
+            Series { name: "validation".into(), points: all, dots: false },
+            Series { name: format!("at {threshold:.2}"), points: vec![point(evaluation.pixels.counts(threshold))], dots: true },
+        ],
+    }
+}
+
+/// Writes `report.html` into a run folder from its settings, its manifest, its log and what was found.
+///
+/// # Errors
+/// Files of the run folder that cannot be read or written.
+pub fn write_report(run: &RunFolder, findings: Findings) -> Result<(), TrainError> {
+    let log = Journal::read(&run.path("log.jsonl"))?;
+    let settings: Value = run.read_json("settings.json")?.unwrap_or_default();
+    let manifest: Value = run.read_json("manifest.json")?.unwrap_or_default();
+    let name = run.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut page = Page::new(&format!("Training {name}"));
+    let evaluations: Vec<&Value> = log.iter().filter(|e| e["event"] == "evaluation").collect();
+    page.tiles(&headline(&log, &findings));
+    page.charts("By step", &curves(&log, &evaluations));
+    page.charts("At every threshold", &[pr_curve(&findings.evaluation, findings.threshold)]);
+    let (worst, best) = findings.gallery.finish();
+    page.gallery("Worst validation pictures", &worst);
+    page.gallery("Best validation pictures", &best);
+    let summary = if manifest["summary"].is_null() { &manifest } else { &manifest["summary"] };
+    page.table("Data", &flat(summary));
+    page.list("Odd about the data", manifest["warnings"].as_array().map_or(&[], Vec::as_slice));
+    page.table("Settings", &flat(&settings["options"]));
+    page.table("Made by", &[("hairline".into(), text(&settings["version"])), ("commit".into(), text(&settings["commit"]))]);
+    super::write_beside(&run.path("report.html"), page.finish().as_bytes())
+}
+
+/// Writes a page about a finished model: figures, PR curve, worst and best pictures, and `facts` about it.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_evaluation(path: &Path, title: &str, findings: Findings, facts: &Value) -> Result<(), TrainError> {
+    let mut page = Page::new(title);
+    page.tiles(&figures(&findings));
+    page.charts("At every threshold", &[pr_curve(&findings.evaluation, findings.threshold)]);
+    let (worst, best) = findings.gallery.finish();
+    page.gallery("Worst pictures", &worst);
+    page.gallery("Best pictures", &best);
+    page.table("About", &flat(facts));
+    super::write_beside(path, page.finish().as_bytes())
+}
+
+fn figures(findings: &Findings) -> Vec<(String, String)> {
+    let counts = findings.evaluation.pixels.counts(findings.threshold);
+    let Evaluation { cracked, detected, clean, alarmed, .. } = findings.evaluation;
+    vec![
+        ("IoU".into(), format!("{:.3}", counts.iou())),
+        ("PA".into(), format!("{:.3}", counts.pa())),
+        ("OII".into(), format!("{:+.3}", counts.oii())),
+        ("cracked cells found".into(), format!("{detected} of {cracked}")),
+        ("clean cells alarmed".into(), format!("{alarmed} of {clean}")),
+    ]
+}
+
+/// Figures of the best checkpoint and of the training.
+fn headline(log: &[Value], findings: &Findings) -> Vec<(String, String)> {
+    let best = log.iter().rev().find(|e| e["event"] == "evaluation" && e["best"] == true);
+    let steps: Vec<&Value> = log.iter().filter(|e| e["event"] == "step").collect();
+    let elapsed_s = steps.last().and_then(|e| e["elapsed_s"].as_f64()).unwrap_or(0.0);
+    let waited_s: f64 = steps.iter().filter_map(|e| e["waited_s"].as_f64()).sum();
+    let mut tiles = figures(findings);
+    tiles.extend([
+        ("best at step".into(), best.map_or("–".into(), |e| format!("{} of {}", text(&e["step"]), steps.len()))),
+        ("time".into(), format!("{:.1} min", elapsed_s / 60.0)),
+        ("waiting for data".into(), format!("{:.1} %", 100.0 * waited_s / elapsed_s.max(1e-9))),
+    ]);
+    tiles
+}
+
+fn curves(log: &[Value], evaluations: &[&Value]) -> Vec<Chart> {
+    let steps: Vec<&Value> = log.iter().filter(|e| e["event"] == "step").collect();
+    let number = |entry: &Value, key: &str| (entry["step"].as_f64().unwrap_or(f64::NAN), entry[key].as_f64().unwrap_or(f64::NAN));
+    let of_steps = |key: &str| averaged(&steps.iter().map(|e| number(e, key)).collect::<Vec<_>>());
+    let line =
+        |name: &str, key: &str| Series { name: name.into(), points: evaluations.iter().map(|e| number(e, key)).collect(), dots: false };
+    let chart = |title: &str, y_range, log_y, series| Chart { title: title.into(), x_label: "step".into(), y_range, log_y, series };
+    let single = |name: &str, key: &str| Series { name: name.into(), points: of_steps(key), dots: false };
+    vec![
+        chart("Loss of the batches", None, true, vec![single("loss", "loss")]),
+        chart("Validation IoU and PA", Some((0.0, 1.0)), false, vec![line("IoU", "iou"), line("PA", "pa")]),
+        chart("Validation OII: above 0 false alarms, below 0 misses", Some((-1.0, 1.0)), false, vec![line("OII", "oii")]),
+        chart("Validation pixels in error", None, true, vec![line("false alarms (FP)", "fp"), line("missed (FN)", "fn")]),
+        chart("Gradient norm before clipping", None, true, vec![single("norm", "gradient_norm")]),
+        chart("Learning rate", None, false, vec![single("rate", "learning_rate")]),
+    ]
+}
+
+/// At most [`MOST_POINTS`](averaged) means of neighbours: single batches scatter, and a page has few pixels.
+fn averaged(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    const MOST_POINTS: usize = 200;
+    let mean = |some: &[(f64, f64)]| {
+        let n = some.len() as f64;
+        (some.iter().map(|p| p.0).sum::<f64>() / n, some.iter().map(|p| p.1).sum::<f64>() / n)
+    };
+    points.chunks(points.len().div_ceil(MOST_POINTS).max(1)).map(mean).collect()
+}
+
+/// A JSON object as rows of path and value, without those that were not told.
+fn flat(value: &Value) -> Vec<(String, String)> {
+    let Value::Object(fields) = value else { return Vec::new() };
+    let row = |(key, value): (&String, &Value)| match value {
+        Value::Null => Vec::new(),
+        Value::Object(_) => flat(value).into_iter().map(|(inner, text)| (format!("{key} · {inner}"), text)).collect(),
+        other => vec![(key.clone(), text(other))],
+    };
+    fields.iter().flat_map(row).map(|(key, text)| (key.replace('_', " "), text)).collect()
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "not known".into(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => {
+            number.as_f64().filter(|_| number.is_f64()).map_or_else(|| number.to_string(), |f| format!("{}", f as f32))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_report_shows_curves_pictures_and_settings_and_asks_for_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let run =
+            RunFolder::create(&dir.path().join("crack-unet"), &json!({ "version": "1.2.3", "options": { "alpha": 0.3, "init": null } }))
+                .unwrap();
+        run.write_json("manifest.json", &json!({ "summary": { "training": { "pictures": 46 } }, "warnings": ["twin.png: <a copy>"] }))
+            .unwrap();
+        let entries = [
+            json!({ "event": "step", "step": 1, "loss": 0.9, "elapsed_s": 60.0, "waited_s": 3.0 }),
+            json!({ "event": "evaluation", "step": 1, "iou": 0.25, "pa": 0.5, "oii": -0.2, "fp": 3, "fn": 4, "best": true }),
+        ];
+        std::fs::write(run.path("log.jsonl"), entries.map(|e| format!("{e}\n")).concat()).unwrap();
+        let findings = Findings { evaluation: Evaluation::default(), threshold: 0.5, gallery: Gallery::new(0.5, 2) };
+        write_report(&run, findings).unwrap();
+        let page = std::fs::read_to_string(run.path("report.html")).unwrap();
+        for word in ["Training crack-unet", "alpha", "0.3", "46", "1.2.3", "twin.png: &lt;a copy&gt;", "5.0 %", "Validation OII"] {
+            assert!(page.contains(word), "{word}");
+        }
+        assert_eq!(page.matches("<svg").count(), 7);
+        assert!(!page.contains("<script") && !page.contains("src=\"http") && !page.contains("init</"), "nothing is fetched");
+    }
+
+    #[test]
+    fn long_curves_are_averaged_to_what_can_be_seen() {
+        let points: Vec<(f64, f64)> = (0..1000).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+        let few = averaged(&points);
+        assert_eq!((few.len(), few[0]), (200, (2.0, 0.4)));
+        assert_eq!(averaged(&points[..3]), points[..3]);
+    }
+}

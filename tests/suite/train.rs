@@ -1,0 +1,120 @@
+//! `train` as a process: interrupted, killed, resumed, on a full disk.
+
+use image::{GrayImage, Luma};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// Eight pictures of 64 × 64 px with a streak in every second one.
+fn pictures(root: &Path) {
+    for part in ["images", "masks"] {
+        std::fs::create_dir_all(root.join(part)).unwrap();
+    }
+    for i in 0..8u32 {
+        let streak = |x: u32, y: u32| i.is_multiple_of(2) && (10..50).contains(&x) && (20 + i..23 + i).contains(&y);
+        let grey = |x: u32, y: u32| Luma([60 + ((x * 7 + y * 13 + i) % 23) as u8 + if streak(x, y) { 90 } else { 0 }]);
+        GrayImage::from_fn(64, 64, grey).save(root.join(format!("images/cell{i}.png"))).unwrap();
+        let mask = |x, y| Luma([if streak(x, y) { 255 } else { 0 }]);
+        GrayImage::from_fn(64, 64, mask).save(root.join(format!("masks/cell{i}.png"))).unwrap();
+    }
+}
+
+/// `train fit` on such pictures, small.
+fn fit(root: &Path, run: &str, steps: u32) -> Command {
+    let mut command = train();
+    command.current_dir(root).args(["fit", "--data", "pictures", "--run", run, "--base-width", "2", "--crop", "32", "--seed", "5"]);
+    command.args(["--eval-every", "20", "--steps", &steps.to_string(), "--device", "cpu", "--threads", "1"]);
+    command
+}
+
+fn train() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_train"))
+}
+
+fn succeed(mut command: Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn log_steps(run: &Path) -> Vec<u64> {
+    let text = std::fs::read_to_string(run.join("log.jsonl")).unwrap();
+    let entries = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    entries.filter(|entry| entry["event"] == "step").map(|entry| entry["step"].as_u64().unwrap()).collect()
+}
+
+fn weights(run: &Path) -> Vec<u8> {
+    let bytes = std::fs::read(run.join("last.safetensors")).unwrap();
+    // The description tells the time taken; the weights follow it.
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[8 + header..].to_vec()
+}
+
+#[test]
+fn interrupted_and_killed_trainings_go_on_to_the_same_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    pictures(&root.join("pictures"));
+    const STEPS: u32 = 200;
+    succeed(fit(root, "whole", STEPS));
+
+    // Ctrl-C, once the first evaluation is told.
+    let mut running = fit(root, "parts", STEPS).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().unwrap().contains("step     20")).unwrap().unwrap();
+    Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    let said: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(running.wait().unwrap().success(), "{said:?}");
+    let advice = said.last().unwrap();
+    assert!(advice.contains("train fit --resume parts --device cpu --threads 1"), "{said:?}");
+    assert!(log_steps(&root.join("parts")).len() < STEPS as usize);
+    assert!(!root.join("parts/result.json").exists(), "not finished");
+
+    // Killed in the middle of going on, as a power failure would.
+    let resume = || {
+        let mut command = train();
+        command.current_dir(root).args(advice.split_whitespace().skip(1));
+        command
+    };
+    let mut running = resume().stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().unwrap().contains("IoU")).unwrap().unwrap();
+    running.kill().unwrap();
+    running.wait().unwrap();
+
+    succeed(resume());
+    let (whole, parts) = (root.join("whole"), root.join("parts"));
+    assert_eq!(log_steps(&parts), (1..=u64::from(STEPS)).collect::<Vec<_>>());
+    assert!(weights(&whole) == weights(&parts), "the weights are the same, bit for bit");
+    assert!(parts.join("result.json").exists());
+}
+
+#[test]
+fn a_run_is_never_begun_over_another_and_settings_are_not_changed_on_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    pictures(&dir.path().join("pictures"));
+    succeed(fit(dir.path(), "run", 1));
+    let again = fit(dir.path(), "run", 1).output().unwrap();
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(!again.status.success() && said.contains("--resume"), "{said}");
+    let changed = train().current_dir(dir.path()).args(["fit", "--resume", "run", "--alpha", "0.3"]).output().unwrap();
+    let said = String::from_utf8_lossy(&changed.stderr).into_owned();
+    assert!(!changed.status.success() && said.contains("--resume") && said.contains("cannot be used"), "{said}");
+}
+
+#[test]
+fn a_full_disk_is_named_and_nothing_half_written_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    pictures(&dir.path().join("pictures"));
+    // A process that may not write files longer than this gets the same kind of error as on a full disk.
+    let limited = "trap '' XFSZ; ulimit -f 32; exec \"$@\"";
+    let small = fit(dir.path(), "run", 20);
+    let mut command = Command::new("bash");
+    command.current_dir(dir.path()).args(["-c", limited, "bash"]).arg(small.get_program()).args(small.get_args());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains(".safetensors") && said.contains("written"), "{said}");
+    let left: Vec<String> =
+        std::fs::read_dir(dir.path().join("run")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(left.iter().all(|name| !name.ends_with(".part") && !name.ends_with("last.safetensors")), "{left:?}");
+}

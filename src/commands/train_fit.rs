@@ -58,24 +58,33 @@ pub struct TrainFitArgs {
     #[arg(long, value_name = "P", default_value_t = 0.5, help_heading = "Network")]
     threshold: f32,
 
-    /// What is minimised
+    /// What training makes small; --alpha, --omega, --gamma, --gamma-reg and --lambda each act on the losses
+    /// that know them
     #[arg(long, value_enum, default_value = "dibe", help_heading = "Loss")]
     loss: Loss,
-    /// Weight of false alarms, 0 to 1: above 0.5 less overkill, below 0.5 fewer escapes
-    #[arg(long, default_value_t = Hyperparameters::default().alpha, help_heading = "Loss")]
-    alpha: f64,
-    /// Weight of crack pixels in the pixel-wise part, 0 to 1
-    #[arg(long, default_value_t = Hyperparameters::default().omega, help_heading = "Loss")]
-    omega: f64,
-    /// How much the pixel-wise part looks at difficult pixels only
-    #[arg(long, default_value_t = Hyperparameters::default().gamma, help_heading = "Loss")]
-    gamma: f64,
-    /// Exponent of DIBEReg; the same as --gamma ties both parts together
-    #[arg(long, default_value_t = Hyperparameters::default().gamma_reg, help_heading = "Loss")]
-    gamma_reg: f64,
-    /// Share of the pixel-wise part in DIBE, 0 to 1
-    #[arg(long, default_value_t = Hyperparameters::default().lambda, help_heading = "Loss")]
-    lambda: f64,
+    /// False alarms against missed cracks, between 0 and 1: above 0.5 fewer good cells rejected (overkill), below 0.5
+    /// fewer cracks passed (escapes) [default: 0.5]
+    #[arg(long, help_heading = "Loss")]
+    alpha: Option<f64>,
+    /// Crack pixels against the others in the pixel-wise part, between 0 and 1: nearer 1 the more
+    /// the few crack pixels count [default: 0.75]
+    #[arg(long, help_heading = "Loss")]
+    omega: Option<f64>,
+    /// How much the pixel-wise part looks at the pixels it still gets wrong, 0 (all alike) or more
+    /// [default: 2; 0.3 with exponential-logarithmic, where it is the power of the logarithm]
+    #[arg(long, help_heading = "Loss")]
+    gamma: Option<f64>,
+    /// Power of the overlap part, above 0: below 1 it pushes on when the overlap is nearly
+    /// perfect, above 1 it lets go [default: 0.3; 1.333 with focal-tversky and hybrid-focal]
+    #[arg(long, help_heading = "Loss")]
+    gamma_reg: Option<f64>,
+    /// One power for both parts: that of --gamma
+    #[arg(long, conflicts_with = "gamma_reg", help_heading = "Loss")]
+    tied_gamma: bool,
+    /// Share of the pixel-wise part in a loss of two parts, 0 to 1; less where cracks are a very small
+    /// part of the pictures [default: 0.5; 0.2 with exponential-logarithmic]
+    #[arg(long, help_heading = "Loss")]
+    lambda: Option<f64>,
 
     /// Steps to train; with --minutes as many as there is time for unless told [default: 3000]
     #[arg(long, value_name = "N", help_heading = "Training")]
@@ -194,7 +203,7 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn settings(args: &TrainFitArgs) -> anyhow::Result<FitSettings> {
-    let TrainFitArgs { alpha, omega, gamma, gamma_reg, lambda, momentum, weight_decay, clip_norm, .. } = *args;
+    let TrainFitArgs { momentum, weight_decay, clip_norm, .. } = *args;
     let stem = args.out.file_stem().with_context(|| format!("--out {}: not a file name", args.out.display()))?;
     let time = match args.minutes {
         Some(minutes) if minutes.is_finite() && minutes > 0.0 && minutes < 1e6 => Some(Duration::from_secs_f64(60.0 * minutes)),
@@ -204,7 +213,7 @@ fn settings(args: &TrainFitArgs) -> anyhow::Result<FitSettings> {
     Ok(FitSettings {
         name: args.name.clone().unwrap_or_else(|| stem.to_string_lossy().into_owned()),
         out: args.out.clone(),
-        objective: Objective::new(args.loss, Hyperparameters { alpha, omega, gamma, gamma_reg, lambda })?,
+        objective: Objective::new(args.loss, hyperparameters(args))?,
         steps: args.steps.unwrap_or(if time.is_some() { u64::MAX } else { DEFAULT_STEPS }),
         time,
         eval_every: args.eval_every,
@@ -221,6 +230,18 @@ fn settings(args: &TrainFitArgs) -> anyhow::Result<FitSettings> {
         threads: args.threads,
         engine_device: args.device,
     })
+}
+
+fn hyperparameters(args: &TrainFitArgs) -> Hyperparameters {
+    let usual = Hyperparameters::of(args.loss);
+    let told = Hyperparameters {
+        alpha: args.alpha.unwrap_or(usual.alpha),
+        omega: args.omega.unwrap_or(usual.omega),
+        gamma: args.gamma.unwrap_or(usual.gamma),
+        gamma_reg: args.gamma_reg.unwrap_or(usual.gamma_reg),
+        lambda: args.lambda.unwrap_or(usual.lambda),
+    };
+    if args.tied_gamma { told.tied() } else { told }
 }
 
 fn source(args: &TrainFitArgs) -> anyhow::Result<Arc<dyn Source>> {

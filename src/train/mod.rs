@@ -21,7 +21,7 @@ pub use augment::Augmentation;
 pub use batches::{Batch, Batches};
 pub use crop::{Crop, CropPlan};
 pub use error::TrainError;
-pub use evaluate::{Evaluation, Histogram, Inspected, evaluate, inspect};
+pub use evaluate::{Evaluation, Inspected, evaluate, inspect};
 pub use fit::{FitSettings, Observer, Outcome, StepReport, fit, last_path};
 pub use folder::Folder;
 pub use journal::Journal;

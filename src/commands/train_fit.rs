@@ -39,14 +39,17 @@ pub struct TrainFitArgs {
     #[arg(long)]
     name: Option<String>,
 
+    /// Which network learns; only U-Net has the compiled engine's speed on the line
+    #[arg(long, value_enum, default_value = "unet", help_heading = "Network")]
+    network: Architecture,
     /// Channels of the network's first level: 16, 32 or 64; more finds more and costs more
     #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Network")]
     base_width: usize,
-    /// How the network doubles the size on its way up: bilinear or transposed
+    /// How a U-Net doubles the size on its way up: bilinear or transposed
     #[arg(long, value_name = "WAY", default_value = "bilinear", value_parser = upsampling, help_heading = "Network")]
     upsampling: Upsampling,
     /// Continue from the weights of this checkpoint (its network, its width)
-    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["base_width", "upsampling"], help_heading = "Network")]
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["network", "base_width", "upsampling"], help_heading = "Network")]
     init: Option<PathBuf>,
     /// Smallest pixel pitch the model is good for, mm
     #[arg(long, value_name = "MM", default_value_t = 0.10, help_heading = "Network")]
@@ -162,7 +165,7 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
     let network = match &args.init {
         Some(path) => Network::from_checkpoint(&Checkpoint::load(path, &device).context("--init")?, &device)?,
         None => {
-            let shape = NetworkShape { architecture: Architecture::UNet, base_width: args.base_width, upsampling: args.upsampling };
+            let shape = NetworkShape { architecture: args.network, base_width: args.base_width, upsampling: args.upsampling };
             Network::new(&shape, args.seed, &device)?
         }
     };

@@ -1,4 +1,4 @@
-//! Convolution 3×3 (padding 1) and 1×1, stride 1.
+//! Convolution 3×3 and 1×1 that keeps the size: stride 1, padded with zeros.
 
 use super::Dims;
 use super::panel::{GROUP, Packed, Panel, SLACK};
@@ -32,7 +32,7 @@ pub(super) fn block_lines(channels: usize, h: usize, w: usize) -> usize {
 }
 
 /// Copies lines `first..first + lines` of each channel of a picture into bordered planes of
-/// `plane` values with `margin` more lines above and below (0 or 1), zero where there is no picture.
+/// `plane` values with `margin` more lines above and below, zero where there is no picture.
 pub(super) fn copy_bordered(picture: &[f32], dims: Dims, first: usize, lines: usize, margin: usize, plane: usize, to: &mut [f32]) {
     let line = dims.w + margin;
     for c in 0..dims.c {
@@ -54,12 +54,13 @@ pub(super) fn copy_bordered(picture: &[f32], dims: Dims, first: usize, lines: us
 
 /// Convolves a batch: `x` holds `[n, inputs, h, w]`, `out` receives `[n, outputs, h, w]`.
 ///
-/// `dims` are those of `x`. Runs on the current rayon pool, a task for each block of lines.
-pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, out: &mut [f32]) {
+/// `dims` are those of `x`; the taps of a 3×3 kernel are `dilation` pixels apart. Runs on the current rayon pool,
+/// a task for each block of lines.
+pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, dilation: usize, out: &mut [f32]) {
     assert_eq!(x.len(), dims.len(), "input of a convolution");
     assert_eq!(dims.c, packed.inputs, "input channels of a convolution");
     assert_eq!(out.len(), dims.with_channels(packed.outputs).len(), "output of a convolution");
-    let margin = packed.side / 2;
+    let margin = packed.side / 2 * dilation;
     let line = dims.w + margin;
     let lines = block_lines(dims.c, dims.h, dims.w);
     let blocks = dims.h.div_ceil(lines);
@@ -83,12 +84,13 @@ pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, out: &mut
                     source: input.as_ptr(),
                     source_plane: plane,
                     line,
+                    dilation,
                     target: output.as_mut_ptr(),
                     target_plane: run,
                     length: run - margin,
                 };
-                // SAFETY: the last tap of the last result reads value (lines - 1 + 2) * line + w - 1 + 2 of a plane
-                // at most, which `plane` has; SLACK follows; `output` is this task's own and holds GROUP runs.
+                // SAFETY: the last tap of the last result reads value (lines - 1 + 2 margin) * line + w - 1 + 2 margin of
+                // a plane at most, which `plane` has; SLACK follows; `output` is this task's own and holds GROUP runs.
                 unsafe { panel.run() };
                 for o in 0..packed.width_of(group) {
                     let channel = n * packed.outputs + group * GROUP + o;
@@ -165,6 +167,7 @@ pub(in crate::nn) fn conv_into_planes(source: &[f32], planes: Planes, packed: &P
                 source: source[start - margin * (line + 1)..].as_ptr(),
                 source_plane: plane,
                 line,
+                dilation: 1,
                 target: target.address(group * GROUP * plane + start, reach),
                 target_plane: plane,
                 length,

@@ -61,14 +61,14 @@ impl Task for Correlation {
 }
 
 /// Gradient of weights `[outputs, inputs, side, side]` from the input `x` (of `dims`) and the
-/// gradient of the output `gradient` (`[n, outputs, h, w]`), both of one size; side 1 or 3.
+/// gradient of the output `gradient` (`[n, outputs, h, w]`), both of one size; side 1 or 3, taps `dilation` apart.
 ///
 /// Blocks of lines are summed each for itself and then in their order.
-pub(in crate::nn) fn weight_gradient(x: &[f32], dims: Dims, gradient: &[f32], outputs: usize, side: usize) -> Vec<f32> {
+pub(in crate::nn) fn weight_gradient(x: &[f32], dims: Dims, gradient: &[f32], outputs: usize, side: usize, dilation: usize) -> Vec<f32> {
     let out_dims = dims.with_channels(outputs);
     assert_eq!(x.len(), dims.len(), "input of a weight gradient");
     assert_eq!(gradient.len(), out_dims.len(), "output gradient of a weight gradient");
-    let margin = side / 2;
+    let margin = side / 2 * dilation;
     let line = dims.w + margin;
     let taps = side * side;
     let groups = outputs.div_ceil(GROUP);
@@ -89,7 +89,8 @@ pub(in crate::nn) fn weight_gradient(x: &[f32], dims: Dims, gradient: &[f32], ou
             for group in 0..groups {
                 for_each_triple(dims.c, side, |triple, count| {
                     let mut sums = [[0.0; 3]; GROUP];
-                    let inputs = triple.map(|(channel, tap)| input[channel * plane + tap / side * line + tap % side..].as_ptr());
+                    let inputs =
+                        triple.map(|(channel, tap)| input[channel * plane + (tap / side * line + tap % side) * dilation..].as_ptr());
                     let correlation = Correlation {
                         gradient: output[group * GROUP * run..].as_ptr(),
                         gradient_plane: run,

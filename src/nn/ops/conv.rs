@@ -3,7 +3,10 @@ use crate::nn::kernels::{Packed, conv_nchw, weight_gradient};
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 /// Convolution with padding that keeps the size; arguments: picture, weights.
-pub(super) struct Convolution;
+pub(super) struct Convolution {
+    /// Distance of a 3×3 kernel's taps.
+    pub dilation: usize,
+}
 
 impl CustomOp2 for Convolution {
     fn name(&self) -> &'static str {
@@ -19,7 +22,7 @@ impl CustomOp2 for Convolution {
         let packed = Packed::forward(values(s2, l2, self.name())?, kernel.n, kernel.c, kernel.w, None);
         let out_size = size.with_channels(kernel.n);
         let mut out = vec![0.0; out_size.len()];
-        conv_nchw(values(s1, l1, self.name())?, size, &packed, &mut out);
+        conv_nchw(values(s1, l1, self.name())?, size, &packed, self.dilation, &mut out);
         Ok((CpuStorage::F32(out), (size.n, kernel.n, size.h, size.w).into()))
     }
 
@@ -31,10 +34,10 @@ impl CustomOp2 for Convolution {
             let dx = x.track_op().then(|| {
                 let packed = Packed::backward(ws, kernel.n, kernel.c, kernel.w);
                 let mut dx = vec![0.0; size.len()];
-                conv_nchw(gs, size.with_channels(kernel.n), &packed, &mut dx);
+                conv_nchw(gs, size.with_channels(kernel.n), &packed, self.dilation, &mut dx);
                 Tensor::from_vec(dx, x.shape(), &Device::Cpu)
             });
-            let dw = weight_gradient(xs, size, gs, kernel.n, kernel.w);
+            let dw = weight_gradient(xs, size, gs, kernel.n, kernel.w, self.dilation);
             Ok((dx.transpose()?, Some(Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?)))
         })?
     }

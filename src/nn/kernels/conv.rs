@@ -7,20 +7,27 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 
 /// Values of a block's input that should stay in the second-level cache.
-const BLOCK_VALUES: usize = 96 * 1024;
+pub(super) const BLOCK_VALUES: usize = 96 * 1024;
+
+/// Values of a cache line, at whose beginning scratch begins.
+const CACHE_LINE: usize = 16;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<[f32; CACHE_LINE]>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends `work` a buffer of this thread of at least `length` values, of any content.
+/// Lends `work` a buffer of this thread of `length` values, of any content, that begins at a cache line.
 pub(super) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     SCRATCH.with(|cell| {
         let mut buffer = cell.take();
-        if buffer.len() < length {
-            buffer.resize(length, 0.0);
+        let lines = length.div_ceil(CACHE_LINE) + 1;
+        if buffer.len() < lines {
+            buffer.resize(lines, [0.0; CACHE_LINE]);
         }
-        let result = work(&mut buffer[..length]);
+        let values = buffer.as_flattened_mut();
+        // Every value is a multiple of four bytes away from a cache line, so that one is found.
+        let start = values.as_ptr().align_offset(4 * CACHE_LINE).min(CACHE_LINE);
+        let result = work(&mut values[start..start + length]);
         cell.replace(buffer);
         result
     })
@@ -33,7 +40,7 @@ pub(super) fn block_lines(channels: usize, h: usize, w: usize) -> usize {
 
 /// Copies lines `first..first + lines` of each channel of a picture into bordered planes of
 /// `plane` values with `margin` more lines above and below, zero where there is no picture.
-pub(super) fn copy_bordered(picture: &[f32], dims: Dims, first: usize, lines: usize, margin: usize, plane: usize, to: &mut [f32]) {
+fn copy_bordered(picture: &[f32], dims: Dims, first: usize, lines: usize, margin: usize, plane: usize, to: &mut [f32]) {
     let line = dims.w + margin;
     for c in 0..dims.c {
         let target = &mut to[c * plane..(c + 1) * plane];

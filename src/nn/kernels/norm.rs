@@ -4,7 +4,7 @@
 
 use super::Dims;
 use super::shared::Shared;
-use super::simd::widened;
+use super::simd::{Loop, widened, widened_loop};
 use rayon::prelude::*;
 
 /// Mean and variance of each channel over the batch (variance without Bessel's correction).
@@ -16,27 +16,67 @@ pub(in crate::nn) struct Moments {
     pub variance: Vec<f64>,
 }
 
-/// Sums of `value(i)` for `0..length`: sixteen sums side by side, gathered every few thousand values.
+/// Values that are summed in single precision before they join the sum in double precision.
+const SPAN: usize = 4096;
+/// Sums kept side by side, so that the compiler can put them in vectors.
+const LANES: usize = 16;
+
+/// Sums of `value(v)` over `values`.
 #[inline(always)]
-fn sum_of(length: usize, value: impl Fn(usize) -> f32) -> f64 {
+fn sum_of(values: &[f32], value: impl Fn(f32) -> f32) -> f64 {
     let mut total = 0.0;
-    let mut start = 0;
-    while start < length {
-        let end = length.min(start + 4096);
-        let mut lanes = [0.0_f32; 16];
-        let whole = (end - start) / 16 * 16;
-        for at in (start..start + whole).step_by(16) {
-            for (k, lane) in lanes.iter_mut().enumerate() {
-                *lane += value(at + k);
+    for span in values.chunks(SPAN) {
+        let mut lanes = [0.0_f32; LANES];
+        let (whole, rest) = span.as_chunks::<LANES>();
+        for values in whole {
+            for (lane, v) in lanes.iter_mut().zip(values) {
+                *lane += value(*v);
             }
         }
-        for (k, at) in (start + whole..end).enumerate() {
-            lanes[k] += value(at);
+        for (lane, v) in lanes.iter_mut().zip(rest) {
+            *lane += value(*v);
         }
         total += lanes.iter().map(|v| f64::from(*v)).sum::<f64>();
-        start = end;
     }
     total
+}
+
+/// Sums of `g` where `y` is positive, and of `g * (x - mean)` there.
+struct GradientSums<'a> {
+    x: &'a [f32],
+    y: &'a [f32],
+    g: &'a [f32],
+    mean: f32,
+}
+
+impl Loop for GradientSums<'_> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn run(self) -> (f64, f64) {
+        let Self { x, y, g, mean } = self;
+        let (mut total, mut total_product) = (0.0, 0.0);
+        for ((x, y), g) in x.chunks(SPAN).zip(y.chunks(SPAN)).zip(g.chunks(SPAN)) {
+            let (mut sums, mut products) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+            let mut add = |k: usize, x: f32, y: f32, g: f32| {
+                let passed = if y > 0.0 { g } else { 0.0 };
+                sums[k] += passed;
+                products[k] += passed * (x - mean);
+            };
+            let ((xs, x_rest), (ys, y_rest), (gs, g_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>(), g.as_chunks::<LANES>());
+            for ((x, y), g) in xs.iter().zip(ys).zip(gs) {
+                for k in 0..LANES {
+                    add(k, x[k], y[k], g[k]);
+                }
+            }
+            for (k, ((x, y), g)) in x_rest.iter().zip(y_rest).zip(g_rest).enumerate() {
+                add(k, *x, *y, *g);
+            }
+            total += sums.iter().map(|v| f64::from(*v)).sum::<f64>();
+            total_product += products.iter().map(|v| f64::from(*v)).sum::<f64>();
+        }
+        (total, total_product)
+    }
 }
 
 /// Mean and variance of each channel of `x`.
@@ -50,9 +90,9 @@ pub(in crate::nn) fn moments(x: &[f32], dims: Dims) -> Moments {
         .par_chunks_exact(pixels)
         .map(|plane| {
             widened(|| {
-                let mean = sum_of(pixels, |i| plane[i]) / pixels as f64;
+                let mean = sum_of(plane, |v| v) / pixels as f64;
                 let centre = mean as f32;
-                let squares = sum_of(pixels, |i| (plane[i] - centre) * (plane[i] - centre));
+                let squares = sum_of(plane, |v| (v - centre) * (v - centre));
                 (mean, squares - pixels as f64 * (mean - f64::from(centre)).powi(2))
             })
         })
@@ -101,10 +141,7 @@ pub(in crate::nn) fn channel_gradients(
             let part = plane * pixels..(plane + 1) * pixels;
             let (x, y, g) = (&x[part.clone()], &y[part.clone()], &g[part]);
             let mean = mean[plane % dims.c];
-            widened(|| {
-                let passed = |i: usize| if y[i] > 0.0 { g[i] } else { 0.0 };
-                (sum_of(pixels, passed), sum_of(pixels, |i| passed(i) * (x[i] - mean)))
-            })
+            widened_loop(GradientSums { x, y, g, mean })
         })
         .collect();
     (0..dims.c)

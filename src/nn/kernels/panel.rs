@@ -33,13 +33,13 @@ impl Packed {
         let taps = side * side;
         let groups = outputs.div_ceil(GROUP);
         let mut weights = vec![0.0; groups * inputs * taps * GROUP];
-        for (index, weight) in weights.iter_mut().enumerate() {
-            let (rest, lane) = (index / GROUP, index % GROUP);
-            let (rest, tap) = (rest / taps, rest % taps);
-            let (group, input) = (rest / inputs, rest % inputs);
-            let output = group * GROUP + lane;
-            if output < outputs {
-                *weight = at(output, input, tap);
+        for (group, weights) in weights.chunks_exact_mut((inputs * taps * GROUP).max(1)).enumerate() {
+            for lane in 0..GROUP.min(outputs - group * GROUP) {
+                for (input, weights) in weights.chunks_exact_mut(taps * GROUP).enumerate() {
+                    for tap in 0..taps {
+                        weights[tap * GROUP + lane] = at(group * GROUP + lane, input, tap);
+                    }
+                }
             }
         }
         let mut padded_bias = vec![0.0; groups * GROUP];

@@ -37,7 +37,8 @@ pub(super) trait Task {
 pub(super) unsafe fn dispatch(task: impl Task) {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
+        // With the short forms (VL) the compiler can use all 32 registers for parts of a vector, too.
+        if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("fma") {
             // SAFETY: the features were found; the rest is the caller's promise.
             return unsafe { x86::avx512(task) };
         }
@@ -58,6 +59,24 @@ pub(super) fn widened<R>(work: impl FnOnce() -> R) -> R {
         return unsafe { x86::compiled_for_avx2(work) };
     }
     work()
+}
+
+/// A loop that the compiler vectorises by itself and that is too large for it to be inlined as a closure.
+pub(super) trait Loop {
+    /// What comes of it.
+    type Output;
+    /// Does the work; to be marked `#[inline(always)]`.
+    fn run(self) -> Self::Output;
+}
+
+/// As [`widened`].
+pub(super) fn widened_loop<T: Loop>(work: T) -> T::Output {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the features were found.
+        return unsafe { x86::loop_compiled_for_avx2(work) };
+    }
+    work.run()
 }
 
 /// Four values without any instruction set of their own.
@@ -104,10 +123,10 @@ impl Lanes for Plain {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Lanes, Task};
+    use super::{Lanes, Loop, Task};
     use std::arch::x86_64::*;
 
-    #[target_feature(enable = "avx512f,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
     pub(super) unsafe fn avx512(task: impl Task) {
         // SAFETY: the features are enabled on this function, the rest is the caller's promise.
         unsafe { task.run::<__m512>() }
@@ -122,6 +141,11 @@ mod x86 {
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn compiled_for_avx2<R>(work: impl FnOnce() -> R) -> R {
         work()
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn loop_compiled_for_avx2<T: Loop>(work: T) -> T::Output {
+        work.run()
     }
 
     // SAFETY (both implementations): the trait's contract gives the instruction set and the pointers.

@@ -1,10 +1,12 @@
 //! Convolution 3×3 and 1×1 that keeps the size: stride 1, padded with zeros.
 
 use super::Dims;
+use super::fresh::fresh;
 use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::shared::Shared;
 use rayon::prelude::*;
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 
 /// Values of a block's input that should stay in the second-level cache.
 pub(super) const BLOCK_VALUES: usize = 96 * 1024;
@@ -39,11 +41,21 @@ pub(super) fn block_lines(channels: usize, h: usize, w: usize) -> usize {
 }
 
 /// Copies lines `first..first + lines` of each channel of a picture into bordered planes of
-/// `plane` values with `margin` more lines above and below, zero where there is no picture.
-fn copy_bordered(picture: &[f32], dims: Dims, first: usize, lines: usize, margin: usize, plane: usize, to: &mut [f32]) {
+/// `extent` values, `plane` apart, with `margin` more lines above and below, zero where there is no picture.
+#[allow(clippy::too_many_arguments)] // slices and sizes of one loop
+pub(super) fn copy_bordered(
+    picture: &[f32],
+    dims: Dims,
+    first: usize,
+    lines: usize,
+    margin: usize,
+    plane: usize,
+    extent: usize,
+    to: &mut [f32],
+) {
     let line = dims.w + margin;
     for c in 0..dims.c {
-        let target = &mut to[c * plane..(c + 1) * plane];
+        let target = &mut to[c * plane..][..extent];
         let source = &picture[c * dims.plane()..(c + 1) * dims.plane()];
         for r in 0..lines + 2 * margin {
             let row = &mut target[r * line..(r + 1) * line];
@@ -59,14 +71,19 @@ fn copy_bordered(picture: &[f32], dims: Dims, first: usize, lines: usize, margin
     }
 }
 
-/// Convolves a batch: `x` holds `[n, inputs, h, w]`, `out` receives `[n, outputs, h, w]`.
+/// Convolves a batch: `x` holds `[n, inputs, h, w]`, the result `[n, outputs, h, w]`.
 ///
 /// `dims` are those of `x`; the taps of a 3×3 kernel are `dilation` pixels apart. Runs on the current rayon pool,
 /// a task for each block of lines.
-pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, dilation: usize, out: &mut [f32]) {
+pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, dilation: usize) -> Vec<f32> {
     assert_eq!(x.len(), dims.len(), "input of a convolution");
     assert_eq!(dims.c, packed.inputs, "input channels of a convolution");
-    assert_eq!(out.len(), dims.with_channels(packed.outputs).len(), "output of a convolution");
+    // SAFETY: the blocks cover every line of every output channel.
+    unsafe { fresh(dims.with_channels(packed.outputs).len(), |out| conv_blocks(x, dims, packed, dilation, out)) }
+}
+
+/// Writes all of `out`.
+fn conv_blocks(x: &[f32], dims: Dims, packed: &Packed, dilation: usize, out: &mut [MaybeUninit<f32>]) {
     let margin = packed.side / 2 * dilation;
     let line = dims.w + margin;
     let lines = block_lines(dims.c, dims.h, dims.w);
@@ -81,7 +98,7 @@ pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, dilation:
         let run = lines * line;
         with_scratch(dims.c * plane + SLACK + GROUP * run, |scratch| {
             let (input, output) = scratch.split_at_mut(dims.c * plane + SLACK);
-            copy_bordered(picture, dims, first, lines, margin, plane, input);
+            copy_bordered(picture, dims, first, lines, margin, plane, plane, input);
             input[dims.c * plane..].fill(0.0);
             for group in 0..packed.groups() {
                 let panel = Panel {
@@ -104,7 +121,7 @@ pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, dilation:
                     // SAFETY: each task writes the lines of its own block.
                     let to = unsafe { target.part(channel * pixels + first * dims.w, lines * dims.w) };
                     for (r, row) in to.chunks_exact_mut(dims.w).enumerate() {
-                        row.copy_from_slice(&output[o * run + r * line..][..dims.w]);
+                        row.write_copy_of_slice(&output[o * run + r * line..][..dims.w]);
                     }
                 }
             }

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod conv;
+mod fresh;
 mod norm;
 mod panel;
 mod pool;
@@ -14,7 +15,7 @@ mod upsample;
 mod weight_gradient;
 
 pub(super) use conv::{Planes, conv_into_planes, conv_nchw};
-pub(super) use norm::{channel_gradients, moments, norm_relu, norm_relu_input_gradient};
+pub(super) use norm::{Moments, channel_gradients, moments, norm_relu, norm_relu_input_gradient};
 pub(super) use panel::Packed;
 pub(super) use pool::{max_pool, max_pool_gradient, max_pool_indices, unpool, unpool_gradient};
 pub(super) use upsample::{bilinear, interleave, interleave_gradient, resize, resize_gradient};

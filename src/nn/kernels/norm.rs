@@ -3,9 +3,10 @@
 //! Ioffe and Szegedy, "Batch Normalization" (2015): `y = max(0, γ (x - μ) / σ + β)` for each channel.
 
 use super::Dims;
-use super::shared::Shared;
+use super::fresh::fresh;
 use super::simd::{Loop, widened, widened_loop};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// Mean and variance of each channel over the batch (variance without Bessel's correction).
 #[derive(Debug, Clone)]
@@ -58,19 +59,18 @@ impl Loop for GradientSums<'_> {
         let (mut total, mut total_product) = (0.0, 0.0);
         for ((x, y), g) in x.chunks(SPAN).zip(y.chunks(SPAN)).zip(g.chunks(SPAN)) {
             let (mut sums, mut products) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-            let mut add = |k: usize, x: f32, y: f32, g: f32| {
-                let passed = if y > 0.0 { g } else { 0.0 };
-                sums[k] += passed;
-                products[k] += passed * (x - mean);
-            };
             let ((xs, x_rest), (ys, y_rest), (gs, g_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>(), g.as_chunks::<LANES>());
             for ((x, y), g) in xs.iter().zip(ys).zip(gs) {
+                let passed: [f32; LANES] = std::array::from_fn(|k| if y[k] > 0.0 { g[k] } else { 0.0 });
                 for k in 0..LANES {
-                    add(k, x[k], y[k], g[k]);
+                    sums[k] += passed[k];
+                    products[k] += passed[k] * (x[k] - mean);
                 }
             }
             for (k, ((x, y), g)) in x_rest.iter().zip(y_rest).zip(g_rest).enumerate() {
-                add(k, *x, *y, *g);
+                let passed = if *y > 0.0 { *g } else { 0.0 };
+                sums[k] += passed;
+                products[k] += passed * (x - mean);
             }
             total += sums.iter().map(|v| f64::from(*v)).sum::<f64>();
             total_product += products.iter().map(|v| f64::from(*v)).sum::<f64>();
@@ -109,18 +109,22 @@ pub(in crate::nn) fn moments(x: &[f32], dims: Dims) -> Moments {
 }
 
 /// `max(0, x * scale[c] + shift[c])`.
-pub(in crate::nn) fn norm_relu(x: &[f32], dims: Dims, scale: &[f32], shift: &[f32], out: &mut [f32]) {
-    assert!(x.len() == dims.len() && out.len() == dims.len(), "size of a normalisation");
+pub(in crate::nn) fn norm_relu(x: &[f32], dims: Dims, scale: &[f32], shift: &[f32]) -> Vec<f32> {
+    assert_eq!(x.len(), dims.len(), "size of a normalisation");
     let pixels = dims.plane();
-    out.par_chunks_exact_mut(pixels).zip(x.par_chunks_exact(pixels)).enumerate().for_each(|(plane, (out, x))| {
-        let (scale, shift) = (scale[plane % dims.c], shift[plane % dims.c]);
-        widened(|| {
-            for (out, x) in out.iter_mut().zip(x) {
-                let y = x * scale + shift;
-                *out = if y < 0.0 { 0.0 } else { y };
-            }
-        });
-    });
+    let fill = |out: &mut [MaybeUninit<f32>]| {
+        out.par_chunks_exact_mut(pixels).zip(x.par_chunks_exact(pixels)).enumerate().for_each(|(plane, (out, x))| {
+            let (scale, shift) = (scale[plane % dims.c], shift[plane % dims.c]);
+            widened(|| {
+                for (out, x) in out.iter_mut().zip(x) {
+                    let y = x * scale + shift;
+                    out.write(if y < 0.0 { 0.0 } else { y });
+                }
+            });
+        })
+    };
+    // SAFETY: as many planes are written as there are in `x`, each whole.
+    unsafe { fresh(dims.len(), fill) }
 }
 
 /// Sums that the gradients of normalisation and ReLU need, by channel: of the gradient `g` where the
@@ -164,25 +168,22 @@ pub(in crate::nn) fn norm_relu_input_gradient(
     gain: &[f32],
     slope: &[f32],
     offset: &[f32],
-    out: &mut [f32],
-) {
-    assert!(
-        x.len() == dims.len() && y.len() == dims.len() && g.len() == dims.len() && out.len() == dims.len(),
-        "size of a normalisation's gradient"
-    );
+) -> Vec<f32> {
+    assert!(x.len() == dims.len() && y.len() == dims.len() && g.len() == dims.len(), "size of a normalisation's gradient");
     let pixels = dims.plane();
-    let target = Shared::new(out);
-    (0..dims.n * dims.c).into_par_iter().for_each(|plane| {
-        let part = plane * pixels..(plane + 1) * pixels;
-        let (x, y, g) = (&x[part.clone()], &y[part.clone()], &g[part]);
-        let c = plane % dims.c;
-        let (gain, slope, offset) = (gain[c], slope[c], offset[c]);
-        // SAFETY: each task writes its own plane.
-        let out = unsafe { target.part(plane * pixels, pixels) };
-        widened(|| {
-            for (((out, x), y), g) in out.iter_mut().zip(x).zip(y).zip(g) {
-                *out = gain * if *y > 0.0 { *g } else { 0.0 } + slope * x + offset;
-            }
-        });
-    });
+    let fill = |out: &mut [MaybeUninit<f32>]| {
+        out.par_chunks_exact_mut(pixels).enumerate().for_each(|(plane, out)| {
+            let part = plane * pixels..(plane + 1) * pixels;
+            let (x, y, g) = (&x[part.clone()], &y[part.clone()], &g[part]);
+            let c = plane % dims.c;
+            let (gain, slope, offset) = (gain[c], slope[c], offset[c]);
+            widened(|| {
+                for (((out, x), y), g) in out.iter_mut().zip(x).zip(y).zip(g) {
+                    out.write(gain * if *y > 0.0 { *g } else { 0.0 } + slope * x + offset);
+                }
+            });
+        })
+    };
+    // SAFETY: as many planes are written as there are in `x`, each whole.
+    unsafe { fresh(dims.len(), fill) }
 }

@@ -1,10 +1,11 @@
 //! Gradient of a convolution's weights.
 
 use super::Dims;
-use super::conv::{BLOCK_VALUES, block_lines, with_scratch};
+use super::conv::{BLOCK_VALUES, block_lines, copy_bordered, with_scratch};
 use super::panel::GROUP;
 use super::simd::{Lanes, Task, dispatch};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Products of eight output gradients with three runs of inputs, summed over the pixels.
 struct Correlation {
@@ -124,27 +125,15 @@ pub(in crate::nn) fn weight_gradient(x: &[f32], dims: Dims, gradient: &[f32], ou
         let groups = channels.len().div_ceil(GROUP);
         with_scratch(dims.c * plane + groups * GROUP * run, |scratch| {
             let (output, input) = scratch.split_at_mut(groups * GROUP * run);
-            input.fill(0.0);
-            output.fill(0.0);
+            let last = pictures.len() - 1;
             for (at, n) in pictures.enumerate() {
-                for c in 0..dims.c {
-                    let source = &x[(n * dims.c + c) * dims.plane()..][..dims.plane()];
-                    let target = &mut input[c * plane + at * stretch..][..(lines + 2 * margin) * line];
-                    for (r, row) in target.chunks_exact_mut(line).enumerate() {
-                        let y = (first + r).wrapping_sub(margin);
-                        if y < dims.h {
-                            row[margin..].copy_from_slice(&source[y * dims.w..][..dims.w]);
-                        }
-                    }
-                }
-                for (o, channel) in channels.clone().enumerate() {
-                    let source = &gradient[((n * outputs + channel) * dims.h + first) * dims.w..][..lines * dims.w];
-                    let target = &mut output[o * run + at * stretch..][..lines * line];
-                    for (row, source) in target.chunks_exact_mut(line).zip(source.chunks_exact(dims.w)) {
-                        row[..dims.w].copy_from_slice(source);
-                    }
-                }
+                let (from, extent) = (at * stretch, |whole: usize| if at == last { whole - at * stretch } else { stretch });
+                let picture = &x[n * dims.c * dims.plane()..][..dims.c * dims.plane()];
+                copy_bordered(picture, dims, first, lines, margin, plane, extent(plane), &mut input[from..]);
+                let picture = &gradient[n * outputs * dims.plane()..][..outputs * dims.plane()];
+                copy_lines(picture, dims, channels.clone(), first..first + lines, line, run, extent(run), &mut output[from..]);
             }
+            output[channels.len() * run..].fill(0.0);
             for group in 0..groups {
                 for start in (0..run).step_by(CHUNK) {
                     for_each_triple(dims.c, side, |triple, count| {
@@ -194,5 +183,29 @@ fn for_each_triple(channels: usize, side: usize, mut visit: impl FnMut([(usize, 
         for first in (0..channels).step_by(3) {
             visit([0, 1, 2].map(|k| ((first + k).min(channels - 1), 0)), 3.min(channels - first));
         }
+    }
+}
+
+/// Copies lines of the output's gradient so that they fall on the lines of the bordered input, zero between them
+/// and up to `extent`.
+#[allow(clippy::too_many_arguments)] // slices and sizes of one loop
+fn copy_lines(
+    gradient: &[f32],
+    dims: Dims,
+    channels: Range<usize>,
+    lines: Range<usize>,
+    line: usize,
+    run: usize,
+    extent: usize,
+    to: &mut [f32],
+) {
+    for (o, channel) in channels.enumerate() {
+        let source = &gradient[(channel * dims.h + lines.start) * dims.w..][..lines.len() * dims.w];
+        let (target, rest) = to[o * run..][..extent].split_at_mut(lines.len() * line);
+        for (row, source) in target.chunks_exact_mut(line).zip(source.chunks_exact(dims.w)) {
+            row[..dims.w].copy_from_slice(source);
+            row[dims.w..].fill(0.0);
+        }
+        rest.fill(0.0);
     }
 }

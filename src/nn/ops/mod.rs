@@ -4,6 +4,7 @@
 //! pooling and its upsampling are wrong or missing. On other devices they are put together from those of
 //! candle's operators whose gradients are right ([`portable`]).
 
+mod block;
 mod conv;
 mod norm;
 mod pool;
@@ -34,6 +35,14 @@ pub(super) fn norm_relu(x: &Tensor, norm: &BatchNorm, train: bool) -> Result<Ten
         return portable::norm_relu(x, norm, train);
     }
     norm::norm_relu(&x.contiguous()?, norm, train)
+}
+
+/// Convolution as [`conv`] does it, batch norm and ReLU.
+pub(super) fn conv_norm_relu(x: &Tensor, weight: &Tensor, dilation: usize, norm: &BatchNorm, train: bool) -> Result<Tensor> {
+    if !train || !x.device().is_cpu() {
+        return norm_relu(&conv(x, weight, dilation)?, norm, train);
+    }
+    block::conv_norm_relu(&x.contiguous()?, &weight.contiguous()?, dilation, norm)
 }
 
 /// Maximum of 2×2 squares, stride 2; sides must be even.

@@ -228,6 +228,27 @@ fn batch_norm_gradients_are_candles() {
 }
 
 #[test]
+fn the_fused_block_is_its_parts_one_after_the_other() {
+    for ([n, c, h, w], side, dilation) in [([3, 5, 6, 7], 3, 1), ([2, 9, 5, 4], 3, 2), ([4, 3, 1, 1], 1, 1), ([1, 16, 20, 33], 3, 1)] {
+        let (x, weight) = (var(&[n, c, h, w], 61), var(&[11, c, side, side], 62));
+        let target = random(&[n, 11, h, w], 63);
+        let all = |y: Tensor, norm: &BatchNorm| {
+            let store = (&y * &target).unwrap().sum_all().unwrap().backward().unwrap();
+            let gradients = [&x, &weight, &norm.gain, &norm.offset].map(|v| store.get(v).unwrap().clone());
+            let running = [&norm.running_mean, &norm.running_var].map(|v| v.as_tensor().copy().unwrap());
+            [vec![y], gradients.to_vec(), running.to_vec()].concat()
+        };
+        let (ours, theirs) = (norm(11), norm(11));
+        let fused = all(conv_norm_relu(&x, &weight, dilation, &ours, true).unwrap(), &ours);
+        let parts = all(portable::norm_relu(&portable::conv(&x, &weight, dilation).unwrap(), &theirs, true).unwrap(), &theirs);
+        for (got, want) in fused.iter().zip(&parts) {
+            assert_near(got, want, 2e-3);
+        }
+    }
+    assert!(conv_norm_relu(&random(&[1, 2, 4, 4], 64), &random(&[3, 3, 3, 3], 65), 1, &norm(3), true).is_err());
+}
+
+#[test]
 fn batch_norm_gradients_agree_with_differences() {
     // Offsets that keep every value away from the bend of ReLU.
     let x = var(&[2, 2, 3, 3], 10);
@@ -250,7 +271,7 @@ fn gradients_do_not_depend_on_the_number_of_threads() {
     let gradient = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let y = norm_relu(&conv(&x, &weight, 1).unwrap(), &norm(24), true).unwrap();
+            let y = conv_norm_relu(&x, &weight, 1, &norm(24), true).unwrap();
             flat(y.sqr().unwrap().sum_all().unwrap().backward().unwrap().get(&weight).unwrap())
         })
     };

@@ -4,7 +4,7 @@
 
 use super::Dims;
 use super::fresh::fresh;
-use super::simd::{Loop, widened, widened_loop};
+use super::simd::{Lanes, Task, dispatch, widened};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -48,34 +48,41 @@ struct GradientSums<'a> {
     y: &'a [f32],
     g: &'a [f32],
     mean: f32,
+    sums: &'a mut (f64, f64),
 }
 
-impl Loop for GradientSums<'_> {
-    type Output = (f64, f64);
-
+impl Task for GradientSums<'_> {
     #[inline(always)]
-    fn run(self) -> (f64, f64) {
-        let Self { x, y, g, mean } = self;
-        let (mut total, mut total_product) = (0.0, 0.0);
+    unsafe fn run<L: Lanes>(self) {
+        let Self { x, y, g, mean, sums } = self;
         for ((x, y), g) in x.chunks(SPAN).zip(y.chunks(SPAN)).zip(g.chunks(SPAN)) {
-            let (mut sums, mut products) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-            let ((xs, x_rest), (ys, y_rest), (gs, g_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>(), g.as_chunks::<LANES>());
-            for ((x, y), g) in xs.iter().zip(ys).zip(gs) {
-                let passed: [f32; LANES] = std::array::from_fn(|k| if y[k] > 0.0 { g[k] } else { 0.0 });
-                for k in 0..LANES {
-                    sums[k] += passed[k];
-                    products[k] += passed[k] * (x[k] - mean);
+            let whole = x.len() / (2 * L::WIDTH) * (2 * L::WIDTH);
+            // SAFETY: vectors are read below `whole`, which is within all three slices (their lengths are equal).
+            let (mut sum, mut product) = unsafe {
+                let centre = L::splat(-mean);
+                let one = L::splat(1.0);
+                let (mut total, mut products) = ([L::splat(0.0); 2], [L::splat(0.0); 2]);
+                for at in (0..whole).step_by(2 * L::WIDTH) {
+                    for half in 0..2 {
+                        let at = at + half * L::WIDTH;
+                        let passed = L::load(g.as_ptr().add(at)).where_positive(L::load(y.as_ptr().add(at)));
+                        total[half] = total[half].plus_product(passed, one);
+                        products[half] = products[half].plus_product(passed, centre.plus_product(L::load(x.as_ptr().add(at)), one));
+                    }
                 }
-            }
-            for (k, ((x, y), g)) in x_rest.iter().zip(y_rest).zip(g_rest).enumerate() {
+                (
+                    total.map(|half| f64::from(half.sum())).iter().sum::<f64>(),
+                    products.map(|half| f64::from(half.sum())).iter().sum::<f64>(),
+                )
+            };
+            for ((x, y), g) in x[whole..].iter().zip(&y[whole..]).zip(&g[whole..]) {
                 let passed = if *y > 0.0 { *g } else { 0.0 };
-                sums[k] += passed;
-                products[k] += passed * (x - mean);
+                sum += f64::from(passed);
+                product += f64::from(passed * (x - mean));
             }
-            total += sums.iter().map(|v| f64::from(*v)).sum::<f64>();
-            total_product += products.iter().map(|v| f64::from(*v)).sum::<f64>();
+            sums.0 += sum;
+            sums.1 += product;
         }
-        (total, total_product)
     }
 }
 
@@ -145,7 +152,10 @@ pub(in crate::nn) fn channel_gradients(
             let part = plane * pixels..(plane + 1) * pixels;
             let (x, y, g) = (&x[part.clone()], &y[part.clone()], &g[part]);
             let mean = mean[plane % dims.c];
-            widened_loop(GradientSums { x, y, g, mean })
+            let mut sums = (0.0, 0.0);
+            // SAFETY: the three slices are parts of the same length.
+            unsafe { dispatch(GradientSums { x, y, g, mean, sums: &mut sums }) };
+            sums
         })
         .collect();
     (0..dims.c)

@@ -19,6 +19,8 @@ pub(super) trait Lanes: Copy {
     /// The greater; `other` where one of them is not a number.
     unsafe fn max(self, other: Self) -> Self;
     unsafe fn sum(self) -> f32;
+    /// `self` where `sign` is positive, 0 elsewhere.
+    unsafe fn where_positive(self, sign: Self) -> Self;
 }
 
 /// Work written once for every width of vector.
@@ -61,24 +63,6 @@ pub(super) fn widened<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// A loop that the compiler vectorises by itself and that is too large for it to be inlined as a closure.
-pub(super) trait Loop {
-    /// What comes of it.
-    type Output;
-    /// Does the work; to be marked `#[inline(always)]`.
-    fn run(self) -> Self::Output;
-}
-
-/// As [`widened`].
-pub(super) fn widened_loop<T: Loop>(work: T) -> T::Output {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the features were found.
-        return unsafe { x86::loop_compiled_for_avx2(work) };
-    }
-    work.run()
-}
-
 /// Four values without any instruction set of their own.
 #[derive(Clone, Copy)]
 pub(super) struct Plain([f32; 4]);
@@ -119,11 +103,15 @@ impl Lanes for Plain {
     unsafe fn sum(self) -> f32 {
         (self.0[0] + self.0[2]) + (self.0[1] + self.0[3])
     }
+    #[inline(always)]
+    unsafe fn where_positive(self, sign: Self) -> Self {
+        Self(std::array::from_fn(|i| if sign.0[i] > 0.0 { self.0[i] } else { 0.0 }))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Lanes, Loop, Task};
+    use super::{Lanes, Task};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
@@ -141,11 +129,6 @@ mod x86 {
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn compiled_for_avx2<R>(work: impl FnOnce() -> R) -> R {
         work()
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn loop_compiled_for_avx2<T: Loop>(work: T) -> T::Output {
-        work.run()
     }
 
     // SAFETY (both implementations): the trait's contract gives the instruction set and the pointers.
@@ -179,6 +162,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
             unsafe { _mm512_reduce_add_ps(self) }
+        }
+        #[inline(always)]
+        unsafe fn where_positive(self, sign: Self) -> Self {
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(sign, _mm512_setzero_ps()), self) }
         }
     }
 
@@ -218,6 +205,10 @@ mod x86 {
             let mut lanes = [0.0_f32; 8];
             unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), self) };
             ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+        }
+        #[inline(always)]
+        unsafe fn where_positive(self, sign: Self) -> Self {
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(sign, _mm256_setzero_ps()), self) }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The losses of the DIBE paper (arXiv 2211.05295) that training uses, from logits.
+//! The losses of the DIBE paper (arXiv 2211.05295), from logits.
 //!
 //! Every loss is a weighted sum of at most two terms: a mean over pixels of a distribution-based
 //! term, and a function of the soft confusion counts TP, FP, FN of the whole batch. Both have
@@ -11,23 +11,35 @@ mod terms;
 mod tests;
 
 use candle_core::{Tensor, bail};
-use terms::{PixelTerm, RegionForm, RegionTerm};
+use terms::{PixelForm, PixelTerm, RegionForm, RegionTerm};
 
 /// Which loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
-    /// Binary cross entropy (Eq. 1).
+    /// Binary cross entropy: every pixel counts the same (Eq. 1)
     Bce,
-    /// Focal loss (Eq. 3): cross entropy weighted by class and by difficulty.
+    /// Cross entropy that weighs crack pixels by omega, the others by 1 - omega (Eq. 2)
+    Wbce,
+    /// WBCE that looks at difficult pixels more the larger gamma is (Eq. 3)
     Focal,
-    /// Tversky loss (Eqs. 6, 7): 1 − T, false alarms weighted by α and misses by 1 − α.
+    /// Overlap of what is marked with the crack, all pixels together (Eq. 5)
+    Dice,
+    /// Overlap in which alpha sets false alarms against misses (Eq. 7)
     Tversky,
-    /// Focal loss with every term weighted by the kind of error it commits (Eqs. 18, 19).
+    /// Tversky to the power gamma-reg: with more than 1, batches that are nearly right count less (Eq. 8)
+    FocalTversky,
+    /// lambda x WBCE + (1 - lambda) x Dice (Eq. 9)
+    Combo,
+    /// Logarithms of cross entropy and of Dice, each to a power, mixed by lambda (Eq. 10)
+    ExponentialLogarithmic,
+    /// lambda x Focal + (1 - lambda) x Focal Tversky (Eq. 12)
+    HybridFocal,
+    /// Focal in which alpha sets false alarms against misses (Eqs. 18, 19)
     DibeDis,
-    /// (−ln T)^γ with γ < 1 (Eq. 20).
+    /// Logarithm of the Tversky overlap to the power gamma-reg, below 1 (Eq. 20)
     DibeReg,
-    /// λ · DIBEDis + (1 − λ) · DIBEReg (Eq. 21).
+    /// lambda x DIBEDis + (1 - lambda) x DIBEReg, made for cracks that are a small part of the picture (Eq. 21)
     Dibe,
 }
 
@@ -39,17 +51,36 @@ pub struct Hyperparameters {
     pub alpha: f64,
     /// Weight of crack pixels, within (0, 1); background has 1 − ω.
     pub omega: f64,
-    /// Focusing exponent of Focal and DIBEDis, at least 0.
+    /// Exponent of the pixel-wise part (Focal, Exponential Logarithmic, Hybrid Focal, DIBEDis, DIBE), at least 0.
     pub gamma: f64,
-    /// Exponent of DIBEReg, above 0. The same as `gamma` ties both parts of DIBE together.
+    /// Exponent of the region's part (Focal Tversky, Exponential Logarithmic, Hybrid Focal, DIBEReg, DIBE), above 0.
     pub gamma_reg: f64,
-    /// Share of the pixel term in DIBE, 0 to 1.
+    /// Share of the pixel-wise part in a loss of two parts, 0 to 1.
     pub lambda: f64,
 }
 
+impl Hyperparameters {
+    /// The values that the paper, or whom it cites, gives for `loss`.
+    pub fn of(loss: Loss) -> Self {
+        let dibe = Self { alpha: 0.5, omega: 0.75, gamma: 2.0, gamma_reg: 0.3, lambda: 0.5 };
+        match loss {
+            Loss::FocalTversky | Loss::HybridFocal => Self { gamma_reg: 4.0 / 3.0, ..dibe },
+            // Wong et al. 2018.
+            Loss::ExponentialLogarithmic => Self { gamma: 0.3, lambda: 0.2, ..dibe },
+            _ => dibe,
+        }
+    }
+
+    /// Both parts with the exponent of the pixel-wise one: the paper's equations leave open whether DIBE's parts share it.
+    pub fn tied(self) -> Self {
+        Self { gamma_reg: self.gamma, ..self }
+    }
+}
+
+/// Those of DIBE.
 impl Default for Hyperparameters {
     fn default() -> Self {
-        Self { alpha: 0.5, omega: 0.75, gamma: 2.0, gamma_reg: 0.3, lambda: 0.5 }
+        Self::of(Loss::Dibe)
     }
 }
 
@@ -91,19 +122,31 @@ impl Objective {
         check("gamma-reg", gamma_reg, gamma_reg > 0.0 && gamma_reg.is_finite(), "(0, ∞)")?;
         check("lambda", lambda, (0.0..=1.0).contains(&lambda), "[0, 1]")?;
 
-        let cross_entropy = PixelTerm { crack: 1.0, background: 1.0, gamma: 0.0, miss: 1.0, alarm: 1.0 };
-        let focal = PixelTerm { crack: omega, background: 1.0 - omega, gamma, ..cross_entropy };
-        let dibe_dis = PixelTerm { miss: 2.0 * (1.0 - alpha), alarm: 2.0 * alpha, ..focal };
-        let tversky = RegionTerm { alpha, form: RegionForm::Complement };
-        let dibe_reg = RegionTerm { alpha, form: RegionForm::LogPower { gamma: gamma_reg } };
+        let focal = PixelForm::Focal { gamma };
+        let even = PixelTerm { crack: 1.0, background: 1.0, miss: 1.0, alarm: 1.0, form: PixelForm::Focal { gamma: 0.0 } };
+        let by_class = PixelTerm { crack: omega, background: 1.0 - omega, ..even };
+        let by_error = PixelTerm { miss: 2.0 * (1.0 - alpha), alarm: 2.0 * alpha, ..by_class };
+        let dice = |form| RegionTerm { alpha: 0.5, smoothing: 0.5, form };
+        let tversky = |form| RegionTerm { alpha, smoothing: 1.0, form };
+        let plain = RegionForm::Complement { gamma: 1.0 };
+        let complement = RegionForm::Complement { gamma: gamma_reg };
+        let logarithm = RegionForm::LogPower { gamma: gamma_reg };
         let (pixel, region) = match loss {
-            Loss::Bce => (Some((1.0, cross_entropy)), None),
-            Loss::Focal => (Some((1.0, focal)), None),
-            Loss::Tversky => (None, Some((1.0, tversky))),
-            Loss::DibeDis => (Some((1.0, dibe_dis)), None),
-            Loss::DibeReg => (None, Some((1.0, dibe_reg))),
-            Loss::Dibe => (Some((lambda, dibe_dis)), Some((1.0 - lambda, dibe_reg))),
+            Loss::Bce => (Some(even), None),
+            Loss::Wbce => (Some(by_class), None),
+            Loss::Focal => (Some(PixelTerm { form: focal, ..by_class }), None),
+            Loss::Dice => (None, Some(dice(plain))),
+            Loss::Tversky => (None, Some(tversky(plain))),
+            Loss::FocalTversky => (None, Some(tversky(complement))),
+            Loss::Combo => (Some(by_class), Some(dice(plain))),
+            Loss::ExponentialLogarithmic => (Some(PixelTerm { form: PixelForm::LogPower { gamma }, ..by_class }), Some(dice(logarithm))),
+            Loss::HybridFocal => (Some(PixelTerm { form: focal, ..by_class }), Some(tversky(complement))),
+            Loss::DibeDis => (Some(PixelTerm { form: focal, ..by_error }), None),
+            Loss::DibeReg => (None, Some(tversky(logarithm))),
+            Loss::Dibe => (Some(PixelTerm { form: focal, ..by_error }), Some(tversky(logarithm))),
         };
+        let (pixel_share, region_share) = if pixel.is_some() && region.is_some() { (lambda, 1.0 - lambda) } else { (1.0, 1.0) };
+        let (pixel, region) = (pixel.map(|term| (pixel_share, term)), region.map(|term| (region_share, term)));
         Ok(Self { loss, parameters, pixel, region })
     }
 

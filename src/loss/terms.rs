@@ -2,8 +2,15 @@
 
 /// Added to a base before it is raised to a power below 1, whose slope at 0 would be infinite.
 const POWER_OFFSET: f64 = 1e-6;
-/// ε of the Tversky index: keeps it defined, and 1, for a batch without crack and without alarm.
-const SMOOTHING: f64 = 1.0;
+
+/// base^γ and its derivative, the base moved off 0 where the slope there would be infinite.
+fn power(base: f64, gamma: f64) -> (f64, f64) {
+    if gamma == 1.0 {
+        return (base, 1.0);
+    }
+    let base = if gamma < 1.0 { base + POWER_OFFSET } else { base };
+    (base.powf(gamma), gamma * base.powf(gamma - 1.0))
+}
 
 /// A pixel's probability from its logit, in the forms that keep their digits at both ends.
 #[derive(Debug, Clone, Copy)]
@@ -32,20 +39,35 @@ impl Probability {
     }
 }
 
-/// Cross entropy weighted by class, by difficulty (the focal factor) and by the kind of error:
-/// −w (1 − p_y)^γ ln p_y for each pixel, p_y being the probability given to its true class (Eqs. 1–3, 18, 19).
+/// A function of the probability p_y that a pixel's true class was given, weighted by class and by the kind
+/// of error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct PixelTerm {
     /// Weight of crack pixels.
     pub crack: f64,
     /// Weight of background pixels.
     pub background: f64,
-    /// Focusing exponent; 0 leaves cross entropy.
-    pub gamma: f64,
     /// Further weight of crack pixels that are missed (p < ½).
     pub miss: f64,
     /// Further weight of background pixels that raise an alarm (p ≥ ½).
     pub alarm: f64,
+    /// Which function.
+    pub form: PixelForm,
+}
+
+/// See [`PixelTerm`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum PixelForm {
+    /// −(1 − p_y)^γ ln p_y; γ = 0 leaves cross entropy (Eqs. 1–3, 18, 19).
+    Focal {
+        /// The focusing exponent.
+        gamma: f64,
+    },
+    /// (−ln p_y)^γ (Eq. 11).
+    LogPower {
+        /// The exponent.
+        gamma: f64,
+    },
 }
 
 impl PixelTerm {
@@ -57,8 +79,16 @@ impl PixelTerm {
         } else {
             (self.background * if found { self.alarm } else { 1.0 }, at.p, at.q, at.ln_p, at.ln_q, 1.0)
         };
-        let focus = if self.gamma == 0.0 { weight } else { weight * (self.gamma * ln_error).exp() };
-        (-focus * ln_truth, sign * focus * (error - self.gamma * truth * ln_truth))
+        match self.form {
+            PixelForm::Focal { gamma } => {
+                let focus = if gamma == 0.0 { weight } else { weight * (gamma * ln_error).exp() };
+                (-focus * ln_truth, sign * focus * (error - gamma * truth * ln_truth))
+            }
+            PixelForm::LogPower { gamma } => {
+                let (value, slope) = power(-ln_truth, gamma);
+                (weight * value, sign * weight * slope * error)
+            }
+        }
     }
 }
 
@@ -75,6 +105,9 @@ pub(super) struct SoftCounts {
 pub(super) struct RegionTerm {
     /// Weight of false alarms.
     pub alpha: f64,
+    /// ε: keeps the index defined, and 1, for a batch without crack and without alarm. With α = ½ the index
+    /// is the Dice coefficient of twice this ε.
+    pub smoothing: f64,
     /// Which function.
     pub form: RegionForm,
 }
@@ -82,9 +115,12 @@ pub(super) struct RegionTerm {
 /// See [`RegionTerm`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum RegionForm {
-    /// 1 − T (Eq. 7).
-    Complement,
-    /// (−ln T)^γ (Eq. 20).
+    /// (1 − T)^γ (Eqs. 5, 7, 8).
+    Complement {
+        /// The exponent.
+        gamma: f64,
+    },
+    /// (−ln T)^γ (Eqs. 11, 20).
     LogPower {
         /// The exponent.
         gamma: f64,
@@ -95,17 +131,18 @@ impl RegionTerm {
     /// Value and derivatives with respect to TP, FP and FN.
     pub(super) fn at(&self, counts: &SoftCounts) -> (f64, SoftCounts) {
         let beta = 1.0 - self.alpha;
-        let hits = counts.tp + SMOOTHING;
+        let hits = counts.tp + self.smoothing;
         let errors = self.alpha * counts.fp + beta * counts.fn_;
         let all = hits + errors;
         // The value, and its derivatives with respect to hits and errors.
         let (value, by_hits, by_errors) = match self.form {
-            RegionForm::Complement => (errors / all, -errors / (all * all), hits / (all * all)),
+            RegionForm::Complement { gamma } => {
+                let (value, slope) = power(errors / all, gamma);
+                (value, -slope * errors / (all * all), slope * hits / (all * all))
+            }
             RegionForm::LogPower { gamma } => {
-                let minus_ln_t = (errors / hits).ln_1p();
-                let base = if gamma < 1.0 { minus_ln_t + POWER_OFFSET } else { minus_ln_t };
-                let slope = gamma * base.powf(gamma - 1.0);
-                (base.powf(gamma), -slope * errors / (hits * all), slope / all)
+                let (value, slope) = power((errors / hits).ln_1p(), gamma);
+                (value, -slope * errors / (hits * all), slope / all)
             }
         };
         (value, SoftCounts { tp: by_hits, fp: self.alpha * by_errors, fn_: beta * by_errors })

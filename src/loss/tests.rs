@@ -4,10 +4,16 @@ use serde_json::Value;
 
 const VECTORS: &str = include_str!("../../tests/fixtures/loss-vectors.json");
 
-const ALL: [(Loss, &str); 6] = [
+const ALL: [(Loss, &str); 12] = [
     (Loss::Bce, "bce"),
+    (Loss::Wbce, "wbce"),
     (Loss::Focal, "focal"),
+    (Loss::Dice, "dice"),
     (Loss::Tversky, "tversky"),
+    (Loss::FocalTversky, "focal_tversky"),
+    (Loss::Combo, "combo"),
+    (Loss::ExponentialLogarithmic, "exponential_logarithmic"),
+    (Loss::HybridFocal, "hybrid_focal"),
     (Loss::DibeDis, "dibe_dis"),
     (Loss::DibeReg, "dibe_reg"),
     (Loss::Dibe, "dibe"),
@@ -18,7 +24,22 @@ struct Case {
     logits: Vec<f64>,
     labels: Vec<f64>,
     parameters: Hyperparameters,
+    all_parameters: Value,
     losses: Value,
+}
+
+impl Case {
+    /// The file has exponents and shares under a name for each loss.
+    fn parameters_of(&self, loss: Loss) -> Hyperparameters {
+        let number = |name: &str| self.all_parameters[name].as_f64().unwrap();
+        match loss {
+            Loss::FocalTversky | Loss::HybridFocal => Hyperparameters { gamma_reg: number("gamma_ft"), ..self.parameters },
+            Loss::ExponentialLogarithmic => {
+                Hyperparameters { gamma: number("gamma_el"), gamma_reg: number("gamma_el"), lambda: number("lambda_el"), ..self.parameters }
+            }
+            _ => self.parameters,
+        }
+    }
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
@@ -40,6 +61,7 @@ fn cases() -> Vec<Case> {
                 gamma_reg: number("gamma_reg"),
                 lambda: number("lambda"),
             },
+            all_parameters: case["hyperparameters"].clone(),
             losses: case["losses"].clone(),
         }
     };
@@ -63,7 +85,7 @@ fn values_and_gradients_are_those_of_the_reference() {
     assert_eq!(cases.len(), 12);
     for case in &cases {
         for (loss, key) in ALL {
-            let objective = Objective::new(loss, case.parameters).unwrap();
+            let objective = Objective::new(loss, case.parameters_of(loss)).unwrap();
             for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, 1e-5)] {
                 let (value, gradient) = through_tensors(&objective, &case.logits, &case.labels, dtype);
                 let want = case.losses[key]["value"].as_f64().unwrap();
@@ -94,14 +116,26 @@ fn losses_degenerate_into_each_other_as_the_table_says() {
     for case in cases() {
         let base = case.parameters;
         let halves = Hyperparameters { alpha: 0.5, ..base };
+        let region = |gamma_reg| Hyperparameters { gamma_reg, ..base };
+        let share = |lambda| Hyperparameters { lambda, ..base };
+        let even = Hyperparameters { omega: 0.5, ..base };
+        let of = |loss, parameters| value(loss, parameters, &case);
+        // The Dice coefficient with its own ε, from which Tversky's differs by half an ε.
+        let dice = 1.0 - of(Loss::Dice, base);
         let pairs = [
-            // γ = 0 and equal weights: half of cross entropy.
-            (value(Loss::Focal, Hyperparameters { gamma: 0.0, omega: 0.5, ..base }, &case), 0.5 * value(Loss::Bce, base, &case)),
-            (value(Loss::DibeDis, halves, &case), value(Loss::Focal, halves, &case)),
-            (value(Loss::Dibe, Hyperparameters { lambda: 1.0, ..base }, &case), value(Loss::DibeDis, base, &case)),
-            (value(Loss::Dibe, Hyperparameters { lambda: 0.0, ..base }, &case), value(Loss::DibeReg, base, &case)),
-            // γ = 1: −ln T of the same T.
-            (value(Loss::DibeReg, Hyperparameters { gamma_reg: 1.0, ..base }, &case), -(1.0 - value(Loss::Tversky, base, &case)).ln()),
+            (of(Loss::Wbce, even), 0.5 * of(Loss::Bce, base)),
+            (of(Loss::Focal, Hyperparameters { gamma: 0.0, ..base }), of(Loss::Wbce, base)),
+            (of(Loss::DibeDis, halves), of(Loss::Focal, halves)),
+            (of(Loss::FocalTversky, region(1.0)), of(Loss::Tversky, base)),
+            (of(Loss::DibeReg, region(1.0)), -(1.0 - of(Loss::Tversky, base)).ln()),
+            (of(Loss::Combo, share(1.0)), of(Loss::Wbce, base)),
+            (of(Loss::Combo, share(0.0)), of(Loss::Dice, base)),
+            (of(Loss::ExponentialLogarithmic, Hyperparameters { gamma: 1.0, ..share(1.0) }), of(Loss::Wbce, base)),
+            (of(Loss::ExponentialLogarithmic, Hyperparameters { gamma_reg: 1.0, ..share(0.0) }), -dice.ln()),
+            (of(Loss::HybridFocal, share(1.0)), of(Loss::Focal, base)),
+            (of(Loss::HybridFocal, share(0.0)), of(Loss::FocalTversky, base)),
+            (of(Loss::Dibe, share(1.0)), of(Loss::DibeDis, base)),
+            (of(Loss::Dibe, share(0.0)), of(Loss::DibeReg, base)),
         ];
         for (i, (one, other)) in pairs.iter().enumerate() {
             assert!((one - other).abs() <= 1e-6, "{} pair {i}: {one} is not {other}", case.name);
@@ -109,19 +143,46 @@ fn losses_degenerate_into_each_other_as_the_table_says() {
     }
 }
 
+/// α = β = ½ makes Tversky Dice, with ε halved: on counts so large that neither ε is seen, and exactly with its own.
+#[test]
+fn tversky_of_halves_is_dice_with_half_its_epsilon() {
+    let counts = terms::SoftCounts { tp: 12.25, fp: 3.5, fn_: 7.75 };
+    let dice = 1.0 - (2.0 * counts.tp + 1.0) / (2.0 * counts.tp + counts.fp + counts.fn_ + 1.0);
+    let tversky = |smoothing| RegionTerm { alpha: 0.5, smoothing, form: RegionForm::Complement { gamma: 1.0 } }.at(&counts).0;
+    assert!((tversky(0.5) - dice).abs() < 1e-12);
+    assert!((tversky(1.0) - dice).abs() > 1e-3);
+    let objective = Objective::new(Loss::Dice, Hyperparameters::default()).unwrap();
+    assert_eq!(objective.region.unwrap().1, RegionTerm { alpha: 0.5, smoothing: 0.5, form: RegionForm::Complement { gamma: 1.0 } });
+}
+
+#[test]
+fn each_loss_starts_from_its_papers_numbers() {
+    let gammas = |loss| {
+        let h = Hyperparameters::of(loss);
+        (h.gamma, h.gamma_reg, h.lambda)
+    };
+    assert_eq!(gammas(Loss::Dibe), (2.0, 0.3, 0.5));
+    assert_eq!(gammas(Loss::HybridFocal), (2.0, 4.0 / 3.0, 0.5));
+    assert_eq!(gammas(Loss::ExponentialLogarithmic), (0.3, 0.3, 0.2));
+    let tied = Hyperparameters { gamma: 0.7, ..Hyperparameters::default() }.tied();
+    assert_eq!((tied.gamma, tied.gamma_reg), (0.7, 0.7));
+}
+
 #[test]
 fn gradients_agree_with_finite_differences_from_sure_to_surely_wrong() {
     let logit = |p: f64| (p / (1.0 - p)).ln();
     let logits: Vec<f64> = [1e-7, 1e-3, 0.2, 0.7, 0.999, 1.0 - 1e-7].iter().cycle().take(12).map(|p| logit(*p)).collect();
-    let labels: Vec<f64> = (0..12).map(|i| f64::from(u8::from(i >= 6))).collect();
-    for (loss, key) in ALL {
-        let objective = Objective::new(loss, Hyperparameters { alpha: 0.3, omega: 0.9, lambda: 0.3, ..Default::default() }).unwrap();
-        let (_, gradient) = objective.value_and_gradient(&logits, &labels);
+    let mixed: Vec<f64> = (0..12).map(|i| f64::from(u8::from(i >= 6))).collect();
+    let batches = [mixed, vec![0.0; 12], vec![1.0; 12]];
+    for ((loss, key), labels) in ALL.iter().flat_map(|all| batches.iter().map(move |labels| (*all, labels))) {
+        let parameters = Hyperparameters { alpha: 0.3, omega: 0.9, lambda: 0.3, ..Hyperparameters::of(loss) };
+        let objective = Objective::new(loss, parameters).unwrap();
+        let (_, gradient) = objective.value_and_gradient(&logits, labels);
         for i in 0..logits.len() {
             let at = |shift: f64| {
                 let mut moved = logits.clone();
                 moved[i] += shift;
-                objective.value_and_gradient(&moved, &labels).0
+                objective.value_and_gradient(&moved, labels).0
             };
             let step = 1e-5;
             let difference = (at(step) - at(-step)) / (2.0 * step);
@@ -139,7 +200,7 @@ fn empty_and_perfect_batches_are_finite() {
     let sure = vec![-60.0, -60.0, 60.0, 60.0];
     for (loss, key) in ALL {
         for alpha in [0.1, 0.5, 0.9] {
-            let objective = Objective::new(loss, Hyperparameters { alpha, ..Default::default() }).unwrap();
+            let objective = Objective::new(loss, Hyperparameters { alpha, ..Hyperparameters::of(loss) }).unwrap();
             for labels in [[0.0; 4], [1.0; 4], [0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0]] {
                 for dtype in [DType::F32, DType::F64] {
                     let (value, gradient) = through_tensors(&objective, &sure, &labels, dtype);

@@ -1,4 +1,11 @@
-//! How good a mask is: confusion counts, IoU, PA and the output imbalance index.
+//! How good a mask is: confusion counts and the indices made of them ([`Counts`]), their means over
+//! pictures ([`Means`]), and both at every threshold ([`Histogram`]).
+
+mod means;
+mod sweep;
+
+pub use means::Means;
+pub use sweep::{Histogram, OperatingPoint};
 
 use crate::cell::Mask;
 
@@ -38,6 +45,19 @@ impl Counts {
     pub fn pa(&self) -> f64 {
         let cracked = self.tp + self.fn_;
         if cracked == 0 { 1.0 } else { self.tp as f64 / cracked as f64 }
+    }
+
+    /// Share of the pixels called crack that are crack, TP / (TP + FP); 1 where none is called so.
+    pub fn precision(&self) -> f64 {
+        let called = self.tp + self.fp;
+        if called == 0 { 1.0 } else { self.tp as f64 / called as f64 }
+    }
+
+    /// Harmonic mean of precision and recall (PA), 2 TP / (2 TP + FP + FN), which is the Dice coefficient of
+    /// the masks; 1 where there was nothing to find and nothing was found.
+    pub fn f1(&self) -> f64 {
+        let all = 2 * self.tp + self.fp + self.fn_;
+        if all == 0 { 1.0 } else { 2.0 * self.tp as f64 / all as f64 }
     }
 
     /// The output imbalance index (Eqs. 15–17): above 0 too many false alarms (overkill), below 0
@@ -111,6 +131,29 @@ mod tests {
             let back = Counts { tp, fp: fn_, fn_: fp }.oii();
             proptest::prop_assert!((-1.0..=1.0).contains(&there));
             proptest::prop_assert!((there + back).abs() < 1e-12);
+        }
+
+        #[test]
+        fn indices_are_shares_and_agree_with_each_other(tp in 0u64..1 << 40, fp in 0u64..1 << 40, fn_ in 0u64..1 << 40) {
+            let (here, there) = (Counts { tp, fp, fn_ }, Counts { tp, fp: fn_, fn_: fp });
+            for index in [here.iou(), here.pa(), here.precision(), here.f1()] {
+                proptest::prop_assert!((0.0..=1.0).contains(&index));
+            }
+            // Swapping the errors swaps precision and recall, and leaves what counts both alike.
+            proptest::prop_assert_eq!(here.precision(), there.pa());
+            proptest::prop_assert_eq!((here.iou(), here.f1()), (there.iou(), there.f1()));
+            // F1 = 2 IoU / (1 + IoU), and the harmonic mean.
+            proptest::prop_assert!((here.f1() - 2.0 * here.iou() / (1.0 + here.iou())).abs() < 1e-12);
+            if tp > 0 {
+                let (p, r) = (here.precision(), here.pa());
+                proptest::prop_assert!((here.f1() - 2.0 * p * r / (p + r)).abs() < 1e-12);
+            }
+        }
+
+        #[test]
+        fn more_of_one_error_moves_oii_towards_it(tp in 0u64..1000, fn_ in 0u64..1000, fp in 0u64..1000, more in 1u64..1000) {
+            let (few, many) = (Counts { tp, fp, fn_ }, Counts { tp, fp: fp.max(fn_) + more, fn_ });
+            proptest::prop_assert!(many.oii() > 0.0 && (few.oii() <= 0.0 || fp > fn_));
         }
     }
 

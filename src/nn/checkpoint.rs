@@ -1,4 +1,4 @@
-use super::layout::Layout;
+use super::layout;
 use super::{NetworkShape, NnError, Normalisation};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
@@ -157,7 +157,7 @@ impl Checkpoint {
     pub(super) fn check_named(&self, origin: &str) -> Result<(), NnError> {
         let shape = &self.meta.shape;
         shape.check()?;
-        let parameters = Layout::new(shape).parameters();
+        let parameters = layout::parameters(shape);
         let refuse = |found: String, expected: String| NnError::Unfit {
             origin: origin.into(),
             found,

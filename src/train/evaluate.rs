@@ -2,47 +2,9 @@
 
 use super::{Picture, TrainError};
 use crate::cell::TILE_PX;
-use crate::measure::Counts;
+use crate::measure::Histogram;
 use crate::nn::{Engine, Normalisation};
 use crossbeam_channel::bounded;
-
-/// Crack and background pixels by probability, from which the counts at every threshold follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Histogram {
-    crack: [u64; 256],
-    background: [u64; 256],
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { crack: [0; 256], background: [0; 256] }
-    }
-}
-
-impl Histogram {
-    /// Counts the pixels of one picture; `values` are its probabilities as `round(255 p)`, line by line.
-    pub fn add(&mut self, picture: &Picture, values: &[u8]) {
-        for (y, line) in values.chunks_exact(picture.width_px).enumerate().take(picture.height_px) {
-            for (x, value) in line.iter().enumerate() {
-                let side = if picture.truth.get(x, y) { &mut self.crack } else { &mut self.background };
-                side[usize::from(*value)] += 1;
-            }
-        }
-    }
-
-    /// The confusion counts at a threshold (a probability), by the same rule as
-    /// [`ProbabilityMap::mask`](crate::cell::ProbabilityMap::mask).
-    pub fn counts(&self, threshold: f32) -> Counts {
-        let level = usize::from(level_of(threshold));
-        let tp = self.crack[level..].iter().sum();
-        let fp = self.background[level..].iter().sum();
-        Counts { tp, fp, fn_: self.crack[..level].iter().sum() }
-    }
-}
-
-pub(super) fn level_of(threshold: f32) -> u8 {
-    (threshold.clamp(0.0, 1.0) * 255.0).round().max(1.0) as u8
-}
 
 /// What an evaluation found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,7 +29,7 @@ impl Evaluation {
 
     fn add(&mut self, picture: &Picture, values: &[u8], threshold: f32) {
         let mut pixels = Histogram::default();
-        pixels.add(picture, values);
+        pixels.add(&picture.truth, values);
         let counts = pixels.counts(threshold);
         let crack_px = counts.tp + counts.fn_;
         if crack_px > 0 {
@@ -77,9 +39,7 @@ impl Evaluation {
             self.clean += 1;
             self.alarmed += u64::from(counts.fp >= Self::EVIDENCE_PX);
         }
-        for (all, one) in [(&mut self.pixels.crack, &pixels.crack), (&mut self.pixels.background, &pixels.background)] {
-            all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
-        }
+        self.pixels += &pixels;
     }
 }
 
@@ -173,6 +133,7 @@ pub fn evaluate(
 mod tests {
     use super::*;
     use crate::cell::Mask;
+    use crate::measure::Counts;
 
     /// Says crack where the normalised value is above 0.
     struct Bright;
@@ -203,22 +164,9 @@ mod tests {
             let picture = picture(width, height);
             let values = inspect(&mut Bright, &Normalisation::Tile, &picture).unwrap();
             let mut pixels = Histogram::default();
-            pixels.add(&picture, &values);
+            pixels.add(&picture.truth, &values);
             let crack_px = width.min(height) as u64;
             assert_eq!(pixels.counts(0.5), Counts { tp: crack_px, fp: 0, fn_: 0 }, "{width}x{height}");
-        }
-    }
-
-    #[test]
-    fn counts_from_the_histogram_are_those_of_masks_at_every_threshold() {
-        let picture = picture(64, 64);
-        let values: Vec<u8> = (0..64 * 64).map(|i| (i * 37 % 256) as u8).collect();
-        let mut pixels = Histogram::default();
-        pixels.add(&picture, &values);
-        for threshold in [0.0, 0.1, 0.5, 0.9, 1.0] {
-            let mut found = Mask::new(64, 64);
-            values.iter().enumerate().filter(|(_, v)| **v >= level_of(threshold)).for_each(|(i, _)| found.set(i % 64, i / 64, true));
-            assert_eq!(Some(pixels.counts(threshold)), Counts::of_masks(&found, &picture.truth));
         }
     }
 

@@ -21,7 +21,7 @@ pub use data::{
     Source, SplitPlan,
 };
 pub use error::TrainError;
-pub use evaluate::{Evaluation, Histogram, Inspected, evaluate, inspect};
+pub use evaluate::{Evaluation, Inspected, evaluate, inspect};
 pub use fit::{BestBy, Files, FitSettings, Observer, Outcome, StepReport, fit};
 pub use optimiser::{Decay, Optimiser, OptimiserSettings, Rule, Schedule};
 pub use report::{Chart, Findings, Gallery, Series, Shown, pr_curve, write_evaluation, write_report};

@@ -30,14 +30,17 @@ pub struct FitOptions {
     #[arg(long)]
     name: Option<String>,
 
+    /// Which network learns; only U-Net has the compiled engine's speed on the line
+    #[arg(long, value_enum, default_value = "unet", help_heading = "Network")]
+    network: Architecture,
     /// Channels of the network's first level: 16, 32 or 64; more finds more and costs more
     #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Network")]
     base_width: usize,
-    /// How the network doubles the size on its way up: bilinear or transposed
+    /// How a U-Net doubles the size on its way up: bilinear or transposed
     #[arg(long, value_name = "WAY", default_value = "bilinear", value_parser = upsampling, help_heading = "Network")]
     upsampling: Upsampling,
     /// Continue from the weights of this checkpoint (its network, its width)
-    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["base_width", "upsampling"], help_heading = "Network")]
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["network", "base_width", "upsampling"], help_heading = "Network")]
     init: Option<PathBuf>,
     /// Smallest pixel pitch the model is good for, mm
     #[arg(long, value_name = "MM", default_value_t = 0.10, help_heading = "Network")]
@@ -49,24 +52,33 @@ pub struct FitOptions {
     #[arg(long, value_name = "P", default_value_t = 0.5, help_heading = "Network")]
     threshold: f32,
 
-    /// What is minimised
+    /// What training makes small; --alpha, --omega, --gamma, --gamma-reg and --lambda each act on the losses
+    /// that know them
     #[arg(long, value_enum, default_value = "dibe", help_heading = "Loss")]
     loss: Loss,
-    /// Weight of false alarms, 0 to 1: above 0.5 less overkill, below 0.5 fewer escapes
-    #[arg(long, default_value_t = Hyperparameters::default().alpha, help_heading = "Loss")]
-    alpha: f64,
-    /// Weight of crack pixels in the pixel-wise part, 0 to 1
-    #[arg(long, default_value_t = Hyperparameters::default().omega, help_heading = "Loss")]
-    omega: f64,
-    /// How much the pixel-wise part looks at difficult pixels only
-    #[arg(long, default_value_t = Hyperparameters::default().gamma, help_heading = "Loss")]
-    gamma: f64,
-    /// Exponent of DIBEReg; the same as --gamma ties both parts together
-    #[arg(long, default_value_t = Hyperparameters::default().gamma_reg, help_heading = "Loss")]
-    gamma_reg: f64,
-    /// Share of the pixel-wise part in DIBE, 0 to 1
-    #[arg(long, default_value_t = Hyperparameters::default().lambda, help_heading = "Loss")]
-    lambda: f64,
+    /// False alarms against missed cracks, between 0 and 1: above 0.5 fewer good cells rejected (overkill), below 0.5
+    /// fewer cracks passed (escapes) [default: 0.5]
+    #[arg(long, help_heading = "Loss")]
+    alpha: Option<f64>,
+    /// Crack pixels against the others in the pixel-wise part, between 0 and 1: nearer 1 the more
+    /// the few crack pixels count [default: 0.75]
+    #[arg(long, help_heading = "Loss")]
+    omega: Option<f64>,
+    /// How much the pixel-wise part looks at the pixels it still gets wrong, 0 (all alike) or more
+    /// [default: 2; 0.3 with exponential-logarithmic, where it is the power of the logarithm]
+    #[arg(long, help_heading = "Loss")]
+    gamma: Option<f64>,
+    /// Power of the overlap part, above 0: below 1 it pushes on when the overlap is nearly
+    /// perfect, above 1 it lets go [default: 0.3; 1.333 with focal-tversky and hybrid-focal]
+    #[arg(long, help_heading = "Loss")]
+    gamma_reg: Option<f64>,
+    /// One power for both parts: that of --gamma
+    #[arg(long, conflicts_with = "gamma_reg", help_heading = "Loss")]
+    tied_gamma: bool,
+    /// Share of the pixel-wise part in a loss of two parts, 0 to 1; less where cracks are a very small
+    /// part of the pictures [default: 0.5; 0.2 with exponential-logarithmic]
+    #[arg(long, help_heading = "Loss")]
+    lambda: Option<f64>,
 
     /// Steps to train; with --minutes as many as there is time for unless told [default: 3000]
     #[arg(long, value_name = "N", help_heading = "Training")]
@@ -228,7 +240,7 @@ impl FitOptions {
 
     /// The same options with another α.
     pub(super) fn with_alpha(self, alpha: f64) -> Self {
-        Self { alpha, ..self }
+        Self { alpha: Some(alpha), ..self }
     }
 
     /// The loss, as `--loss` takes it.
@@ -238,7 +250,7 @@ impl FitOptions {
 
     /// The settings of the training loop; `name` is the model's unless the options tell one.
     pub(super) fn settings(&self, files: Files, name: &str, machine: &MachineOptions) -> anyhow::Result<FitSettings> {
-        let FitOptions { alpha, omega, gamma, gamma_reg, lambda, momentum, weight_decay, clip_norm, .. } = *self;
+        let FitOptions { momentum, weight_decay, clip_norm, .. } = *self;
         let time = match self.minutes {
             Some(minutes) if minutes.is_finite() && minutes > 0.0 && minutes < 1e6 => Some(Duration::from_secs_f64(60.0 * minutes)),
             Some(minutes) => anyhow::bail!("--minutes {minutes}: must be above 0"),
@@ -258,7 +270,7 @@ impl FitOptions {
             name: self.name.clone().unwrap_or_else(|| name.to_owned()),
             files,
             best_by: self.best_by,
-            objective: Objective::new(self.loss, Hyperparameters { alpha, omega, gamma, gamma_reg, lambda })?,
+            objective: Objective::new(self.loss, self.hyperparameters())?,
             steps: self.steps.unwrap_or(if time.is_some() { u64::MAX } else { DEFAULT_STEPS }),
             time,
             eval_every: self.eval_every,
@@ -276,6 +288,19 @@ impl FitOptions {
             threads: machine.threads,
             engine_device: machine.device,
         })
+    }
+
+    /// The loss's numbers: those told, else its usual ones.
+    fn hyperparameters(&self) -> Hyperparameters {
+        let usual = Hyperparameters::of(self.loss);
+        let told = Hyperparameters {
+            alpha: self.alpha.unwrap_or(usual.alpha),
+            omega: self.omega.unwrap_or(usual.omega),
+            gamma: self.gamma.unwrap_or(usual.gamma),
+            gamma_reg: self.gamma_reg.unwrap_or(usual.gamma_reg),
+            lambda: self.lambda.unwrap_or(usual.lambda),
+        };
+        if self.tied_gamma { told.tied() } else { told }
     }
 
     /// The data.
@@ -320,7 +345,7 @@ impl FitOptions {
         if let Some(path) = &self.init {
             return Ok(Network::from_checkpoint(&Checkpoint::load(path, device).context("--init")?, device)?);
         }
-        let shape = NetworkShape { architecture: Architecture::UNet, base_width: self.base_width, upsampling: self.upsampling };
+        let shape = NetworkShape { architecture: self.network, base_width: self.base_width, upsampling: self.upsampling };
         Ok(Network::new(&shape, self.seed, device)?)
     }
 }

@@ -1,6 +1,6 @@
 use super::{Engine, check_tiles};
 use crate::nn::kernels::{Packed, Planes, bilinear, conv_into_planes, interleave, max_pool};
-use crate::nn::layout::{Half, LEVELS, Layout};
+use crate::nn::layout::{ConvNorm, LEVELS, UNet};
 use crate::nn::ops::EPSILON;
 use crate::nn::{Checkpoint, NnError};
 use rayon::prelude::*;
@@ -57,7 +57,7 @@ impl CpuEngine {
     /// Compiles for tiles of `side × side`, `side` divisible by 16.
     pub(super) fn new(checkpoint: &Checkpoint, side: usize, threads: usize) -> Result<Self, NnError> {
         checkpoint.check()?;
-        let layout = Layout::new(&checkpoint.meta.shape);
+        let layout = UNet::new(&checkpoint.meta.shape);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("network-{i}"))
@@ -87,9 +87,10 @@ impl Engine for CpuEngine {
 }
 
 impl Plan {
-    fn new(checkpoint: &Checkpoint, layout: &Layout) -> Result<Self, NnError> {
-        let pair =
-            |halves: [Half; 2]| -> Result<[Packed; 2], NnError> { Ok([folded(checkpoint, &halves[0])?, folded(checkpoint, &halves[1])?]) };
+    fn new(checkpoint: &Checkpoint, layout: &UNet) -> Result<Self, NnError> {
+        let pair = |halves: [ConvNorm; 2]| -> Result<[Packed; 2], NnError> {
+            Ok([folded(checkpoint, &halves[0])?, folded(checkpoint, &halves[1])?])
+        };
         let down = layout.down.iter().map(|block| pair(block.halves())).collect::<Result<_, _>>()?;
         let up = layout
             .up
@@ -107,8 +108,9 @@ impl Plan {
                 Ok(UpStep { raise, convolutions: pair(up.convolutions.halves())? })
             })
             .collect::<Result<_, NnError>>()?;
-        let (weights, bias) = (read(checkpoint, &format!("{}.weight", layout.head))?, read(checkpoint, &format!("{}.bias", layout.head))?);
-        Ok(Self { down, up, head: Packed::forward(&weights, 1, layout.head_input, 1, Some(&bias)) })
+        let (weights, bias) =
+            (read(checkpoint, &format!("{}.weight", layout.head.name))?, read(checkpoint, &format!("{}.bias", layout.head.name))?);
+        Ok(Self { down, up, head: Packed::forward(&weights, 1, layout.head.input, 1, Some(&bias)) })
     }
 
     /// One tile through the network.
@@ -170,7 +172,7 @@ fn pool(from: &[f32], large: Planes, to: &mut [f32], small: Planes, channels: us
     });
 }
 
-fn buffers(layout: &Layout, side: usize) -> Vec<Level> {
+fn buffers(layout: &UNet, side: usize) -> Vec<Level> {
     (0..=LEVELS)
         .map(|depth| {
             let planes = Planes { h: side >> depth, w: side >> depth };
@@ -196,7 +198,7 @@ fn read(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>, NnError> {
 }
 
 /// A convolution with its batch norm folded into weights and bias.
-fn folded(checkpoint: &Checkpoint, half: &Half) -> Result<Packed, NnError> {
+fn folded(checkpoint: &Checkpoint, half: &ConvNorm) -> Result<Packed, NnError> {
     let weights = read(checkpoint, &format!("{}.weight", half.convolution))?;
     let part = |part: &str| read(checkpoint, &format!("{}.{part}", half.norm));
     let (gain, offset, mean, variance) = (part("weight")?, part("bias")?, part("running_mean")?, part("running_var")?);

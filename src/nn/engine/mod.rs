@@ -2,8 +2,9 @@
 
 mod cpu;
 mod device;
+mod layerwise;
 
-use super::{Checkpoint, NnError};
+use super::{Architecture, Checkpoint, NnError};
 use crate::config::DeviceChoice;
 
 /// A network ready to inspect tiles.
@@ -28,6 +29,9 @@ pub trait Engine: Send {
 /// A checkpoint whose tensors do not fit, or a device that is not there.
 pub fn engine(checkpoint: &Checkpoint, device: DeviceChoice, threads: usize) -> Result<Box<dyn Engine>, NnError> {
     match device {
+        DeviceChoice::Cpu if checkpoint.meta.shape.architecture != Architecture::UNet => {
+            Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, threads)?))
+        }
         DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, threads)?)),
         DeviceChoice::Cuda(ordinal) => Ok(Box::new(device::DeviceEngine::cuda(checkpoint, ordinal)?)),
         DeviceChoice::Auto => match device::DeviceEngine::cuda(checkpoint, 0) {

@@ -1,26 +1,35 @@
-//! Convolution 3×3 (padding 1) and 1×1, stride 1.
+//! Convolution 3×3 and 1×1 that keeps the size: stride 1, padded with zeros.
 
 use super::Dims;
+use super::fresh::fresh;
 use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::shared::Shared;
 use rayon::prelude::*;
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 
 /// Values of a block's input that should stay in the second-level cache.
-const BLOCK_VALUES: usize = 96 * 1024;
+pub(super) const BLOCK_VALUES: usize = 96 * 1024;
+
+/// Values of a cache line, at whose beginning scratch begins.
+const CACHE_LINE: usize = 16;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<[f32; CACHE_LINE]>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends `work` a buffer of this thread of at least `length` values, of any content.
+/// Lends `work` a buffer of this thread of `length` values, of any content, that begins at a cache line.
 pub(super) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     SCRATCH.with(|cell| {
         let mut buffer = cell.take();
-        if buffer.len() < length {
-            buffer.resize(length, 0.0);
+        let lines = length.div_ceil(CACHE_LINE) + 1;
+        if buffer.len() < lines {
+            buffer.resize(lines, [0.0; CACHE_LINE]);
         }
-        let result = work(&mut buffer[..length]);
+        let values = buffer.as_flattened_mut();
+        // Every value is a multiple of four bytes away from a cache line, so that one is found.
+        let start = values.as_ptr().align_offset(4 * CACHE_LINE).min(CACHE_LINE);
+        let result = work(&mut values[start..start + length]);
         cell.replace(buffer);
         result
     })
@@ -32,11 +41,21 @@ pub(super) fn block_lines(channels: usize, h: usize, w: usize) -> usize {
 }
 
 /// Copies lines `first..first + lines` of each channel of a picture into bordered planes of
-/// `plane` values with `margin` more lines above and below (0 or 1), zero where there is no picture.
-pub(super) fn copy_bordered(picture: &[f32], dims: Dims, first: usize, lines: usize, margin: usize, plane: usize, to: &mut [f32]) {
+/// `extent` values, `plane` apart, with `margin` more lines above and below, zero where there is no picture.
+#[allow(clippy::too_many_arguments)] // slices and sizes of one loop
+pub(super) fn copy_bordered(
+    picture: &[f32],
+    dims: Dims,
+    first: usize,
+    lines: usize,
+    margin: usize,
+    plane: usize,
+    extent: usize,
+    to: &mut [f32],
+) {
     let line = dims.w + margin;
     for c in 0..dims.c {
-        let target = &mut to[c * plane..(c + 1) * plane];
+        let target = &mut to[c * plane..][..extent];
         let source = &picture[c * dims.plane()..(c + 1) * dims.plane()];
         for r in 0..lines + 2 * margin {
             let row = &mut target[r * line..(r + 1) * line];
@@ -52,14 +71,20 @@ pub(super) fn copy_bordered(picture: &[f32], dims: Dims, first: usize, lines: us
     }
 }
 
-/// Convolves a batch: `x` holds `[n, inputs, h, w]`, `out` receives `[n, outputs, h, w]`.
+/// Convolves a batch: `x` holds `[n, inputs, h, w]`, the result `[n, outputs, h, w]`.
 ///
-/// `dims` are those of `x`. Runs on the current rayon pool, a task for each block of lines.
-pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, out: &mut [f32]) {
+/// `dims` are those of `x`; the taps of a 3×3 kernel are `dilation` pixels apart. Runs on the current rayon pool,
+/// a task for each block of lines.
+pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, dilation: usize) -> Vec<f32> {
     assert_eq!(x.len(), dims.len(), "input of a convolution");
     assert_eq!(dims.c, packed.inputs, "input channels of a convolution");
-    assert_eq!(out.len(), dims.with_channels(packed.outputs).len(), "output of a convolution");
-    let margin = packed.side / 2;
+    // SAFETY: the blocks cover every line of every output channel.
+    unsafe { fresh(dims.with_channels(packed.outputs).len(), |out| conv_blocks(x, dims, packed, dilation, out)) }
+}
+
+/// Writes all of `out`.
+fn conv_blocks(x: &[f32], dims: Dims, packed: &Packed, dilation: usize, out: &mut [MaybeUninit<f32>]) {
+    let margin = packed.side / 2 * dilation;
     let line = dims.w + margin;
     let lines = block_lines(dims.c, dims.h, dims.w);
     let blocks = dims.h.div_ceil(lines);
@@ -73,7 +98,7 @@ pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, out: &mut
         let run = lines * line;
         with_scratch(dims.c * plane + SLACK + GROUP * run, |scratch| {
             let (input, output) = scratch.split_at_mut(dims.c * plane + SLACK);
-            copy_bordered(picture, dims, first, lines, margin, plane, input);
+            copy_bordered(picture, dims, first, lines, margin, plane, plane, input);
             input[dims.c * plane..].fill(0.0);
             for group in 0..packed.groups() {
                 let panel = Panel {
@@ -83,19 +108,20 @@ pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, out: &mut
                     source: input.as_ptr(),
                     source_plane: plane,
                     line,
+                    dilation,
                     target: output.as_mut_ptr(),
                     target_plane: run,
                     length: run - margin,
                 };
-                // SAFETY: the last tap of the last result reads value (lines - 1 + 2) * line + w - 1 + 2 of a plane
-                // at most, which `plane` has; SLACK follows; `output` is this task's own and holds GROUP runs.
+                // SAFETY: the last tap of the last result reads value (lines - 1 + 2 margin) * line + w - 1 + 2 margin of
+                // a plane at most, which `plane` has; SLACK follows; `output` is this task's own and holds GROUP runs.
                 unsafe { panel.run() };
                 for o in 0..packed.width_of(group) {
                     let channel = n * packed.outputs + group * GROUP + o;
                     // SAFETY: each task writes the lines of its own block.
                     let to = unsafe { target.part(channel * pixels + first * dims.w, lines * dims.w) };
                     for (r, row) in to.chunks_exact_mut(dims.w).enumerate() {
-                        row.copy_from_slice(&output[o * run + r * line..][..dims.w]);
+                        row.write_copy_of_slice(&output[o * run + r * line..][..dims.w]);
                     }
                 }
             }
@@ -165,6 +191,7 @@ pub(in crate::nn) fn conv_into_planes(source: &[f32], planes: Planes, packed: &P
                 source: source[start - margin * (line + 1)..].as_ptr(),
                 source_plane: plane,
                 line,
+                dilation: 1,
                 target: target.address(group * GROUP * plane + start, reach),
                 target_plane: plane,
                 length,

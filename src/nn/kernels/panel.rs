@@ -33,13 +33,13 @@ impl Packed {
         let taps = side * side;
         let groups = outputs.div_ceil(GROUP);
         let mut weights = vec![0.0; groups * inputs * taps * GROUP];
-        for (index, weight) in weights.iter_mut().enumerate() {
-            let (rest, lane) = (index / GROUP, index % GROUP);
-            let (rest, tap) = (rest / taps, rest % taps);
-            let (group, input) = (rest / inputs, rest % inputs);
-            let output = group * GROUP + lane;
-            if output < outputs {
-                *weight = at(output, input, tap);
+        for (group, weights) in weights.chunks_exact_mut((inputs * taps * GROUP).max(1)).enumerate() {
+            for lane in 0..GROUP.min(outputs - group * GROUP) {
+                for (input, weights) in weights.chunks_exact_mut(taps * GROUP).enumerate() {
+                    for tap in 0..taps {
+                        weights[tap * GROUP + lane] = at(group * GROUP + lane, input, tap);
+                    }
+                }
             }
         }
         let mut padded_bias = vec![0.0; groups * GROUP];
@@ -86,6 +86,8 @@ pub(super) struct Panel<'a> {
     pub source_plane: usize,
     /// Distance of lines.
     pub line: usize,
+    /// Distance of the kernel's taps, in pixels and in lines.
+    pub dilation: usize,
     /// First result of the first output channel.
     pub target: *mut f32,
     /// Distance of output channels.
@@ -98,7 +100,7 @@ impl Panel<'_> {
     /// Computes the run.
     ///
     /// # Safety
-    /// `source` must be good for `source_plane * (inputs - 1) + line * (side - 1) + side - 1 + length`
+    /// `source` must be good for `source_plane * (inputs - 1) + (line + 1) * (side - 1) * dilation + length`
     /// values and [`SLACK`] more; `target` for `length` values in each of the group's channels, which
     /// nobody else touches meanwhile.
     pub unsafe fn run(self) {
@@ -124,7 +126,7 @@ impl Panel<'_> {
             for _ in 0..inputs {
                 for ky in 0..SIDE {
                     for kx in 0..SIDE {
-                        let from = plane.add(ky * self.line + kx);
+                        let from = plane.add((ky * self.line + kx) * self.dilation);
                         let mut pixels = [L::splat(0.0); VECTORS];
                         for (v, pixel) in pixels.iter_mut().enumerate() {
                             *pixel = L::load(from.add(v * L::WIDTH));

@@ -1,4 +1,4 @@
-//! Maximum of 2×2 pixels, stride 2.
+//! Maximum of 2×2 pixels, stride 2, and its places for unpooling.
 
 use super::simd::widened;
 
@@ -25,6 +25,55 @@ pub(in crate::nn) fn max_pool(x: &[f32], line: usize, h: usize, w: usize, out: &
     });
 }
 
+/// Which of the four is the first maximum: 0 and 1 above, 2 and 3 below.
+#[inline(always)]
+fn first_maximum(a: f32, b: f32, c: f32, d: f32) -> u8 {
+    let (right, lower_right) = (b > a, d > c);
+    let (top, bottom) = (if right { b } else { a }, if lower_right { d } else { c });
+    if bottom > top { 2 + u8::from(lower_right) } else { u8::from(right) }
+}
+
+/// Place of the first maximum of each 2×2 square of one unbordered plane: 0 and 1 above, 2 and 3 below.
+pub(in crate::nn) fn max_pool_indices(x: &[f32], w: usize, out: &mut [u8]) {
+    widened(|| {
+        for (lines, out) in x.chunks_exact(2 * w).zip(out.chunks_exact_mut(w / 2)) {
+            let (above, below) = lines.split_at(w);
+            for ((out, a), b) in out.iter_mut().zip(above.chunks_exact(2)).zip(below.chunks_exact(2)) {
+                *out = first_maximum(a[0], a[1], b[0], b[1]);
+            }
+        }
+    });
+}
+
+/// Puts each value of an unbordered plane in its place in a 2×2 square, zero in the three others; `w` is the width
+/// of `out`.
+pub(in crate::nn) fn unpool(x: &[f32], indices: &[u8], w: usize, out: &mut [f32]) {
+    widened(|| {
+        for ((lines, x), indices) in out.chunks_exact_mut(2 * w).zip(x.chunks_exact(w / 2)).zip(indices.chunks_exact(w / 2)) {
+            let (above, below) = lines.split_at_mut(w);
+            for (((a, b), &x), &index) in above.chunks_exact_mut(2).zip(below.chunks_exact_mut(2)).zip(x).zip(indices) {
+                a[0] = if index == 0 { x } else { 0.0 };
+                a[1] = if index == 1 { x } else { 0.0 };
+                b[0] = if index == 2 { x } else { 0.0 };
+                b[1] = if index == 3 { x } else { 0.0 };
+            }
+        }
+    });
+}
+
+/// Gradient of [`unpool`]: of each square the value in its place; `w` is the width of `gradient`.
+pub(in crate::nn) fn unpool_gradient(gradient: &[f32], indices: &[u8], w: usize, out: &mut [f32]) {
+    widened(|| {
+        for ((lines, out), indices) in gradient.chunks_exact(2 * w).zip(out.chunks_exact_mut(w / 2)).zip(indices.chunks_exact(w / 2)) {
+            let (above, below) = lines.split_at(w);
+            for (((out, a), b), &index) in out.iter_mut().zip(above.chunks_exact(2)).zip(below.chunks_exact(2)).zip(indices) {
+                let line = if index < 2 { a } else { b };
+                *out = line[usize::from(index & 1)];
+            }
+        }
+    });
+}
+
 /// Gradient of [`max_pool`] for one unbordered plane: all of it to the first maximum of each square.
 pub(in crate::nn) fn max_pool_gradient(x: &[f32], h: usize, w: usize, gradient: &[f32], out: &mut [f32]) {
     widened(|| {
@@ -32,16 +81,11 @@ pub(in crate::nn) fn max_pool_gradient(x: &[f32], h: usize, w: usize, gradient: 
             let (above, below) = x[2 * y * w..(2 * y + 2) * w].split_at(w);
             let (to_above, to_below) = out[2 * y * w..(2 * y + 2) * w].split_at_mut(w);
             for (i, &g) in gradient[y * (w / 2)..][..w / 2].iter().enumerate() {
-                let (a, b, c, d) = (above[2 * i], above[2 * i + 1], below[2 * i], below[2 * i + 1]);
-                let right = b > a;
-                let top = if right { b } else { a };
-                let lower_right = d > c;
-                let bottom = if lower_right { d } else { c };
-                let lower = bottom > top;
-                to_above[2 * i] = if !lower && !right { g } else { 0.0 };
-                to_above[2 * i + 1] = if !lower && right { g } else { 0.0 };
-                to_below[2 * i] = if lower && !lower_right { g } else { 0.0 };
-                to_below[2 * i + 1] = if lower && lower_right { g } else { 0.0 };
+                let first = first_maximum(above[2 * i], above[2 * i + 1], below[2 * i], below[2 * i + 1]);
+                to_above[2 * i] = if first == 0 { g } else { 0.0 };
+                to_above[2 * i + 1] = if first == 1 { g } else { 0.0 };
+                to_below[2 * i] = if first == 2 { g } else { 0.0 };
+                to_below[2 * i + 1] = if first == 3 { g } else { 0.0 };
             }
         }
     });

@@ -4,20 +4,20 @@ use std::marker::PhantomData;
 
 /// Lets the tasks of one parallel loop write to parts of a slice that do not overlap.
 #[derive(Clone, Copy)]
-pub(super) struct Shared<'a> {
-    start: *mut f32,
+pub(super) struct Shared<'a, T = f32> {
+    start: *mut T,
     length: usize,
-    borrowed: PhantomData<&'a mut [f32]>,
+    borrowed: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: the only access is through the unsafe methods, whose callers promise that parts do not overlap.
-unsafe impl Send for Shared<'_> {}
+unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<'a> Shared<'a> {
+impl<'a, T> Shared<'a, T> {
     /// Borrows the slice for the loop.
-    pub fn new(slice: &'a mut [f32]) -> Self {
+    pub fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), length: slice.len(), borrowed: PhantomData }
     }
 
@@ -26,14 +26,14 @@ impl<'a> Shared<'a> {
     /// # Safety
     /// No other thread may touch that part while the result lives.
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn part(&self, from: usize, length: usize) -> &'a mut [f32] {
+    pub unsafe fn part(&self, from: usize, length: usize) -> &'a mut [T] {
         assert!(from <= self.length && length <= self.length - from, "part of a shared slice out of bounds");
         // SAFETY: in bounds; not overlapping by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), length) }
     }
 
     /// The address of value `from`, for `reach` values.
-    pub fn address(&self, from: usize, reach: usize) -> *mut f32 {
+    pub fn address(&self, from: usize, reach: usize) -> *mut T {
         assert!(from <= self.length && reach <= self.length - from, "part of a shared slice out of bounds");
         // SAFETY: in bounds.
         unsafe { self.start.add(from) }

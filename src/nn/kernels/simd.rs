@@ -19,6 +19,8 @@ pub(super) trait Lanes: Copy {
     /// The greater; `other` where one of them is not a number.
     unsafe fn max(self, other: Self) -> Self;
     unsafe fn sum(self) -> f32;
+    /// `self` where `sign` is positive, 0 elsewhere.
+    unsafe fn where_positive(self, sign: Self) -> Self;
 }
 
 /// Work written once for every width of vector.
@@ -37,7 +39,8 @@ pub(super) trait Task {
 pub(super) unsafe fn dispatch(task: impl Task) {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
+        // With the short forms (VL) the compiler can use all 32 registers for parts of a vector, too.
+        if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("fma") {
             // SAFETY: the features were found; the rest is the caller's promise.
             return unsafe { x86::avx512(task) };
         }
@@ -100,6 +103,10 @@ impl Lanes for Plain {
     unsafe fn sum(self) -> f32 {
         (self.0[0] + self.0[2]) + (self.0[1] + self.0[3])
     }
+    #[inline(always)]
+    unsafe fn where_positive(self, sign: Self) -> Self {
+        Self(std::array::from_fn(|i| if sign.0[i] > 0.0 { self.0[i] } else { 0.0 }))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -107,7 +114,7 @@ mod x86 {
     use super::{Lanes, Task};
     use std::arch::x86_64::*;
 
-    #[target_feature(enable = "avx512f,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
     pub(super) unsafe fn avx512(task: impl Task) {
         // SAFETY: the features are enabled on this function, the rest is the caller's promise.
         unsafe { task.run::<__m512>() }
@@ -156,6 +163,10 @@ mod x86 {
         unsafe fn sum(self) -> f32 {
             unsafe { _mm512_reduce_add_ps(self) }
         }
+        #[inline(always)]
+        unsafe fn where_positive(self, sign: Self) -> Self {
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(sign, _mm512_setzero_ps()), self) }
+        }
     }
 
     impl Lanes for __m256 {
@@ -194,6 +205,10 @@ mod x86 {
             let mut lanes = [0.0_f32; 8];
             unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), self) };
             ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+        }
+        #[inline(always)]
+        unsafe fn where_positive(self, sign: Self) -> Self {
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(sign, _mm256_setzero_ps()), self) }
         }
     }
 }

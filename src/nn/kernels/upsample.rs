@@ -1,13 +1,13 @@
-//! Twice the size: bilinear interpolation, and the interleaving of a 2×2 transposed convolution.
+//! Bilinear interpolation, and the interleaving of a 2×2 transposed convolution.
 
 use super::simd::widened;
 
 /// Where an output pixel takes from: the lower neighbour and the weight of the upper one.
 ///
-/// Output `i` of `2 n` lies at `i (n - 1) / (2 n - 1)`, so that the corners stay where they are.
-fn taps(n: usize) -> Vec<(usize, f32)> {
-    let ratio = if n > 1 { (n - 1) as f32 / (2 * n - 1) as f32 } else { 0.0 };
-    (0..2 * n)
+/// Output `i` of `out` lies at `i (n - 1) / (out - 1)`, so that the corners stay where they are.
+fn taps(n: usize, out: usize) -> Vec<(usize, f32)> {
+    let ratio = if out > 1 { (n - 1) as f32 / (out - 1) as f32 } else { 0.0 };
+    (0..out)
         .map(|i| {
             let at = i as f32 * ratio;
             let low = (at as usize).min(n.saturating_sub(2));
@@ -19,7 +19,13 @@ fn taps(n: usize) -> Vec<(usize, f32)> {
 /// Bilinear interpolation of one plane (`h` lines of `w`, beginning every `line` values) to `2h` lines of `2w`
 /// that begin every `out_line` values.
 pub(in crate::nn) fn bilinear(x: &[f32], line: usize, h: usize, w: usize, out: &mut [f32], out_line: usize) {
-    let (across, down) = (taps(w), taps(h));
+    resize(x, line, [h, w], out, out_line, [2 * h, 2 * w]);
+}
+
+/// Bilinear interpolation of one plane of `[h, w]`, lines beginning every `line` values, to one of `[out_h, out_w]`,
+/// lines beginning every `out_line` values; corners aligned.
+pub(in crate::nn) fn resize(x: &[f32], line: usize, [h, w]: [usize; 2], out: &mut [f32], out_line: usize, [out_h, out_w]: [usize; 2]) {
+    let (across, down) = (taps(w, out_w), taps(h, out_h));
     let mut blended = vec![0.0_f32; w + 1];
     widened(|| {
         for (y, &(low, weight)) in down.iter().enumerate() {
@@ -29,20 +35,20 @@ pub(in crate::nn) fn bilinear(x: &[f32], line: usize, h: usize, w: usize, out: &
                 *b = u * (1.0 - weight) + l * weight;
             }
             blended[w] = blended[w - 1];
-            for (out, &(low, weight)) in out[y * out_line..][..2 * w].iter_mut().zip(&across) {
+            for (out, &(low, weight)) in out[y * out_line..][..out_w].iter_mut().zip(&across) {
                 *out = blended[low] * (1.0 - weight) + blended[low + 1] * weight;
             }
         }
     });
 }
 
-/// Gradient of [`bilinear`] for one unbordered plane: `gradient` has `2h × 2w`, `out` receives `h × w`.
-pub(in crate::nn) fn bilinear_gradient(gradient: &[f32], h: usize, w: usize, out: &mut [f32]) {
-    let (across, down) = (taps(w), taps(h));
+/// Gradient of [`resize`] for one unbordered plane: `gradient` has `out_h × out_w`, `out` receives `h × w`.
+pub(in crate::nn) fn resize_gradient(gradient: &[f32], [out_h, out_w]: [usize; 2], [h, w]: [usize; 2], out: &mut [f32]) {
+    let (across, down) = (taps(w, out_w), taps(h, out_h));
     let mut gathered = vec![0.0_f32; w + 1];
     out.fill(0.0);
     widened(|| {
-        for (row, &(low, weight)) in gradient.chunks_exact(2 * w).zip(&down) {
+        for (row, &(low, weight)) in gradient.chunks_exact(out_w).zip(&down) {
             gathered.fill(0.0);
             for (g, &(low, weight)) in row.iter().zip(&across) {
                 gathered[low] += g * (1.0 - weight);

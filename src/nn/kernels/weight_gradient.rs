@@ -1,11 +1,11 @@
 //! Gradient of a convolution's weights.
 
 use super::Dims;
-use super::conv::{block_lines, copy_bordered, with_scratch};
-use super::panel::{GROUP, SLACK};
-use super::shared::Shared;
+use super::conv::{BLOCK_VALUES, block_lines, copy_bordered, with_scratch};
+use super::panel::GROUP;
 use super::simd::{Lanes, Task, dispatch};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Products of eight output gradients with three runs of inputs, summed over the pixels.
 struct Correlation {
@@ -19,27 +19,30 @@ struct Correlation {
 }
 
 impl Correlation {
+    /// Rows `first..first + 2 * HALF`, in two halves, each with an address of its own.
     #[inline(always)]
-    unsafe fn rows<L: Lanes, const ROWS: usize>(&self, first: usize) {
+    unsafe fn rows<L: Lanes, const HALF: usize>(&self, first: usize) {
         // SAFETY: the task's promise: `length` values behind every pointer.
         unsafe {
-            let mut sums = [[L::splat(0.0); 3]; ROWS];
-            let gradient = self.gradient.add(first * self.gradient_plane);
-            let mut at = 0;
-            while at < self.length {
-                let inputs = [L::load(self.inputs[0].add(at)), L::load(self.inputs[1].add(at)), L::load(self.inputs[2].add(at))];
-                for (o, row) in sums.iter_mut().enumerate() {
-                    let g = L::load(gradient.add(o * self.gradient_plane + at));
-                    for (sum, input) in row.iter_mut().zip(inputs) {
-                        *sum = sum.plus_product(g, input);
+            let mut sums = [[[L::splat(0.0); 3]; HALF]; 2];
+            let mut inputs = self.inputs;
+            let upper = self.gradient.add(first * self.gradient_plane);
+            let mut gradients = [upper, upper.add(HALF * self.gradient_plane)];
+            for _ in 0..self.length / L::WIDTH {
+                let taps = inputs.map(|input| L::load(input));
+                for (rows, gradient) in sums.iter_mut().zip(gradients) {
+                    for (o, row) in rows.iter_mut().enumerate() {
+                        let g = L::load(gradient.add(o * self.gradient_plane));
+                        for (sum, tap) in row.iter_mut().zip(taps) {
+                            *sum = sum.plus_product(tap, g);
+                        }
                     }
                 }
-                at += L::WIDTH;
+                inputs = inputs.map(|input| input.add(L::WIDTH));
+                gradients = gradients.map(|gradient| gradient.add(L::WIDTH));
             }
-            for (o, row) in sums.iter().enumerate() {
-                for (k, sum) in row.iter().enumerate() {
-                    (*self.sums)[first + o][k] = sum.sum();
-                }
+            for (o, row) in sums.iter().flatten().enumerate() {
+                (*self.sums)[first + o] = row.map(|sum| sum.sum());
             }
         }
     }
@@ -51,83 +54,121 @@ impl Task for Correlation {
         // SAFETY: the caller's promise.
         unsafe {
             if L::MANY {
-                self.rows::<L, 8>(0);
-            } else {
                 self.rows::<L, 4>(0);
-                self.rows::<L, 4>(4);
+            } else {
+                self.rows::<L, 2>(0);
+                self.rows::<L, 2>(4);
             }
         }
     }
 }
 
+/// Values of a run that are worked on at a time: those of eight output channels fit the first-level cache.
+const CHUNK: usize = 1024;
+/// Output groups of a task, at least: their products should outweigh the copy of the inputs.
+const LEAST_GROUPS: usize = 4;
+/// Tasks that a small layer is split into, as far as its channels allow.
+const TASKS: usize = 8;
+
+/// How the work is split, by the layer's size alone.
+#[derive(Debug, Clone, Copy)]
+struct Split {
+    /// Pictures of a task.
+    pictures: usize,
+    /// Lines of each.
+    lines: usize,
+    /// Blocks of lines in a picture.
+    blocks: usize,
+    /// Output groups of a task.
+    groups: usize,
+}
+
+impl Split {
+    fn new(dims: Dims, outputs: usize) -> Self {
+        let lines = block_lines(dims.c + outputs, dims.h, dims.w);
+        let blocks = dims.h.div_ceil(lines);
+        let together = if blocks == 1 { BLOCK_VALUES / ((dims.c + outputs) * (dims.h + 2) * (dims.w + 1)) } else { 1 };
+        let pictures = together.clamp(1, dims.n.max(1));
+        let all_groups = outputs.div_ceil(GROUP);
+        let runs = dims.n.div_ceil(pictures) * blocks;
+        let groups = all_groups.div_ceil(TASKS.div_ceil(runs.max(1))).max(LEAST_GROUPS).min(all_groups.max(1));
+        Self { pictures, lines, blocks, groups }
+    }
+}
+
 /// Gradient of weights `[outputs, inputs, side, side]` from the input `x` (of `dims`) and the
-/// gradient of the output `gradient` (`[n, outputs, h, w]`), both of one size; side 1 or 3.
+/// gradient of the output `gradient` (`[n, outputs, h, w]`), both of one size; side 1 or 3, taps `dilation` apart.
 ///
-/// Blocks of lines are summed each for itself and then in their order.
-pub(in crate::nn) fn weight_gradient(x: &[f32], dims: Dims, gradient: &[f32], outputs: usize, side: usize) -> Vec<f32> {
+/// Blocks of lines, or several small pictures at once, are summed each for itself and then in their order.
+pub(in crate::nn) fn weight_gradient(x: &[f32], dims: Dims, gradient: &[f32], outputs: usize, side: usize, dilation: usize) -> Vec<f32> {
     let out_dims = dims.with_channels(outputs);
     assert_eq!(x.len(), dims.len(), "input of a weight gradient");
     assert_eq!(gradient.len(), out_dims.len(), "output gradient of a weight gradient");
-    let margin = side / 2;
+    let margin = side / 2 * dilation;
     let line = dims.w + margin;
     let taps = side * side;
-    let groups = outputs.div_ceil(GROUP);
-    let lines = block_lines(dims.c + outputs, dims.h, dims.w);
-    let blocks = dims.h.div_ceil(lines);
-    let run = (lines * line).next_multiple_of(16);
-    let plane = (lines + 2 * margin) * line + margin + 16;
-    let weights = groups * GROUP * dims.c * taps;
-    let mut partial = vec![0.0_f32; dims.n * blocks * weights];
-    partial.par_chunks_exact_mut(weights).enumerate().for_each(|(task, partial)| {
-        let (n, first) = (task / blocks, task % blocks * lines);
-        let lines = lines.min(dims.h - first);
-        with_scratch(dims.c * plane + SLACK + groups * GROUP * run, |scratch| {
-            let (input, output) = scratch.split_at_mut(dims.c * plane + SLACK);
-            copy_bordered(&x[n * dims.c * dims.plane()..][..dims.c * dims.plane()], dims, first, lines, margin, plane, input);
-            input[dims.c * plane..].fill(0.0);
-            copy_lines(&gradient[n * outputs * dims.plane()..], out_dims, first, lines, line, run, output);
+    let split = Split::new(dims, outputs);
+    let shares = outputs.div_ceil(GROUP).div_ceil(split.groups);
+    // A picture's lines of the block with its margins; the output's gradient is laid out alike.
+    let stretch = (split.lines + 2 * margin) * line;
+    let run = (split.pictures * stretch).next_multiple_of(16);
+    let plane = run + (2 * margin * (line + 1)).next_multiple_of(16) + 16;
+    let weights = split.groups * GROUP * dims.c * taps;
+    let runs = dims.n.div_ceil(split.pictures) * split.blocks;
+    let mut partial = vec![0.0_f32; runs * shares * weights];
+    partial.par_chunks_exact_mut(weights.max(1)).enumerate().for_each(|(task, partial)| {
+        let (rest, first_group) = (task / shares, task % shares * split.groups);
+        let (first_picture, first) = (rest / split.blocks * split.pictures, rest % split.blocks * split.lines);
+        let pictures = first_picture..dims.n.min(first_picture + split.pictures);
+        let lines = split.lines.min(dims.h - first);
+        let channels = first_group * GROUP..outputs.min((first_group + split.groups) * GROUP);
+        let groups = channels.len().div_ceil(GROUP);
+        with_scratch(dims.c * plane + groups * GROUP * run, |scratch| {
+            let (output, input) = scratch.split_at_mut(groups * GROUP * run);
+            let last = pictures.len() - 1;
+            for (at, n) in pictures.enumerate() {
+                let (from, extent) = (at * stretch, |whole: usize| if at == last { whole - at * stretch } else { stretch });
+                let picture = &x[n * dims.c * dims.plane()..][..dims.c * dims.plane()];
+                copy_bordered(picture, dims, first, lines, margin, plane, extent(plane), &mut input[from..]);
+                let picture = &gradient[n * outputs * dims.plane()..][..outputs * dims.plane()];
+                copy_lines(picture, dims, channels.clone(), first..first + lines, line, run, extent(run), &mut output[from..]);
+            }
+            output[channels.len() * run..].fill(0.0);
             for group in 0..groups {
-                for_each_triple(dims.c, side, |triple, count| {
-                    let mut sums = [[0.0; 3]; GROUP];
-                    let inputs = triple.map(|(channel, tap)| input[channel * plane + tap / side * line + tap % side..].as_ptr());
-                    let correlation = Correlation {
-                        gradient: output[group * GROUP * run..].as_ptr(),
-                        gradient_plane: run,
-                        inputs,
-                        length: run,
-                        sums: &mut sums,
-                    };
-                    // SAFETY: `output` has eight planes of `run` values for each group; an input plane has the
-                    // lines of the block with its margin, and SLACK follows the last.
-                    unsafe { dispatch(correlation) };
-                    for (o, row) in sums.iter().enumerate() {
-                        for (&(channel, tap), sum) in triple.iter().zip(row).take(count) {
-                            partial[((group * GROUP + o) * dims.c + channel) * taps + tap] = *sum;
+                for start in (0..run).step_by(CHUNK) {
+                    for_each_triple(dims.c, side, |triple, count| {
+                        let mut sums = [[0.0; 3]; GROUP];
+                        let offset = |tap: usize| (tap / side * line + tap % side) * dilation;
+                        let correlation = Correlation {
+                            gradient: output[group * GROUP * run + start..].as_ptr(),
+                            gradient_plane: run,
+                            inputs: triple.map(|(channel, tap)| input[channel * plane + offset(tap) + start..].as_ptr()),
+                            length: CHUNK.min(run - start),
+                            sums: &mut sums,
+                        };
+                        // SAFETY: `output` has eight planes of `run` values for each group; an input plane has as many
+                        // and the greatest offset of a tap, 2 margin (line + 1), after them.
+                        unsafe { dispatch(correlation) };
+                        for (o, row) in sums.iter().enumerate() {
+                            for (&(channel, tap), sum) in triple.iter().zip(row).take(count) {
+                                partial[((group * GROUP + o) * dims.c + channel) * taps + tap] += *sum;
+                            }
                         }
-                    }
-                });
+                    });
+                }
             }
         });
     });
-    let mut total = vec![0.0_f32; outputs * dims.c * taps];
-    let target = Shared::new(&mut total);
-    let step = 4096;
-    (0..target_chunks(outputs * dims.c * taps, step)).into_par_iter().for_each(|chunk| {
-        let from = chunk * step;
-        let length = step.min(outputs * dims.c * taps - from);
-        // SAFETY: chunks do not overlap.
-        let sums = unsafe { target.part(from, length) };
-        for part in partial.chunks_exact(weights) {
-            for (sum, value) in sums.iter_mut().zip(&part[from..from + length]) {
-                *sum += value;
-            }
+    let of_output = dims.c * taps;
+    let mut total = vec![0.0_f32; outputs * of_output];
+    total.par_chunks_exact_mut(of_output.max(1)).enumerate().for_each(|(output, total)| {
+        let (share, within) = (output / (split.groups * GROUP), output % (split.groups * GROUP));
+        for run in 0..runs {
+            let part = &partial[(run * shares + share) * weights + within * of_output..][..of_output];
+            total.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
         }
     });
     total
-}
-
-fn target_chunks(length: usize, step: usize) -> usize {
-    length.div_ceil(step)
 }
 
 /// Calls `visit` with three (channel, tap) at a time: the taps of a line, or three channels of a 1×1 kernel.
@@ -145,20 +186,26 @@ fn for_each_triple(channels: usize, side: usize, mut visit: impl FnMut([(usize, 
     }
 }
 
-/// Copies lines of the output's gradient so that they fall on the lines of the bordered input, zero between
-/// them and in the channels that fill the last group.
-fn copy_lines(gradient: &[f32], dims: Dims, first: usize, lines: usize, line: usize, run: usize, to: &mut [f32]) {
-    for (channel, target) in to.chunks_exact_mut(run).enumerate() {
-        if channel >= dims.c {
-            target.fill(0.0);
-            continue;
-        }
-        let source = &gradient[channel * dims.plane()..(channel + 1) * dims.plane()];
-        for r in 0..lines {
-            let row = &mut target[r * line..(r + 1) * line];
-            row[..dims.w].copy_from_slice(&source[(first + r) * dims.w..(first + r + 1) * dims.w]);
+/// Copies lines of the output's gradient so that they fall on the lines of the bordered input, zero between them
+/// and up to `extent`.
+#[allow(clippy::too_many_arguments)] // slices and sizes of one loop
+fn copy_lines(
+    gradient: &[f32],
+    dims: Dims,
+    channels: Range<usize>,
+    lines: Range<usize>,
+    line: usize,
+    run: usize,
+    extent: usize,
+    to: &mut [f32],
+) {
+    for (o, channel) in channels.enumerate() {
+        let source = &gradient[(channel * dims.h + lines.start) * dims.w..][..lines.len() * dims.w];
+        let (target, rest) = to[o * run..][..extent].split_at_mut(lines.len() * line);
+        for (row, source) in target.chunks_exact_mut(line).zip(source.chunks_exact(dims.w)) {
+            row[..dims.w].copy_from_slice(source);
             row[dims.w..].fill(0.0);
         }
-        target[lines * line..].fill(0.0);
+        rest.fill(0.0);
     }
 }

@@ -1,9 +1,40 @@
 use super::{dims, dims_of, values, with_values};
-use crate::nn::kernels::{Packed, conv_nchw, weight_gradient};
+use crate::nn::kernels::{Dims, Packed, conv_nchw, weight_gradient};
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 /// Convolution with padding that keeps the size; arguments: picture, weights.
-pub(super) struct Convolution;
+pub(super) struct Convolution {
+    /// Distance of a 3×3 kernel's taps.
+    pub dilation: usize,
+}
+
+/// The sizes of a picture and of the weights that are to be laid over it.
+pub(super) fn fitting(picture: &Layout, weights: &Layout) -> Result<(Dims, Dims)> {
+    let (size, kernel) = (dims_of(picture)?, dims_of(weights)?);
+    if kernel.c != size.c || kernel.h != kernel.w || !matches!(kernel.w, 1 | 3) {
+        candle_core::bail!("convolution: picture {:?} and weights {:?} do not fit (side 1 or 3)", picture.shape(), weights.shape());
+    }
+    Ok((size, kernel))
+}
+
+/// Gradients of picture (of `size`, where `of_picture` asks for it) and weights (of size `kernel`).
+///
+/// The network's own picture needs none, and would cost as much as a whole convolution.
+pub(super) fn gradients(
+    x: &[f32],
+    size: Dims,
+    weights: &[f32],
+    kernel: Dims,
+    gradient: &[f32],
+    dilation: usize,
+    of_picture: bool,
+) -> (Option<Vec<f32>>, Vec<f32>) {
+    let dx = of_picture.then(|| {
+        let packed = Packed::backward(weights, kernel.n, kernel.c, kernel.w);
+        conv_nchw(gradient, size.with_channels(kernel.n), &packed, dilation)
+    });
+    (dx, weight_gradient(x, size, gradient, kernel.n, kernel.w, dilation))
+}
 
 impl CustomOp2 for Convolution {
     fn name(&self) -> &'static str {
@@ -11,15 +42,9 @@ impl CustomOp2 for Convolution {
     }
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let size = dims_of(l1)?;
-        let kernel = dims_of(l2)?;
-        if kernel.c != size.c || kernel.h != kernel.w || !matches!(kernel.w, 1 | 3) {
-            candle_core::bail!("convolution: picture {:?} and weights {:?} do not fit (side 1 or 3)", l1.shape(), l2.shape());
-        }
+        let (size, kernel) = fitting(l1, l2)?;
         let packed = Packed::forward(values(s2, l2, self.name())?, kernel.n, kernel.c, kernel.w, None);
-        let out_size = size.with_channels(kernel.n);
-        let mut out = vec![0.0; out_size.len()];
-        conv_nchw(values(s1, l1, self.name())?, size, &packed, &mut out);
+        let out = conv_nchw(values(s1, l1, self.name())?, size, &packed, self.dilation);
         Ok((CpuStorage::F32(out), (size.n, kernel.n, size.h, size.w).into()))
     }
 
@@ -27,14 +52,8 @@ impl CustomOp2 for Convolution {
         let (size, kernel) = (dims(x)?, dims(weight)?);
         let gradient = gradient.contiguous()?;
         with_values([x, weight, &gradient], self.name(), |[xs, ws, gs]| {
-            // The picture itself needs no gradient, and would cost as much as a whole convolution.
-            let dx = x.track_op().then(|| {
-                let packed = Packed::backward(ws, kernel.n, kernel.c, kernel.w);
-                let mut dx = vec![0.0; size.len()];
-                conv_nchw(gs, size.with_channels(kernel.n), &packed, &mut dx);
-                Tensor::from_vec(dx, x.shape(), &Device::Cpu)
-            });
-            let dw = weight_gradient(xs, size, gs, kernel.n, kernel.w);
+            let (dx, dw) = gradients(xs, size, ws, kernel, gs, self.dilation, x.track_op());
+            let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), &Device::Cpu));
             Ok((dx.transpose()?, Some(Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?)))
         })?
     }

@@ -4,22 +4,29 @@
 //! pooling and its upsampling are wrong or missing. On other devices they are put together from those of
 //! candle's operators whose gradients are right ([`portable`]).
 
+mod block;
 mod conv;
 mod norm;
+mod pool;
 mod portable;
 mod resize;
 
 use super::kernels::Dims;
 use candle_core::{CpuStorage, Error, Layout, Result, Storage, Tensor};
+use rayon::prelude::*;
 
 pub(super) use norm::{BatchNorm, EPSILON};
 
-/// Convolution of `[n, i, h, w]` with `[o, i, k, k]`, stride 1, padding `k / 2`; `k` is 1 or 3.
-pub(super) fn conv(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if !x.device().is_cpu() {
-        return portable::conv(x, weight);
+/// Convolution of `[n, i, h, w]` with `[o, i, k, k]` that keeps the size: stride 1, padded with zeros; `k` is 1 or 3,
+/// its taps `dilation` pixels apart.
+pub(super) fn conv(x: &Tensor, weight: &Tensor, dilation: usize) -> Result<Tensor> {
+    if dilation == 0 {
+        candle_core::bail!("convolution: a dilation of 0, expected at least 1");
     }
-    x.contiguous()?.apply_op2(&weight.contiguous()?, conv::Convolution)
+    if !x.device().is_cpu() {
+        return portable::conv(x, weight, dilation);
+    }
+    x.contiguous()?.apply_op2(&weight.contiguous()?, conv::Convolution { dilation })
 }
 
 /// Batch norm and ReLU.
@@ -30,20 +37,58 @@ pub(super) fn norm_relu(x: &Tensor, norm: &BatchNorm, train: bool) -> Result<Ten
     norm::norm_relu(&x.contiguous()?, norm, train)
 }
 
+/// Convolution as [`conv`] does it, batch norm and ReLU.
+pub(super) fn conv_norm_relu(x: &Tensor, weight: &Tensor, dilation: usize, norm: &BatchNorm, train: bool) -> Result<Tensor> {
+    if !train || !x.device().is_cpu() {
+        return norm_relu(&conv(x, weight, dilation)?, norm, train);
+    }
+    block::conv_norm_relu(&x.contiguous()?, &weight.contiguous()?, dilation, norm)
+}
+
 /// Maximum of 2×2 squares, stride 2; sides must be even.
 pub(super) fn max_pool(x: &Tensor) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return portable::max_pool(x);
     }
-    x.contiguous()?.apply_op1(resize::MaxPool)
+    x.contiguous()?.apply_op1(pool::MaxPool)
+}
+
+/// Place of the first maximum of each 2×2 square (`u8`: 0 and 1 above, 2 and 3 below), for [`unpool`]; sides must
+/// be even. Has no gradient.
+pub(super) fn max_pool_indices(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return portable::max_pool_indices(x);
+    }
+    x.contiguous()?.apply_op1_no_bwd(&pool::MaxPoolIndices)
+}
+
+/// Twice the size, each value in the place that `indices` (as [`max_pool_indices`] gives them) name and zeros
+/// around it.
+pub(super) fn unpool(x: &Tensor, indices: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return portable::unpool(x, indices);
+    }
+    x.contiguous()?.apply_op2(indices, pool::Unpool)
+}
+
+/// Means over `bins × bins` parts of the picture, which overlap by a pixel where `bins` does not divide its size:
+/// part `i` of `n` pixels reaches from `⌊i n / bins⌋` to `⌈(i + 1) n / bins⌉`.
+pub(super) fn average_pool(x: &Tensor, bins: usize) -> Result<Tensor> {
+    portable::average_pool(x, bins)
+}
+
+/// Bilinear interpolation to `h × w`, corners aligned.
+pub(super) fn resize_bilinear(x: &Tensor, h: usize, w: usize) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return portable::resize_bilinear(x, h, w);
+    }
+    x.contiguous()?.apply_op1(resize::Bilinear { h, w })
 }
 
 /// Twice the size by bilinear interpolation, corners aligned.
 pub(super) fn upsample_bilinear(x: &Tensor) -> Result<Tensor> {
-    if !x.device().is_cpu() {
-        return portable::upsample_bilinear(x);
-    }
-    x.contiguous()?.apply_op1(resize::Bilinear)
+    let (_, _, h, w) = x.dims4()?;
+    resize_bilinear(x, 2 * h, 2 * w)
 }
 
 /// Transposed convolution of `[n, i, h, w]` with `[i, o, 2, 2]`, stride 2.
@@ -56,7 +101,7 @@ pub(super) fn conv_transposed(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Res
     }
     let (inputs, outputs, _, _) = weight.dims4()?;
     let flat = weight.reshape((inputs, outputs * 4))?.t()?.contiguous()?.reshape((outputs * 4, inputs, 1, 1))?;
-    conv(x, &flat)?.apply_op2(bias, resize::Interleave)
+    conv(x, &flat, 1)?.apply_op2(bias, resize::Interleave)
 }
 
 /// Adds a value to each channel.
@@ -82,6 +127,15 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout, op: &str) -> Result<&'a 
         Some((start, end)) => slice.get(start..end).ok_or_else(|| Error::Msg(format!("{op}: layout beyond its storage"))),
         None => Err(Error::Msg(format!("{op}: argument is not contiguous"))),
     }
+}
+
+/// Runs `work(index, target plane)` for every plane of `planes` planes of `pixels`, and returns them all.
+fn by_plane<T: Default + Clone + Send>(planes: usize, pixels: usize, work: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    let mut out = vec![T::default(); planes * pixels];
+    if pixels > 0 {
+        out.par_chunks_exact_mut(pixels).enumerate().for_each(|(plane, target)| work(plane, target));
+    }
+    out
 }
 
 /// Lends the values of contiguous `f32` tensors on the CPU.

@@ -1,5 +1,5 @@
 use super::{dims, dims_of, values, with_values};
-use crate::nn::kernels::{channel_gradients, moments, norm_relu as norm_relu_kernel, norm_relu_input_gradient};
+use crate::nn::kernels::{Dims, Moments, channel_gradients, moments, norm_relu as norm_relu_kernel, norm_relu_input_gradient};
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor, Var};
 
 /// What is added to variances, as PyTorch does.
@@ -17,24 +17,24 @@ pub(in crate::nn) struct BatchNorm {
 
 /// Batch norm (batch statistics when training, running ones else) and ReLU of a contiguous tensor.
 pub(super) fn norm_relu(x: &Tensor, norm: &BatchNorm, train: bool) -> Result<Tensor> {
-    let (mean, variance) = if train {
+    let statistics = if train {
         let size = dims(x)?;
-        let m = with_values([x], "batch norm", |[x]| moments(x, size))?;
-        let count = (size.n * size.plane()) as f64;
-        let unbiased = count / (count - 1.0).max(1.0);
-        update(&norm.running_mean, &m.mean, 1.0)?;
-        update(&norm.running_var, &m.variance, unbiased)?;
-        (m.mean, m.variance)
+        let moments = with_values([x], "batch norm", |[x]| moments(x, size))?;
+        norm.update(&moments, size.n * size.plane())?;
+        Statistics::of_batch(&moments)
     } else {
-        let wide = |v: &Var| -> Result<Vec<f64>> { Ok(v.to_vec1::<f32>()?.into_iter().map(f64::from).collect()) };
-        (wide(&norm.running_mean)?, wide(&norm.running_var)?)
+        Statistics::running(norm)?
     };
-    let op = NormRelu {
-        mean: mean.iter().map(|m| *m as f32).collect(),
-        inverse_deviation: variance.iter().map(|v| (1.0 / (v + EPSILON).sqrt()) as f32).collect(),
-        of_batch: train,
-    };
-    x.apply_op3(&norm.gain, &norm.offset, op)
+    x.apply_op3(&norm.gain, &norm.offset, NormRelu(statistics))
+}
+
+impl BatchNorm {
+    /// Brings the running statistics up to date with those of a batch, which are of `count` values for each channel.
+    pub(super) fn update(&self, batch: &Moments, count: usize) -> Result<()> {
+        let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
+        update(&self.running_mean, &batch.mean, 1.0)?;
+        update(&self.running_var, &batch.variance, unbiased)
+    }
 }
 
 fn update(running: &Var, batch: &[f64], factor: f64) -> Result<()> {
@@ -44,13 +44,73 @@ fn update(running: &Var, batch: &[f64], factor: f64) -> Result<()> {
     running.set(&Tensor::new(new, &Device::Cpu)?)
 }
 
-/// `max(0, gain * (x - mean) * inverse_deviation + offset)`; arguments: picture, gain, offset.
-struct NormRelu {
+/// What values are normalised by, for each channel.
+pub(super) struct Statistics {
     mean: Vec<f32>,
     inverse_deviation: Vec<f32>,
-    /// Whether mean and deviation come from the picture, so that its gradient passes through them.
+    /// Whether they come from the values themselves, whose gradient then passes through them.
     of_batch: bool,
 }
+
+/// Gradients of values, gain and offset.
+pub(super) struct NormGradients {
+    pub values: Vec<f32>,
+    pub gain: Vec<f32>,
+    pub offset: Vec<f32>,
+}
+
+impl Statistics {
+    pub fn of_batch(moments: &Moments) -> Self {
+        Self::new(moments.mean.iter().copied(), moments.variance.iter().copied(), true)
+    }
+
+    fn running(norm: &BatchNorm) -> Result<Self> {
+        let (mean, variance) = (norm.running_mean.to_vec1::<f32>()?, norm.running_var.to_vec1::<f32>()?);
+        Ok(Self::new(mean.into_iter().map(f64::from), variance.into_iter().map(f64::from), false))
+    }
+
+    fn new(mean: impl Iterator<Item = f64>, variance: impl Iterator<Item = f64>, of_batch: bool) -> Self {
+        let inverse_deviation = variance.map(|v| (1.0 / (v + EPSILON).sqrt()) as f32).collect();
+        Self { mean: mean.map(|m| m as f32).collect(), inverse_deviation, of_batch }
+    }
+
+    fn scale(&self, gain: &[f32]) -> Vec<f32> {
+        gain.iter().zip(&self.inverse_deviation).map(|(g, d)| g * d).collect()
+    }
+
+    /// `max(0, gain * (x - mean) * inverse_deviation + offset)`.
+    pub fn norm_relu(&self, x: &[f32], size: Dims, gain: &[f32], offset: &[f32]) -> Result<Vec<f32>> {
+        let channels = [gain.len(), offset.len(), self.mean.len()];
+        if channels != [size.c; 3] {
+            candle_core::bail!("batch norm: {} channels, but parameters for {channels:?}", size.c);
+        }
+        let scale = self.scale(gain);
+        let shift: Vec<f32> = offset.iter().zip(&scale).zip(&self.mean).map(|((o, s), m)| o - s * m).collect();
+        Ok(norm_relu_kernel(x, size, &scale, &shift))
+    }
+
+    /// From the values `x`, the result `y` and its gradient `g`.
+    pub fn gradients(&self, x: &[f32], y: &[f32], g: &[f32], size: Dims, gain: &[f32]) -> NormGradients {
+        let (sums, products) = channel_gradients(x, y, g, size, &self.mean, &self.inverse_deviation);
+        let count = (size.n * size.plane()) as f64;
+        let scale = self.scale(gain);
+        let (mut slope, mut shift) = (vec![0.0_f32; size.c], vec![0.0_f32; size.c]);
+        if self.of_batch {
+            for c in 0..size.c {
+                let (scale, deviation) = (f64::from(scale[c]), f64::from(self.inverse_deviation[c]));
+                let along = products[c] / count * deviation;
+                slope[c] = (-scale * along) as f32;
+                shift[c] = (scale * (f64::from(self.mean[c]) * along - sums[c] / count)) as f32;
+            }
+        }
+        let narrow = |v: Vec<f64>| v.into_iter().map(|v| v as f32).collect();
+        let values = norm_relu_input_gradient(x, y, g, size, &scale, &slope, &shift);
+        NormGradients { values, gain: narrow(products), offset: narrow(sums) }
+    }
+}
+
+/// Normalisation and ReLU; arguments: picture, gain, offset.
+struct NormRelu(Statistics);
 
 impl CustomOp3 for NormRelu {
     fn name(&self) -> &'static str {
@@ -66,21 +126,8 @@ impl CustomOp3 for NormRelu {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let size = dims_of(l1)?;
-        let (gain, offset) = (values(s2, l2, self.name())?, values(s3, l3, self.name())?);
-        if [gain.len(), offset.len(), self.mean.len()] != [size.c; 3] {
-            candle_core::bail!(
-                "batch norm: {} channels, but parameters for {}, {} and {}",
-                size.c,
-                gain.len(),
-                offset.len(),
-                self.mean.len()
-            );
-        }
-        let scale: Vec<f32> = gain.iter().zip(&self.inverse_deviation).map(|(g, d)| g * d).collect();
-        let shift: Vec<f32> = offset.iter().zip(&scale).zip(&self.mean).map(|((o, s), m)| o - s * m).collect();
-        let mut out = vec![0.0; size.len()];
-        norm_relu_kernel(values(s1, l1, self.name())?, size, &scale, &shift, &mut out);
+        let name = self.name();
+        let out = self.0.norm_relu(values(s1, l1, name)?, dims_of(l1)?, values(s2, l2, name)?, values(s3, l3, name)?)?;
         Ok((CpuStorage::F32(out), l1.shape().clone()))
     }
 
@@ -94,23 +141,9 @@ impl CustomOp3 for NormRelu {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let size = dims(x)?;
         let gradient = gradient.contiguous()?;
-        with_values([x, gain, y, &gradient], self.name(), |[xs, gain, ys, gs]| {
-            let (sums, products) = channel_gradients(xs, ys, gs, size, &self.mean, &self.inverse_deviation);
-            let count = (size.n * size.plane()) as f64;
-            let scale: Vec<f32> = gain.iter().zip(&self.inverse_deviation).map(|(g, d)| g * d).collect();
-            let (mut slope, mut shift) = (vec![0.0_f32; size.c], vec![0.0_f32; size.c]);
-            if self.of_batch {
-                for c in 0..size.c {
-                    let (scale, deviation) = (f64::from(scale[c]), f64::from(self.inverse_deviation[c]));
-                    let along = products[c] / count * deviation;
-                    slope[c] = (-scale * along) as f32;
-                    shift[c] = (scale * (f64::from(self.mean[c]) * along - sums[c] / count)) as f32;
-                }
-            }
-            let mut dx = vec![0.0; size.len()];
-            norm_relu_input_gradient(xs, ys, gs, size, &scale, &slope, &shift, &mut dx);
-            let narrow = |v: Vec<f64>| Tensor::new(v.into_iter().map(|v| v as f32).collect::<Vec<_>>(), &Device::Cpu);
-            Ok((Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?), Some(narrow(products)?), Some(narrow(sums)?)))
-        })?
+        let found = with_values([x, gain, y, &gradient], self.name(), |[x, gain, y, g]| self.0.gradients(x, y, g, size, gain))?;
+        let channels = |values| Tensor::new(values, &Device::Cpu);
+        let dx = Tensor::from_vec(found.values, x.shape(), &Device::Cpu)?;
+        Ok((Some(dx), Some(channels(found.gain)?), Some(channels(found.offset)?)))
     }
 }

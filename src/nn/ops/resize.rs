@@ -1,67 +1,40 @@
-use super::{dims, dims_of, values, with_values};
-use crate::nn::kernels::{Dims, bilinear, bilinear_gradient, interleave, interleave_gradient, max_pool, max_pool_gradient};
+use super::{by_plane, dims, dims_of, values, with_values};
+use crate::nn::kernels::{Dims, interleave, interleave_gradient, resize, resize_gradient};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-/// Runs `work(index, target plane)` for every plane of `planes` planes of `pixels`, and returns them all.
-fn by_plane(planes: usize, pixels: usize, work: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    let mut out = vec![0.0; planes * pixels];
-    if pixels > 0 {
-        out.par_chunks_exact_mut(pixels).enumerate().for_each(|(plane, target)| work(plane, target));
-    }
-    out
+/// Bilinear interpolation to another size, corners aligned.
+pub(super) struct Bilinear {
+    /// Lines of the result.
+    pub h: usize,
+    /// Pixels in its lines.
+    pub w: usize,
 }
-
-/// Maximum of 2×2 squares.
-pub(super) struct MaxPool;
-
-impl CustomOp1 for MaxPool {
-    fn name(&self) -> &'static str {
-        "max pool"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let Dims { n, c, h, w } = dims_of(layout)?;
-        if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
-            candle_core::bail!("max pool: sides must be even, found {h} × {w}");
-        }
-        let x = values(storage, layout, self.name())?;
-        let out = by_plane(n * c, h * w / 4, |plane, target| max_pool(&x[plane * h * w..][..h * w], w, h, w, target, w / 2));
-        Ok((CpuStorage::F32(out), (n, c, h / 2, w / 2).into()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let Dims { n, c, h, w } = dims(x)?;
-        let gradient = gradient.contiguous()?;
-        let dx = with_values([x, &gradient], self.name(), |[x, g]| {
-            by_plane(n * c, h * w, |plane, target| {
-                max_pool_gradient(&x[plane * h * w..][..h * w], h, w, &g[plane * h * w / 4..][..h * w / 4], target);
-            })
-        })?;
-        Ok(Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?))
-    }
-}
-
-/// Bilinear interpolation to twice the size, corners aligned.
-pub(super) struct Bilinear;
 
 impl CustomOp1 for Bilinear {
     fn name(&self) -> &'static str {
-        "bilinear upsampling"
+        "bilinear interpolation"
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let Dims { n, c, h, w } = dims_of(layout)?;
+        if h * w == 0 {
+            candle_core::bail!("bilinear interpolation: a picture of {h} × {w} has no pixels to go by");
+        }
         let x = values(storage, layout, self.name())?;
-        let out = by_plane(n * c, 4 * h * w, |plane, target| bilinear(&x[plane * h * w..][..h * w], w, h, w, target, 2 * w));
-        Ok((CpuStorage::F32(out), (n, c, 2 * h, 2 * w).into()))
+        let size = [self.h, self.w];
+        let out = by_plane(n * c, self.h * self.w, |plane, target| {
+            resize(&x[plane * h * w..][..h * w], w, [h, w], target, self.w, size);
+        });
+        Ok((CpuStorage::F32(out), (n, c, self.h, self.w).into()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let Dims { n, c, h, w } = dims(x)?;
         let gradient = gradient.contiguous()?;
+        let pixels = self.h * self.w;
         let dx = with_values([&gradient], self.name(), |[g]| {
-            by_plane(n * c, h * w, |plane, target| bilinear_gradient(&g[plane * 4 * h * w..][..4 * h * w], h, w, target))
+            by_plane(n * c, h * w, |plane, target| resize_gradient(&g[plane * pixels..][..pixels], [self.h, self.w], [h, w], target))
         })?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?))
     }

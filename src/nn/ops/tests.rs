@@ -32,7 +32,7 @@ fn convolution_is_candles() {
         for (side, outputs) in [(3, 1), (3, 13), (1, 1), (1, 8), (3, 16)] {
             let x = random(size, i as u64);
             let weight = random(&[outputs, size[1], side, side], 100 + i as u64);
-            assert_near(&conv(&x, &weight).unwrap(), &portable::conv(&x, &weight).unwrap(), 1e-4);
+            assert_near(&conv(&x, &weight, 1).unwrap(), &portable::conv(&x, &weight, 1).unwrap(), 1e-4);
         }
     }
 }
@@ -48,8 +48,8 @@ fn convolution_gradients_are_candles() {
                 let store = (y * &target).unwrap().sum_all().unwrap().backward().unwrap();
                 (store.get(&x).unwrap().clone(), store.get(&weight).unwrap().clone())
             };
-            let (dx, dw) = gradients(conv(&x, &weight).unwrap());
-            let (want_dx, want_dw) = gradients(portable::conv(&x, &weight).unwrap());
+            let (dx, dw) = gradients(conv(&x, &weight, 1).unwrap());
+            let (want_dx, want_dw) = gradients(portable::conv(&x, &weight, 1).unwrap());
             assert_near(&dx, &want_dx, 1e-4);
             assert_near(&dw, &want_dw, 1e-3);
         }
@@ -60,13 +60,76 @@ fn convolution_gradients_are_candles() {
 fn resizing_is_the_product_form() {
     for (i, [n, c, h, w]) in [[1, 1, 1, 1], [2, 3, 4, 5], [1, 9, 7, 2], [1, 2, 1, 33], [2, 17, 6, 3]].into_iter().enumerate() {
         let x = random(&[n, c, h, w], i as u64);
-        assert_near(&upsample_bilinear(&x).unwrap(), &portable::upsample_bilinear(&x).unwrap(), 1e-5);
+        assert_near(&upsample_bilinear(&x).unwrap(), &portable::resize_bilinear(&x, 2 * h, 2 * w).unwrap(), 1e-5);
         let (weight, bias) = (random(&[c, 5, 2, 2], 50), random(&[5], 51));
         assert_near(&conv_transposed(&x, &weight, &bias).unwrap(), &portable::conv_transposed(&x, &weight, &bias).unwrap(), 1e-5);
         let even = random(&[n, c, 2 * h, 2 * w], i as u64);
         assert_eq!(flat(&max_pool(&even).unwrap()), flat(&even.max_pool2d(2).unwrap()));
     }
     assert!(max_pool(&random(&[1, 1, 3, 4], 0)).is_err());
+    assert!(max_pool_indices(&random(&[1, 1, 4, 3], 0)).is_err());
+}
+
+#[test]
+fn dilated_convolution_and_its_gradients_are_candles() {
+    for (i, (size, dilation)) in
+        [([2, 3, 9, 7], 2), ([1, 9, 12, 20], 4), ([2, 5, 28, 28], 18), ([1, 2, 3, 4], 6), ([1, 17, 1, 1], 3)].into_iter().enumerate()
+    {
+        for (side, outputs) in [(3, 11), (1, 4)] {
+            let (x, weight) = (var(&size, i as u64), var(&[outputs, size[1], side, side], 100 + i as u64));
+            let target = random(&[size[0], outputs, size[2], size[3]], 200 + i as u64);
+            let all = |y: Tensor| {
+                let store = (&y * &target).unwrap().sum_all().unwrap().backward().unwrap();
+                [y, store.get(&x).unwrap().clone(), store.get(&weight).unwrap().clone()]
+            };
+            let theirs = all(portable::conv(&x, &weight, dilation).unwrap());
+            for (got, want) in all(conv(&x, &weight, dilation).unwrap()).iter().zip(&theirs) {
+                assert_near(got, want, 1e-3);
+            }
+        }
+    }
+}
+
+#[test]
+fn maxima_go_back_to_where_they_came_from() {
+    let x = Tensor::new(&[[[[1.0_f32, 3.0, 0.0, 2.0], [2.0, 3.0, 2.0, 2.0]]]], &Device::Cpu).unwrap();
+    let (places, maxima) = (max_pool_indices(&x).unwrap(), max_pool(&x).unwrap());
+    assert_eq!(places.flatten_all().unwrap().to_vec1::<u8>().unwrap(), [1, 1]);
+    assert_eq!(flat(&unpool(&maxima, &places).unwrap()), [0.0, 3.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]);
+    let large = random(&[2, 5, 6, 10], 31);
+    let places = max_pool_indices(&large).unwrap();
+    let others = portable::max_pool_indices(&large).unwrap();
+    assert_eq!(places.flatten_all().unwrap().to_vec1::<u8>().unwrap(), others.flatten_all().unwrap().to_vec1::<u8>().unwrap());
+    let values = var(&[2, 5, 3, 5], 32);
+    assert_eq!(flat(&unpool(&values, &places).unwrap()), flat(&portable::unpool(&values, &places).unwrap()));
+    check_gradient(&[&values], || unpool(&values, &places).unwrap(), 0.25, 1e-4);
+    check_gradient(&[&values], || portable::unpool(&values, &places).unwrap(), 0.25, 1e-4);
+    assert!(unpool(&random(&[2, 5, 3, 4], 33), &places).is_err());
+}
+
+#[test]
+fn resizing_to_any_size_is_the_product_form_and_so_is_its_gradient() {
+    for ([h, w], [out_h, out_w]) in [([3, 4], [3, 4]), ([1, 6], [7, 48]), ([6, 6], [5, 2]), ([2, 3], [1, 1])] {
+        let x = var(&[2, 3, h, w], 41);
+        let same = portable::resize_bilinear(&x, out_h, out_w).unwrap();
+        assert_near(&resize_bilinear(&x, out_h, out_w).unwrap(), &same, 1e-5);
+        check_gradient(&[&x], || resize_bilinear(&x, out_h, out_w).unwrap(), 0.25, 1e-4);
+    }
+    let line = Tensor::new(&[[[[0.0_f32, 6.0]]]], &Device::Cpu).unwrap();
+    assert_eq!(flat(&resize_bilinear(&line, 1, 4).unwrap()), [0.0, 2.0, 4.0, 6.0]);
+}
+
+#[test]
+fn average_pooling_covers_every_pixel_and_has_the_right_gradient() {
+    let line = Tensor::new(&[[[[1.0_f32, 2.0, 3.0, 4.0, 5.0]]]], &Device::Cpu).unwrap();
+    // Five pixels in three parts: 0–1, 1–3, 3–4.
+    let parts = flat(&average_pool(&line, 3).unwrap());
+    assert_eq!(parts, [[1.5, 3.0, 4.5]; 3].concat());
+    assert_near(&average_pool(&random(&[2, 3, 4, 6], 42), 2).unwrap(), &random(&[2, 3, 4, 6], 42).avg_pool2d((2, 3)).unwrap(), 1e-6);
+    let x = var(&[2, 2, 5, 7], 43);
+    for bins in [1, 3, 6] {
+        check_gradient(&[&x], || average_pool(&x, bins).unwrap(), 0.25, 1e-4);
+    }
 }
 
 #[test]
@@ -116,8 +179,9 @@ fn linear_gradients_are_right() {
     let single = var(&[1, 2, 1, 1], 4);
     check_gradient(&[&single], || upsample_bilinear(&single).unwrap(), 0.25, 1e-4);
     let (kernel, point) = (var(&[2, 3, 3, 3], 5), var(&[2, 3, 1, 1], 6));
-    check_gradient(&[&x, &kernel], || conv(&x, &kernel).unwrap(), 0.25, 1e-4);
-    check_gradient(&[&x, &point], || conv(&x, &point).unwrap(), 0.25, 1e-4);
+    check_gradient(&[&x, &kernel], || conv(&x, &kernel, 1).unwrap(), 0.25, 1e-4);
+    check_gradient(&[&x, &point], || conv(&x, &point, 1).unwrap(), 0.25, 1e-4);
+    check_gradient(&[&x, &kernel], || conv(&x, &kernel, 3).unwrap(), 0.25, 1e-4);
 }
 
 #[test]
@@ -164,6 +228,27 @@ fn batch_norm_gradients_are_candles() {
 }
 
 #[test]
+fn the_fused_block_is_its_parts_one_after_the_other() {
+    for ([n, c, h, w], side, dilation) in [([3, 5, 6, 7], 3, 1), ([2, 9, 5, 4], 3, 2), ([4, 3, 1, 1], 1, 1), ([1, 16, 20, 33], 3, 1)] {
+        let (x, weight) = (var(&[n, c, h, w], 61), var(&[11, c, side, side], 62));
+        let target = random(&[n, 11, h, w], 63);
+        let all = |y: Tensor, norm: &BatchNorm| {
+            let store = (&y * &target).unwrap().sum_all().unwrap().backward().unwrap();
+            let gradients = [&x, &weight, &norm.gain, &norm.offset].map(|v| store.get(v).unwrap().clone());
+            let running = [&norm.running_mean, &norm.running_var].map(|v| v.as_tensor().copy().unwrap());
+            [vec![y], gradients.to_vec(), running.to_vec()].concat()
+        };
+        let (ours, theirs) = (norm(11), norm(11));
+        let fused = all(conv_norm_relu(&x, &weight, dilation, &ours, true).unwrap(), &ours);
+        let parts = all(portable::norm_relu(&portable::conv(&x, &weight, dilation).unwrap(), &theirs, true).unwrap(), &theirs);
+        for (got, want) in fused.iter().zip(&parts) {
+            assert_near(got, want, 2e-3);
+        }
+    }
+    assert!(conv_norm_relu(&random(&[1, 2, 4, 4], 64), &random(&[3, 3, 3, 3], 65), 1, &norm(3), true).is_err());
+}
+
+#[test]
 fn batch_norm_gradients_agree_with_differences() {
     // Offsets that keep every value away from the bend of ReLU.
     let x = var(&[2, 2, 3, 3], 10);
@@ -186,7 +271,7 @@ fn gradients_do_not_depend_on_the_number_of_threads() {
     let gradient = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let y = norm_relu(&conv(&x, &weight).unwrap(), &norm(24), true).unwrap();
+            let y = conv_norm_relu(&x, &weight, 1, &norm(24), true).unwrap();
             flat(y.sqr().unwrap().sum_all().unwrap().backward().unwrap().get(&weight).unwrap())
         })
     };
@@ -198,7 +283,8 @@ fn a_strided_argument_and_another_type() {
     let x = random(&[2, 4, 6, 8], 13);
     let turned = x.transpose(2, 3).unwrap();
     let weight = random(&[3, 4, 3, 3], 14);
-    assert_near(&conv(&turned, &weight).unwrap(), &portable::conv(&turned, &weight).unwrap(), 1e-4);
-    assert!(conv(&x.to_dtype(DType::F64).unwrap(), &weight.to_dtype(DType::F64).unwrap()).is_err());
-    assert!(conv(&x, &random(&[3, 5, 3, 3], 15)).is_err());
+    assert_near(&conv(&turned, &weight, 1).unwrap(), &portable::conv(&turned, &weight, 1).unwrap(), 1e-4);
+    assert!(conv(&x.to_dtype(DType::F64).unwrap(), &weight.to_dtype(DType::F64).unwrap(), 1).is_err());
+    assert!(conv(&x, &random(&[3, 5, 3, 3], 15), 1).is_err());
+    assert!(conv(&x, &weight, 0).is_err());
 }

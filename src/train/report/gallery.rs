@@ -1,7 +1,8 @@
 //! The worst and the best validation pictures, each beside its label and what was found.
 
+use crate::cell::ProbabilityMap;
 use crate::measure::Counts;
-use crate::train::{Inspected, Picture, TrainError, evaluate};
+use crate::train::{Inspected, Picture, TrainError};
 use image::{ImageEncoder, RgbImage, codecs::png::PngEncoder};
 
 /// Collects them during an evaluation.
@@ -44,7 +45,7 @@ impl Gallery {
     /// A picture that cannot be encoded.
     pub fn add(&mut self, inspected: &Inspected) -> Result<(), TrainError> {
         let picture = inspected.picture;
-        let found = |x: usize, y: usize| inspected.values[y * picture.width_px + x] >= evaluate::level_of(self.threshold);
+        let found = |x: usize, y: usize| inspected.values[y * picture.width_px + x] >= ProbabilityMap::level(self.threshold);
         let mut counts = Counts::default();
         for y in 0..picture.height_px {
             for x in 0..picture.width_px {

@@ -1,0 +1,56 @@
+use super::{Engine, check_tiles};
+use crate::cell::TILE_PX;
+use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
+use candle_core::{Device, Tensor};
+
+/// A network on the CPU layer by layer, as in training: for those that the compiled engine does not know.
+///
+/// Tiles go through one after the other, each layer shared out among the threads.
+pub(super) struct LayerwiseEngine {
+    network: Network,
+    pool: rayon::ThreadPool,
+    name: String,
+}
+
+impl LayerwiseEngine {
+    /// Says in the log what keeps the network from the compiled engine.
+    pub(super) fn new(checkpoint: &Checkpoint, threads: usize) -> Result<Self, NnError> {
+        let network = Network::from_checkpoint(checkpoint, &Device::Cpu)?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("network-{i}"))
+            .build()
+            .map_err(|error| NnError::Threads(error.to_string()))?;
+        let shape = checkpoint.meta.shape;
+        let lacking = missing(shape.architecture);
+        tracing::warn!(network = %shape, lacking, "network: the compiled engine lacks operators of this network, it runs layer by layer and slower");
+        let name = format!("{shape} on the CPU layer by layer, {} threads", pool.current_num_threads());
+        Ok(Self { network, pool, name })
+    }
+}
+
+/// What the compiled engine lacks.
+fn missing(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::UNet => "nothing",
+        Architecture::SegNet => "pooling with places, unpooling",
+        Architecture::PspNet => "dilated convolution, average pooling, interpolation to any size",
+        Architecture::DeepLabV3 => "dilated convolution, image pooling, interpolation to any size",
+    }
+}
+
+impl Engine for LayerwiseEngine {
+    fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError> {
+        check_tiles(tiles, count, TILE_PX)?;
+        let mut logits = Vec::with_capacity(tiles.len());
+        for tile in tiles.chunks_exact(TILE_PX * TILE_PX) {
+            let x = Tensor::from_slice(tile, (1, 1, TILE_PX, TILE_PX), &Device::Cpu)?;
+            logits.extend(self.pool.install(|| self.network.forward(&x, Mode::Eval))?.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(logits)
+    }
+
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+}

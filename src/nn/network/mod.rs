@@ -1,0 +1,127 @@
+//! Networks that can be trained, built of the layers that [`super::layout`] lists.
+
+mod deeplab;
+mod dilated;
+mod layer;
+mod pspnet;
+mod segnet;
+#[cfg(test)]
+mod tests;
+mod unet;
+
+use super::layout::{self, LEVELS, Parameter, Start};
+use super::{Architecture, Checkpoint, NetworkShape, NnError};
+use candle_core::{Device, Tensor, Var};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+
+/// Whether batch norm uses the batch's statistics or the running ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Statistics of the batch; the running ones are brought up to date.
+    Train,
+    /// Running statistics.
+    Eval,
+}
+
+/// The layers between pictures and logits.
+trait Body: Send + Sync {
+    /// Logits of pictures whose form has been checked.
+    fn forward(&self, x: &Tensor, mode: Mode) -> candle_core::Result<Tensor>;
+}
+
+/// A segmentation network that can be trained: pictures in, one logit a pixel out.
+///
+/// For inspection use [`super::engine()`], which is compiled from a checkpoint.
+pub struct Network {
+    shape: NetworkShape,
+    /// In the order of the layout, with whether it is trained.
+    parameters: Vec<(String, Var, bool)>,
+    body: Box<dyn Body>,
+}
+
+impl Network {
+    /// A network with random weights (He et al. 2015, uniform); the same seed gives the same weights.
+    ///
+    /// # Errors
+    /// A shape that no network can have, or a device that fails.
+    pub fn new(shape: &NetworkShape, seed: u64, device: &Device) -> Result<Self, NnError> {
+        shape.check()?;
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        Self::build(shape, |parameter| {
+            let count = parameter.shape.iter().product();
+            let values: Vec<f32> = match parameter.start {
+                Start::Constant(value) => vec![value; count],
+                Start::Uniform(bound) => (0..count).map(|_| random.random_range(-bound..bound)).collect(),
+            };
+            Ok(Var::from_vec(values, parameter.shape.as_slice(), device)?)
+        })
+    }
+
+    /// The network of a checkpoint.
+    ///
+    /// # Errors
+    /// A tensor that is missing or of another size, or a device that fails.
+    pub fn from_checkpoint(checkpoint: &Checkpoint, device: &Device) -> Result<Self, NnError> {
+        checkpoint.check()?;
+        Self::build(&checkpoint.meta.shape, |parameter| {
+            let tensor = checkpoint.tensor(&parameter.name)?.to_device(device)?;
+            Ok(Var::from_tensor(&tensor.copy()?)?)
+        })
+    }
+
+    fn build(shape: &NetworkShape, mut make: impl FnMut(&Parameter) -> Result<Var, NnError>) -> Result<Self, NnError> {
+        let mut parameters = Vec::new();
+        for parameter in layout::parameters(shape) {
+            let var = make(&parameter)?;
+            parameters.push((parameter.name, var, parameter.trainable));
+        }
+        let variables = layer::Variables(parameters.iter().map(|(name, var, _)| (name.as_str(), var)).collect());
+        let width = shape.base_width;
+        let body: Box<dyn Body> = match shape.architecture {
+            Architecture::UNet => Box::new(unet::UNet::new(&layout::UNet::new(shape), &variables)?),
+            Architecture::SegNet => Box::new(segnet::SegNet::new(&layout::SegNet::new(width), &variables)?),
+            Architecture::PspNet => Box::new(pspnet::PspNet::new(&layout::PspNet::new(width), &variables)?),
+            Architecture::DeepLabV3 => Box::new(deeplab::DeepLab::new(&layout::DeepLab::new(width), &variables)?),
+        };
+        Ok(Self { shape: *shape, parameters, body })
+    }
+
+    /// Logits `[n, 1, h, w]` of pictures `[n, 1, h, w]` (`f32`, normalised), sides divisible by 16.
+    ///
+    /// In [`Mode::Train`] the running statistics are brought up to date, and gradients can be taken; in
+    /// [`Mode::Eval`] none can, and what only they need is not kept.
+    ///
+    /// # Errors
+    /// Pictures of another form, or a device that fails.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
+        let unit = 1 << LEVELS;
+        let fits = matches!(x.dims(), [_, 1, h, w] if h.is_multiple_of(unit) && w.is_multiple_of(unit) && *h > 0 && *w > 0);
+        if !fits {
+            return Err(NnError::Shape {
+                found: format!("pictures of {:?}", x.dims()),
+                expected: format!("[n, 1, h, w] with h and w divisible by {unit}"),
+            });
+        }
+        Ok(self.body.forward(x, mode)?)
+    }
+
+    /// What training changes, in an order that depends on the shape alone.
+    pub fn variables(&self) -> Vec<(String, Var)> {
+        self.parameters.iter().filter(|(_, _, trainable)| *trainable).map(|(name, var, _)| (name.clone(), var.clone())).collect()
+    }
+
+    /// Everything that a checkpoint holds, running statistics included; copies, on the network's device.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>, NnError> {
+        self.parameters.iter().map(|(name, var, _)| Ok((name.clone(), var.as_detached_tensor().copy()?))).collect()
+    }
+
+    /// What was built.
+    pub fn shape(&self) -> &NetworkShape {
+        &self.shape
+    }
+}

@@ -1,0 +1,132 @@
+//! Every network learns, is saved and loaded, and inspects.
+
+use super::*;
+use crate::config::DeviceChoice;
+use crate::loss::{Hyperparameters, Loss, Objective};
+use crate::nn::{CheckpointMeta, Normalisation, Upsampling, engine};
+
+const ALL: [Architecture; 4] = [Architecture::UNet, Architecture::SegNet, Architecture::PspNet, Architecture::DeepLabV3];
+
+fn shape(architecture: Architecture) -> NetworkShape {
+    NetworkShape { architecture, base_width: 4, upsampling: Upsampling::Bilinear }
+}
+
+fn checkpoint(network: &Network) -> Checkpoint {
+    let meta = CheckpointMeta {
+        format: CheckpointMeta::FORMAT,
+        shape: *network.shape(),
+        normalisation: Normalisation::Tile,
+        threshold: 0.5,
+        mm_per_px_min: 0.1,
+        mm_per_px_max: 0.2,
+        training: serde_json::Value::Null,
+        data_digest: String::new(),
+        name: "test".into(),
+    };
+    Checkpoint { meta, tensors: network.tensors().unwrap(), digest: String::new() }
+}
+
+/// Two pictures with a dark bar each, and where the bars are.
+fn bars(side: usize) -> (Tensor, Tensor) {
+    let (mut pictures, mut labels) = (vec![0.0_f32; 2 * side * side], vec![0.0_f32; 2 * side * side]);
+    for n in 0..2 {
+        for y in 0..side {
+            for x in 0..side {
+                let (at, across) = ((n * side + y) * side + x, if n == 0 { x } else { y });
+                let bar = (side / 4..side / 2).contains(&across);
+                pictures[at] = if bar { -1.0 } else { 0.5 } + ((at * 7919) % 101) as f32 / 200.0;
+                labels[at] = f32::from(u8::from(bar));
+            }
+        }
+    }
+    let tensor = |values| Tensor::from_vec(values, (2, 1, side, side), &Device::Cpu).unwrap();
+    (tensor(pictures), tensor(labels))
+}
+
+/// Trains a few steps by gradient descent with momentum; the loss before and after.
+fn train(network: &Network, steps: usize) -> (f32, f32) {
+    let objective = Objective::new(Loss::Dibe, Hyperparameters::default()).unwrap();
+    let (x, y) = bars(48);
+    let mut losses = Vec::new();
+    let mut velocities = BTreeMap::new();
+    for _ in 0..steps {
+        let loss = objective.of(&network.forward(&x, Mode::Train).unwrap(), &y).unwrap();
+        losses.push(loss.to_scalar::<f32>().unwrap());
+        let gradients = loss.backward().unwrap();
+        for (name, variable) in network.variables() {
+            let gradient = gradients.get(variable.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient"));
+            let step = gradient.affine(0.3, 0.0).unwrap();
+            let velocity = velocities.remove(&name).map_or(step.clone(), |old: Tensor| (old * 0.9).unwrap().add(&step).unwrap()).detach();
+            variable.set(&(variable.as_tensor() - &velocity).unwrap()).unwrap();
+            velocities.insert(name, velocity);
+        }
+    }
+    (losses[0], *losses.last().unwrap())
+}
+
+fn logits(network: &Network, side: usize) -> Vec<f32> {
+    network.forward(&bars(side).0, Mode::Eval).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn every_network_learns_and_comes_back_from_its_file_the_same() {
+    for architecture in ALL {
+        let network = Network::new(&shape(architecture), 1, &Device::Cpu).unwrap();
+        let (before, after) = train(&network, 30);
+        assert!(after < 0.85 * before, "{architecture}: loss {before} became {after}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        checkpoint(&network).save(&path).unwrap();
+        let loaded = Checkpoint::load(&path, &Device::Cpu).unwrap();
+        assert_eq!(loaded.meta.shape, shape(architecture));
+        let again = Network::from_checkpoint(&loaded, &Device::Cpu).unwrap();
+        assert_eq!(logits(&network, 48), logits(&again, 48), "{architecture}");
+    }
+}
+
+#[test]
+fn every_network_inspects_on_the_line_what_it_says_in_training() {
+    let side = crate::cell::TILE_PX;
+    for architecture in ALL {
+        let network = Network::new(&NetworkShape { base_width: 2, ..shape(architecture) }, 2, &Device::Cpu).unwrap();
+        let mut engine = engine(&checkpoint(&network), DeviceChoice::Cpu, 2).unwrap();
+        let tiles: Vec<f32> = bars(side).0.flatten_all().unwrap().to_vec1().unwrap();
+        let got = engine.logits(&tiles, 2).unwrap();
+        for (got, want) in got.iter().zip(logits(&network, side)) {
+            assert!((got - want).abs() < 1e-3 * (1.0 + want.abs()), "{architecture}: {got} instead of {want}");
+        }
+        assert_eq!(engine.logits(&tiles[side * side..], 1).unwrap(), got[side * side..], "{architecture}: a tile alone");
+        assert!(engine.logits(&tiles, 1).is_err());
+        assert!(engine.describe().contains(&architecture.to_string()), "{}", engine.describe());
+    }
+}
+
+#[test]
+fn sides_must_be_divisible_by_sixteen_and_the_smallest_fits() {
+    for architecture in ALL {
+        let network = Network::new(&shape(architecture), 1, &Device::Cpu).unwrap();
+        let of =
+            |h: usize, w: usize| network.forward(&Tensor::ones((1, 1, h, w), candle_core::DType::F32, &Device::Cpu).unwrap(), Mode::Train);
+        assert_eq!(of(16, 48).unwrap().dims(), [1, 1, 16, 48], "{architecture}");
+        assert!(of(24, 48).is_err() && of(0, 16).is_err());
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_network_is_refused_by_name() {
+    let mut of = checkpoint(&Network::new(&shape(Architecture::SegNet), 1, &Device::Cpu).unwrap());
+    of.meta.shape.architecture = Architecture::DeepLabV3;
+    let error = Network::from_checkpoint(&of, &Device::Cpu).err().unwrap().to_string();
+    assert!(error.contains("DeepLabv3") && error.contains("encoder."), "{error}");
+    let transposed = NetworkShape { upsampling: Upsampling::Transposed, ..shape(Architecture::SegNet) };
+    let error = Network::new(&transposed, 1, &Device::Cpu).err().unwrap().to_string();
+    assert!(error.contains("SegNet"), "{error}");
+}
+
+#[test]
+fn names_in_files_are_those_of_the_papers() {
+    for (architecture, name) in ALL.into_iter().zip(["unet", "segnet", "pspnet", "deeplabv3"]) {
+        assert_eq!(serde_json::to_value(architecture).unwrap(), name);
+        assert_eq!(clap::ValueEnum::to_possible_value(&architecture).unwrap().get_name(), name);
+    }
+}

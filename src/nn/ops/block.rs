@@ -1,0 +1,84 @@
+use super::norm::{BatchNorm, Statistics};
+use super::{conv, dims, values, with_values};
+use crate::nn::kernels::{Moments, Packed, conv_nchw, moments};
+use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
+use std::sync::{Arc, OnceLock};
+
+/// What the forward pass leaves to the backward pass.
+struct Convolved {
+    values: Vec<f32>,
+    moments: Moments,
+}
+
+/// Convolution, batch norm with the batch's statistics, ReLU; arguments: picture, weights, gain over offset `[2, outputs]`.
+///
+/// One operator, so that neither the convolution's result nor its gradient goes through the graph, which would
+/// zero, add and copy them once more.
+struct ConvNormRelu {
+    dilation: usize,
+    convolved: Arc<OnceLock<Convolved>>,
+}
+
+/// Convolution, batch norm and ReLU of contiguous tensors, for training.
+pub(super) fn conv_norm_relu(x: &Tensor, weight: &Tensor, dilation: usize, norm: &BatchNorm) -> Result<Tensor> {
+    let convolved = Arc::new(OnceLock::new());
+    let affine = Tensor::stack(&[norm.gain.as_tensor(), norm.offset.as_tensor()], 0)?;
+    let y = x.apply_op3(weight, &affine, ConvNormRelu { dilation, convolved: convolved.clone() })?;
+    if let Some(Convolved { moments, .. }) = convolved.get() {
+        let size = dims(&y)?;
+        norm.update(moments, size.n * size.plane())?;
+    }
+    Ok(y)
+}
+
+impl CustomOp3 for ConvNormRelu {
+    fn name(&self) -> &'static str {
+        "convolution, batch norm and ReLU"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (size, kernel) = conv::fitting(l1, l2)?;
+        let packed = Packed::forward(values(s2, l2, self.name())?, kernel.n, kernel.c, kernel.w, None);
+        let values_in = values(s1, l1, self.name())?;
+        let convolved = conv_nchw(values_in, size, &packed, self.dilation);
+        let out_size = size.with_channels(kernel.n);
+        let moments = moments(&convolved, out_size);
+        let affine = values(s3, l3, self.name())?;
+        let (gain, offset) = affine.split_at(affine.len() / 2);
+        let out = Statistics::of_batch(&moments).norm_relu(&convolved, out_size, gain, offset)?;
+        // An operator runs forward once; were it run again, the first results would stand.
+        let _ = self.convolved.set(Convolved { values: convolved, moments });
+        Ok((CpuStorage::F32(out), (size.n, kernel.n, size.h, size.w).into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        affine: &Tensor,
+        y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let Some(Convolved { values, moments }) = self.convolved.get() else {
+            candle_core::bail!("{}: backward before forward", self.name());
+        };
+        let (size, kernel) = (dims(x)?, dims(weight)?);
+        let gradient = gradient.contiguous()?;
+        with_values([x, weight, affine, y, &gradient], self.name(), |[xs, ws, affine, ys, gs]| {
+            let gain = &affine[..kernel.n];
+            let norm = Statistics::of_batch(moments).gradients(values, ys, gs, size.with_channels(kernel.n), gain);
+            let (dx, dw) = conv::gradients(xs, size, ws, kernel, &norm.values, self.dilation, x.track_op());
+            let tensor = |values, shape: &Shape| Tensor::from_vec(values, shape, &Device::Cpu);
+            let dx = dx.map(|dx| tensor(dx, x.shape())).transpose()?;
+            Ok((dx, Some(tensor(dw, weight.shape())?), Some(tensor([norm.gain, norm.offset].concat(), &(2, kernel.n).into())?)))
+        })?
+    }
+}

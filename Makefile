@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh Debian 12+ or Ubuntu 24.04 machine with Rust:
 #   make demo   sets up, builds and shows the line at work on its embedded default
 #   make test   sets up and passes all tests
-.PHONY: help setup setup-test demo build test lint deploy-checks bench fmt deb
+.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda bench fmt deb
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,6 +29,13 @@ lint: setup
 
 deploy-checks: setup-test
 	deploy/check.sh
+
+# Type-checks the CUDA build where there is no CUDA: a stand-in takes the compiler's place. What it leaves
+# cannot run, so it has a folder of its own.
+CUDA_CHECK_DIR ?= target/cuda-check
+check-cuda: setup
+	PATH="$(CURDIR)/deploy/cuda:$$PATH" CUDARC_CUDA_VERSION=13000 CUDA_COMPUTE_CAP=90 \
+	    cargo check --features cudnn --target-dir $(CUDA_CHECK_DIR)
 
 bench: setup
 	cargo bench

@@ -26,11 +26,8 @@ pub struct Findings {
 
 /// Precision over recall at every threshold, the model's own marked.
 pub fn pr_curve(evaluation: &Evaluation, threshold: f32) -> Chart {
-    let point = |counts: Counts| {
-        let found = counts.tp + counts.fp;
-        (counts.pa(), if found == 0 { 1.0 } else { counts.tp as f64 / found as f64 })
-    };
-    let all = (1..=255u8).rev().map(|level| point(evaluation.pixels.counts(f32::from(level) / 255.0))).collect();
+    let point = |counts: Counts| (counts.pa(), counts.precision());
+    let all = evaluation.pixels.sweep().iter().rev().map(|at| point(at.counts)).collect();
     Chart {
         title: "Precision over recall (PA), all thresholds".into(),
         x_label: "recall of crack pixels".into(),

@@ -26,19 +26,16 @@ pub struct Findings {
 
 /// Precision over recall at every threshold, the model's own marked.
 pub fn pr_curve(evaluation: &Evaluation, threshold: f32) -> Chart {
-    let point = |counts: Counts| {
-        let found = counts.tp + counts.fp;
-        (counts.pa(), if found == 0 { 1.0 } else { counts.tp as f64 / found as f64 })
-    };
-    let all = (1..=255u8).rev().map(|level| point(evaluation.pixels.counts(f32::from(level) / 255.0))).collect();
+    let point = |counts: &Counts| (counts.pa(), counts.precision());
+    let all = evaluation.pixels.sweep().iter().rev().map(|at| point(&at.counts)).collect();
     Chart {
-        title: "Precision over recall (PA), all thresholds".into(),
+        title: format!("Precision over recall (PA); average precision {:.3}", evaluation.pixels.average_precision()),
         x_label: "recall of crack pixels".into(),
         y_range: Some((0.0, 1.0)),
         log_y: false,
         series: vec![
-            Series { name: "validation".into(), points: all, dots: false },
-            Series { name: format!("at {threshold:.2}"), points: vec![point(evaluation.pixels.counts(threshold))], dots: true },
+            Series { name: "all thresholds".into(), points: all, dots: false },
+            Series { name: format!("at {threshold:.2}"), points: vec![point(&evaluation.pixels.counts(threshold))], dots: true },
         ],
     }
 }
@@ -88,6 +85,7 @@ fn figures(findings: &Findings) -> Vec<(String, String)> {
     let Evaluation { cracked, detected, clean, alarmed, .. } = findings.evaluation;
     vec![
         ("IoU".into(), format!("{:.3}", counts.iou())),
+        ("IoU, mean over pictures".into(), format!("{:.3}", findings.evaluation.means.iou())),
         ("PA".into(), format!("{:.3}", counts.pa())),
         ("OII".into(), format!("{:+.3}", counts.oii())),
         ("cracked cells found".into(), format!("{detected} of {cracked}")),

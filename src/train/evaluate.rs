@@ -2,15 +2,17 @@
 
 use super::{Picture, TrainError};
 use crate::cell::TILE_PX;
-use crate::measure::Histogram;
+use crate::measure::{Histogram, Means};
 use crate::nn::{Engine, Normalisation};
 use crossbeam_channel::bounded;
 
 /// What an evaluation found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluation {
     /// All pixels (micro).
     pub pixels: Histogram,
+    /// Every picture the same.
+    pub means: Means,
     /// Pictures that have a crack.
     pub cracked: u64,
     /// Cracked pictures in which at least [`EVIDENCE_PX`](Self::EVIDENCE_PX) of the crack's pixels were
@@ -31,6 +33,7 @@ impl Evaluation {
         let mut pixels = Histogram::default();
         pixels.add(&picture.truth, values);
         let counts = pixels.counts(threshold);
+        self.means.add(&counts);
         let crack_px = counts.tp + counts.fn_;
         if crack_px > 0 {
             self.cracked += 1;

@@ -60,6 +60,8 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
             options.settings(Files::beside(&root), "", &machine)?;
             let source = options.source()?;
             let run = RunFolder::create(&root, &settings_json(&options)).context("--run")?;
+            // As they are read back, so that a resumed training has the same numbers to the last bit.
+            let options = stored_options(&run)?;
             train_in(&run, &options, source, out.as_deref(), &machine)
         }
         (None, None, Some(out)) => {
@@ -154,7 +156,7 @@ fn result(outcome: &Outcome, log: &[serde_json::Value]) -> serde_json::Value {
 /// paper's Fig. 11).
 fn step_of_half(log: &[serde_json::Value]) -> Option<u64> {
     let evaluations = || log.iter().filter(|e| e["event"] == "evaluation");
-    let last = evaluations().last()?["iou"].as_f64()?;
+    let last = evaluations().next_back()?["iou"].as_f64()?;
     evaluations().find(|e| e["iou"].as_f64().is_some_and(|iou| iou >= last / 2.0))?["step"].as_u64()
 }
 

@@ -82,8 +82,13 @@ impl TrialOptions {
         let root = &trial.folder;
         let run = if root.exists() {
             let run = RunFolder::open(root)?;
-            let told = stored_options(&run)?;
-            anyhow::ensure!(told == trial.options, "{}: was begun with other options; choose another --dir, or remove it", root.display());
+            // Compared as they are read back: a number in a file may be another one in its last bit.
+            let asked: FitOptions = serde_json::from_str(&serde_json::to_string(&trial.options)?)?;
+            anyhow::ensure!(
+                stored_options(&run)? == asked,
+                "{}: was begun with other options; choose another --dir, or remove it",
+                root.display()
+            );
             run
         } else {
             RunFolder::create(root, &settings_json(&trial.options))?

@@ -39,8 +39,11 @@ pub(super) struct Decoded<T> {
     pub sha256: String,
 }
 
+/// Grey values, 65535 = white.
+type Grey = image::ImageBuffer<image::Luma<u16>, Vec<u16>>;
+
 /// Reads a picture whole, in grey.
-pub(super) fn read_grey(path: &Path) -> Result<Decoded<image::ImageBuffer<image::Luma<u16>, Vec<u16>>>, TrainError> {
+pub(super) fn read_grey(path: &Path) -> Result<Decoded<Grey>, TrainError> {
     let Decoded { content, sha256 } = decode(path)?;
     Ok(Decoded { content: content.into_luma16(), sha256 })
 }

@@ -131,12 +131,9 @@ impl Axis {
         let (low, high) = if low > high { (0.0, 1.0) } else { (low, high) };
         if log {
             let (low, high) = (low.max(1e-300).log10(), high.max(1e-300).log10());
-            // Less than a decade would have no tick.
-            return if low.floor() == high.floor() {
-                Self { low: low.floor(), high: low.floor() + 1.0, log }
-            } else {
-                Self { low, high, log }
-            };
+            // Values that are nearly the same would have no tick between them.
+            let margin = if high - low < 0.5 { 0.25 } else { 0.0 };
+            return Self { low: low - margin, high: high + margin, log };
         }
         if low == high {
             let margin = if low == 0.0 { 1.0 } else { low.abs() / 2.0 };
@@ -153,9 +150,13 @@ impl Axis {
     /// Round values within the range with their labels.
     fn ticks(&self) -> Vec<(f64, String)> {
         if self.log {
-            let every = (((self.high - self.low) / 6.0).ceil() as i32).max(1);
-            let decades = (self.low.ceil() as i32..=self.high.floor() as i32).step_by(every as usize);
-            return decades.map(|d| (10f64.powi(d), format!("1e{d}"))).collect();
+            let (first, last) = (self.low.floor() as i32, self.high.ceil() as i32);
+            // Few decades are divided, many are thinned out.
+            let mantissas: &[f64] = if last - first <= 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+            let every = ((last - first) / 6).max(1) as usize;
+            let all = (first..=last).step_by(every).flat_map(|d| mantissas.iter().map(move |m| m * 10f64.powi(d)));
+            let within = |v: &f64| (self.low - 1e-9..=self.high + 1e-9).contains(&v.log10());
+            return all.filter(within).map(|v| (v, label(v, v))).collect();
         }
         let rough = (self.high - self.low) / 5.0;
         let decade = 10f64.powf(rough.log10().floor());
@@ -168,8 +169,8 @@ impl Axis {
 
 fn label(value: f64, step: f64) -> String {
     match value.abs() {
-        v if v >= 1e6 && step >= 1e5 => format!("{}M", value / 1e6),
-        v if v >= 1e4 && step >= 1e2 => format!("{}k", value / 1e3),
+        v if v >= 1e6 && step >= 1e5 => format!("{}M", (value / 1e4).round() / 1e2),
+        v if v >= 1e4 && step >= 1e2 => format!("{}k", (value / 10.0).round() / 1e2),
         _ => {
             let digits = (-step.log10().floor()).max(0.0) as usize;
             format!("{:.digits$}", value + 0.0)
@@ -195,7 +196,8 @@ mod tests {
         assert_eq!(ticks(0.0, 1.0, false), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(ticks(-1.0, 1.0, false), ["-1.0", "-0.5", "0.0", "0.5", "1.0"]);
         assert_eq!(ticks(0.0, 60_000.0, false), ["0", "20k", "40k", "60k"]);
-        assert_eq!(ticks(0.02, 30.0, true), ["1e-1", "1e0", "1e1"]);
+        assert_eq!(ticks(0.1, 5.0, true), ["0.1", "0.2", "0.5", "1", "2", "5"]);
+        assert_eq!(ticks(3.0, 2e6, true), ["10", "100", "1000", "10k", "100k", "1M"]);
         assert!(!ticks(5.0, 5.0, false).is_empty() && !ticks(5.0, 5.0, true).is_empty());
     }
 

@@ -45,7 +45,8 @@ impl Gallery {
     /// A picture that cannot be encoded.
     pub fn add(&mut self, inspected: &Inspected) -> Result<(), TrainError> {
         let picture = inspected.picture;
-        let found = |x: usize, y: usize| inspected.values[y * picture.width_px + x] >= ProbabilityMap::level(self.threshold);
+        let level = ProbabilityMap::level(self.threshold);
+        let found = |x: usize, y: usize| inspected.values[y * picture.width_px + x] >= level;
         let mut counts = Counts::default();
         for y in 0..picture.height_px {
             for x in 0..picture.width_px {

@@ -26,16 +26,16 @@ pub struct Findings {
 
 /// Precision over recall at every threshold, the model's own marked.
 pub fn pr_curve(evaluation: &Evaluation, threshold: f32) -> Chart {
-    let point = |counts: Counts| (counts.pa(), counts.precision());
-    let all = evaluation.pixels.sweep().iter().rev().map(|at| point(at.counts)).collect();
+    let point = |counts: &Counts| (counts.pa(), counts.precision());
+    let all = evaluation.pixels.sweep().iter().rev().map(|at| point(&at.counts)).collect();
     Chart {
-        title: "Precision over recall (PA), all thresholds".into(),
+        title: format!("Precision over recall (PA); average precision {:.3}", evaluation.pixels.average_precision()),
         x_label: "recall of crack pixels".into(),
         y_range: Some((0.0, 1.0)),
         log_y: false,
         series: vec![
-            Series { name: "validation".into(), points: all, dots: false },
-            Series { name: format!("at {threshold:.2}"), points: vec![point(evaluation.pixels.counts(threshold))], dots: true },
+            Series { name: "all thresholds".into(), points: all, dots: false },
+            Series { name: format!("at {threshold:.2}"), points: vec![point(&evaluation.pixels.counts(threshold))], dots: true },
         ],
     }
 }
@@ -85,6 +85,7 @@ fn figures(findings: &Findings) -> Vec<(String, String)> {
     let Evaluation { cracked, detected, clean, alarmed, .. } = findings.evaluation;
     vec![
         ("IoU".into(), format!("{:.3}", counts.iou())),
+        ("IoU, mean over pictures".into(), format!("{:.3}", findings.evaluation.means.iou())),
         ("PA".into(), format!("{:.3}", counts.pa())),
         ("OII".into(), format!("{:+.3}", counts.oii())),
         ("cracked cells found".into(), format!("{detected} of {cracked}")),
@@ -100,7 +101,7 @@ fn headline(log: &[Value], findings: &Findings) -> Vec<(String, String)> {
     let waited_s: f64 = steps.iter().filter_map(|e| e["waited_s"].as_f64()).sum();
     let mut tiles = figures(findings);
     tiles.extend([
-        ("best at step".into(), best.map_or("–".into(), |e| format!("{} of {}", text(&e["step"]), steps.len()))),
+        (format!("best step of {}", steps.len()), best.map_or("–".into(), |e| text(&e["step"]))),
         ("time".into(), format!("{:.1} min", elapsed_s / 60.0)),
         ("waiting for data".into(), format!("{:.1} %", 100.0 * waited_s / elapsed_s.max(1e-9))),
     ]);
@@ -116,7 +117,7 @@ fn curves(log: &[Value], evaluations: &[&Value]) -> Vec<Chart> {
     let chart = |title: &str, y_range, log_y, series| Chart { title: title.into(), x_label: "step".into(), y_range, log_y, series };
     let single = |name: &str, key: &str| Series { name: name.into(), points: of_steps(key), dots: false };
     vec![
-        chart("Loss of the batches", None, true, vec![single("loss", "loss")]),
+        chart("Loss of the batches", None, false, vec![single("loss", "loss")]),
         chart("Validation IoU and PA", Some((0.0, 1.0)), false, vec![line("IoU", "iou"), line("PA", "pa")]),
         chart("Validation OII: above 0 false alarms, below 0 misses", Some((-1.0, 1.0)), false, vec![line("OII", "oii")]),
         chart("Validation pixels in error", None, true, vec![line("false alarms (FP)", "fp"), line("missed (FN)", "fn")]),

@@ -67,7 +67,7 @@ impl Journal {
     pub fn evaluation(&mut self, step: u64, counts: &Counts, evaluation: &Evaluation, best: bool) -> Result<(), TrainError> {
         self.write(json!({
             "event": "evaluation", "step": step, "iou": counts.iou(), "pa": counts.pa(), "oii": counts.oii(),
-            "tp": counts.tp, "fp": counts.fp, "fn": counts.fn_, "best": best, "cracked": evaluation.cracked,
+            "mean_iou": evaluation.means.iou(), "tp": counts.tp, "fp": counts.fp, "fn": counts.fn_, "best": best, "cracked": evaluation.cracked,
             "detected": evaluation.detected, "clean": evaluation.clean, "alarmed": evaluation.alarmed,
         }))
     }

@@ -1,0 +1,101 @@
+//! What is done with finished trainings: searched among, compared, promoted; and foreign weights imported.
+
+use super::{fit, pictures, succeed, train};
+use std::path::Path;
+use std::process::Command;
+
+fn told(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_search_trains_each_alpha_once_and_goes_on_with_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    pictures(&dir.path().join("pictures"));
+    let search = |method: &str| {
+        let mut command = train();
+        command.current_dir(dir.path()).args(["search", "--method", method, "--parts", "3", "--goal=-1,1", "--dir", "search"]);
+        command.args(["--data", "pictures", "--base-width", "2", "--crop", "32", "--steps", "2", "--devices", "cpu", "--parallel", "2"]);
+        command
+    };
+    let first = told(&succeed(search("guided")));
+    assert!(first.contains("| OII-guided | dibe | 1 | 0.5 |"), "{first}");
+    let log = dir.path().join("search/alpha-0.5000/log.jsonl");
+    let before = std::fs::read(&log).unwrap();
+    let both = told(&succeed(search("both")));
+    assert!(both.contains("| 3-way grid | dibe | 3 |"), "{both}");
+    assert!(std::fs::read(&log).unwrap() == before, "what is trained is not trained again");
+    assert!(std::fs::read_to_string(dir.path().join("search/oii.svg")).unwrap().starts_with("<svg"));
+    let mut other = search("guided");
+    let other = other.args(["--batch", "2"]).output().unwrap();
+    assert!(!other.status.success() && told(&other).contains("other options"), "{}", told(&other));
+}
+
+#[test]
+fn a_comparison_leaves_a_table_and_every_training_can_be_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    pictures(&dir.path().join("Crack"));
+    let plan = "seeds = [1, 2]\nlosses = [\"dibe\"]\n[options]\nsteps = 2\nbase-width = 2\ncrop = 32\n[data.Crack]\ndata = \"Crack\"\n";
+    std::fs::write(dir.path().join("plan.toml"), plan).unwrap();
+    let mut command = train();
+    command.current_dir(dir.path()).args(["compare", "plan.toml", "--dir", "out", "--devices", "cpu", "--parallel", "2"]);
+    succeed(command);
+    let table = std::fs::read_to_string(dir.path().join("out/table.md")).unwrap();
+    assert!(table.contains("(2)") && table.contains("0.723"), "{table}");
+    let report = std::fs::read_to_string(dir.path().join("out/Crack-unet-dibe-seed2/report.html")).unwrap();
+    assert!(report.contains("data:image/png;base64") && report.contains("1:"), "pictures and the ratio of classes are in it");
+}
+
+/// Promotes a model into `models/`, judged by the pictures it was trained on.
+fn promote(root: &Path, new: &str, current: &[&str]) -> Command {
+    let mut command = train();
+    command.current_dir(root).args(["promote", new, "--data", "pictures", "--device", "cpu"]).args(current);
+    command
+}
+
+#[test]
+fn only_a_model_that_is_no_worse_is_promoted_and_it_gets_a_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    pictures(&root.join("pictures"));
+    let mut poor = fit(root, "poor", 1);
+    poor.args(["--name", "crack"]);
+    succeed(poor);
+    let mut good = fit(root, "good", 120);
+    good.args(["--name", "crack", "--learning-rate", "0.3"]);
+    succeed(good);
+
+    succeed(promote(root, "poor/best.safetensors", &["--first"]));
+    let current = ["--current", "models/crack.safetensors"];
+    succeed(promote(root, "good/best.safetensors", &current));
+    assert!(std::fs::read(root.join("models/crack.safetensors")).unwrap() == std::fs::read(root.join("good/best.safetensors")).unwrap());
+    assert!(
+        std::fs::read(root.join("models/crack.previous.safetensors")).unwrap()
+            == std::fs::read(root.join("poor/best.safetensors")).unwrap()
+    );
+    let card = std::fs::read_to_string(root.join("models/crack.md")).unwrap();
+    for word in ["# Model crack", "| α | 0.5 |", "digest of the training data", "compared with | crack (SHA-256", "| new: crack"] {
+        assert!(card.contains(word), "{card}");
+    }
+    let same = promote(root, "good/best.safetensors", &current).output().unwrap();
+    assert!(!same.status.success() && told(&same).contains("current model already"), "{}", told(&same));
+    let worse = promote(root, "poor/best.safetensors", &current).output().unwrap();
+    assert!(!worse.status.success() && told(&worse).contains("not promoted: its IoU"), "{}", told(&worse));
+    assert!(std::fs::read(root.join("models/crack.safetensors")).unwrap() == std::fs::read(root.join("good/best.safetensors")).unwrap());
+}
+
+#[test]
+fn pytorch_weights_are_imported_and_other_files_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pytorch_unet");
+    let file = std::fs::read_dir(&weights).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "pth")).unwrap();
+    let import = |weights: &Path| {
+        let mut command = train();
+        command.current_dir(dir.path()).arg("import").arg(weights).args(["--out", "imported.safetensors"]);
+        command
+    };
+    let said = told(&succeed(import(&file)));
+    assert!(said.contains("U-Net, base width"), "{said}");
+    let wrong = import(&dir.path().join("imported.safetensors").with_file_name("nothing.pth")).output().unwrap();
+    assert!(!wrong.status.success() && told(&wrong).contains("nothing.pth"), "{}", told(&wrong));
+}

@@ -2,7 +2,7 @@
 
 use super::run::start_log;
 use crate::cell::{CELL_PX, CameraEvent, LineBlock, Moment, PixelFormat, ProbabilityMap, ProbabilityRow, StitchEvent, TileRow};
-use crate::config::{Belt, DeviceChoice, GapKind, Wafer, WaferKind};
+use crate::config::{Belt, DeviceChoice, GapKind, Precision, Wafer, WaferKind};
 use crate::inspect::Inspector;
 use crate::judge::{Recipe, judge};
 use crate::publish::encode_mask;
@@ -33,13 +33,16 @@ pub struct BenchArgs {
     /// CPU threads for the network; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// How exactly the network is computed: f32, f32-grade or bf16
+    #[arg(long, default_value_t)]
+    precision: Precision,
 }
 
 /// Times each stage on simulated wafers that lie turned by 1.5°, one core for all but the network.
 pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     start_log("warn");
     let mut inspector = match &args.model {
-        Some(file) => Some(Inspector::new(&load_checkpoint(file)?, DeviceChoice::Cpu, args.threads)?),
+        Some(file) => Some(Inspector::new(&load_checkpoint(file)?, DeviceChoice::Cpu, args.precision, args.threads)?),
         None => None,
     };
     let stages = ["stitch", "network", "judge", "encode mask"];

@@ -5,7 +5,7 @@ use super::simd::widened;
 /// Where an output pixel takes from: the lower neighbour and the weight of the upper one.
 ///
 /// Output `i` of `out` lies at `i (n - 1) / (out - 1)`, so that the corners stay where they are.
-fn taps(n: usize, out: usize) -> Vec<(usize, f32)> {
+pub(super) fn taps(n: usize, out: usize) -> Vec<(usize, f32)> {
     let ratio = if out > 1 { (n - 1) as f32 / (out - 1) as f32 } else { 0.0 };
     (0..out)
         .map(|i| {

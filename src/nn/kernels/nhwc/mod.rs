@@ -1,0 +1,19 @@
+//! Inference: convolutions as matrix products on activations in NHWC order.
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod block;
+mod buffer;
+#[cfg(target_arch = "x86_64")]
+mod dot;
+mod fma;
+mod format;
+mod map;
+mod multiply;
+mod product;
+mod resize;
+
+pub(in crate::nn) use block::{Block, Convolution, Raising, Sinks, Source};
+pub(in crate::nn) use format::{Brain, Single, Split};
+pub(in crate::nn) use map::Map;
+pub(in crate::nn) use multiply::Multiply;

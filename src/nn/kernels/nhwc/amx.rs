@@ -5,7 +5,7 @@
 //! values from one piece of assembly to the next.
 
 use super::format::Format;
-use super::product::{COLUMNS, LineTask, Product};
+use super::product::{COLUMNS, LineTask};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
@@ -26,20 +26,6 @@ struct TileConfig {
     rows: [u8; 16],
 }
 
-/// How the units of a line are shared out to tiles: pairs of tiles of `rows` units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Tiling {
-    rows: usize,
-    pairs: usize,
-}
-
-impl Tiling {
-    fn of(units: usize) -> Self {
-        let pairs = units.div_ceil(2 * ROWS);
-        Self { rows: units.div_ceil(2 * pairs), pairs }
-    }
-}
-
 /// The tiles' shapes on this thread, until dropped.
 pub(super) struct Tiles;
 
@@ -49,7 +35,7 @@ impl Tiles {
     /// # Safety
     /// AMX must be here.
     pub unsafe fn set_up(units: usize) -> Self {
-        let rows = Tiling::of(units).rows as u8;
+        let rows = units.min(ROWS) as u8;
         let mut config = TileConfig { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
         for tile in 0..8 {
             config.row_bytes[tile] = ROW_BYTES as u16;
@@ -69,98 +55,122 @@ impl Drop for Tiles {
 }
 
 /// Sums as they come out of the tiles: `[tile][row][column]`.
+#[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Sums([f32; 4 * ROWS * COLUMNS]);
 
-/// Computes a line.
+/// Neighbouring units of a line, a row of a tile for each.
+#[derive(Clone, Copy)]
+struct Units<'a> {
+    line: LineTask<'a, u16, u16>,
+    first: usize,
+}
+
+/// Computes lines of equally many units.
+///
+/// Tiles of units are taken two by two, also across lines. The last tile of a line overlaps the one before where
+/// the units are no multiple of its rows. While two are multiplied, the sums of the two before are rounded and
+/// written: tiles and vectors work side by side.
 ///
 /// # Safety
-/// [`Tiles`] set up for this number of units on this thread; the task's pointers good for what the product reads
-/// and writes.
+/// [`Tiles`] set up for this number of units on this thread; the tasks' pointers good for what the products read
+/// and write.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-pub(super) unsafe fn line<F: Format<Value = u16>>(task: &LineTask<u16, u16>) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match (F::PARTS == 2, task.product.stored(task.block, COLUMNS) > COLUMNS) {
-            (false, true) => walk::<false, true>(task),
-            (false, false) => walk::<false, false>(task),
-            (true, true) => walk::<true, true>(task),
-            (true, false) => walk::<true, false>(task),
+pub(super) unsafe fn lines<'a, F: Format<Value = u16>>(tasks: impl Iterator<Item = LineTask<'a, u16, u16>>) {
+    let mut sums = [Sums([0.0; 4 * ROWS * COLUMNS]); 2];
+    let mut turn = 0;
+    let mut unwritten = Unwritten::NOTHING;
+    let mut single: Option<Units> = None;
+    let mut pair = |units: [Units; 2]| {
+        // SAFETY: the caller's promise; the sums that are unwritten lie in the other buffer.
+        unsafe {
+            match (F::PARTS == 2, units[0].line.product.stored(units[0].line.block, COLUMNS) > COLUMNS) {
+                (false, true) => multiply::<false, true>(units, &mut sums[turn], &mut unwritten),
+                (false, false) => multiply::<false, false>(units, &mut sums[turn], &mut unwritten),
+                (true, true) => multiply::<true, true>(units, &mut sums[turn], &mut unwritten),
+                (true, false) => multiply::<true, false>(units, &mut sums[turn], &mut unwritten),
+            }
+        }
+        turn = 1 - turn;
+    };
+    for line in tasks {
+        let rows = line.units.min(ROWS);
+        for first in (0..line.units).step_by(rows) {
+            let units = Units { line, first: first.min(line.units - rows) };
+            match single.take() {
+                None => single = Some(units),
+                Some(other) if other.line.block == line.block => pair([other, units]),
+                Some(other) => {
+                    pair([other; 2]);
+                    single = Some(units);
+                }
+            }
         }
     }
+    if let Some(last) = single {
+        pair([last; 2]);
+    }
+    // SAFETY: as above.
+    unsafe { unwritten.write(usize::MAX, F::PARTS == 2) }
 }
 
 macro_rules! tile {
     ($text:literal, $($operands:tt)*) => { asm!($text, $($operands)*, options(nostack, preserves_flags)) };
 }
 
+/// Sums two tiles of units and leaves the sums to be written; writes those that are left.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn walk<const SPLIT: bool, const WIDE: bool>(task: &LineTask<u16, u16>) {
-    let product = task.product;
-    let tiling = Tiling::of(task.units);
-    let first_column = task.block * product.block;
-    let mut sums = Sums([0.0; 4 * ROWS * COLUMNS]);
-    for pair in 0..tiling.pairs {
-        // The last tiles overlap those before, where the units are no multiple of the rows.
-        let units = [0, 1].map(|half| ((2 * pair + half) * tiling.rows).min(task.units - tiling.rows));
-        // SAFETY: rows of the tiles lie within what the units read; weights and bias are padded to whole tiles;
-        // the bias is read with a stride of zero, the same for every row.
-        unsafe {
-            let bias = product.bias.start().add(first_column);
-            tile!("tileloadd tmm0, [{b} + {zero}]", b = in(reg) bias, zero = in(reg) 0_usize);
-            tile!("tileloadd tmm2, [{b} + {zero}]", b = in(reg) bias, zero = in(reg) 0_usize);
-            if WIDE {
-                tile!("tileloadd tmm1, [{b} + {zero} + 64]", b = in(reg) bias, zero = in(reg) 0_usize);
-                tile!("tileloadd tmm3, [{b} + {zero} + 64]", b = in(reg) bias, zero = in(reg) 0_usize);
-            }
-            multiply::<SPLIT, WIDE>(task, units);
-            let to = sums.0.as_mut_ptr();
-            tile!("tilestored [{t} + {row}], tmm0", t = in(reg) to, row = in(reg) ROW_BYTES);
-            tile!("tilestored [{t} + {row} + 2048], tmm2", t = in(reg) to, row = in(reg) ROW_BYTES);
-            if WIDE {
-                tile!("tilestored [{t} + {row} + 1024], tmm1", t = in(reg) to, row = in(reg) ROW_BYTES);
-                tile!("tilestored [{t} + {row} + 3072], tmm3", t = in(reg) to, row = in(reg) ROW_BYTES);
-            }
-            finish::<SPLIT, WIDE>(task, &sums, units, tiling.rows);
-        }
-    }
-}
-
-/// Adds all products to `tmm0` to `tmm3`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn multiply<const SPLIT: bool, const WIDE: bool>(task: &LineTask<u16, u16>, units: [usize; 2]) {
-    let product: &Product<u16> = task.product;
+unsafe fn multiply<const SPLIT: bool, const WIDE: bool>(units: [Units; 2], sums: &mut Sums, unwritten: &mut Unwritten) {
+    let [a, b] = units;
+    let product = a.line.product;
     let (columns, parts) = (if WIDE { 2 } else { 1 }, if SPLIT { 2 } else { 1 });
-    // SAFETY: `walk`'s.
+    let first_column = a.line.block * product.block;
+    let all_steps: usize = product.lines * product.steps.iter().map(Vec::len).sum::<usize>();
+    let quota = (2 * ROWS).div_ceil(all_steps);
+    // SAFETY: rows of the tiles lie within what the units read; weights and bias are padded to whole tiles; the
+    // bias is read with a stride of zero, the same for every row.
     unsafe {
-        let mut weights = product.weights.start().add(task.block * product.block_values);
-        for (source, (channels, run)) in product.sources.iter().zip(&product.runs).enumerate() {
+        let bias = product.bias.start().add(first_column);
+        tile!("tileloadd tmm0, [{b} + {zero}]", b = in(reg) bias, zero = in(reg) 0_usize);
+        tile!("tileloadd tmm2, [{b} + {zero}]", b = in(reg) bias, zero = in(reg) 0_usize);
+        if WIDE {
+            tile!("tileloadd tmm1, [{b} + {zero} + 64]", b = in(reg) bias, zero = in(reg) 0_usize);
+            tile!("tileloadd tmm3, [{b} + {zero} + 64]", b = in(reg) bias, zero = in(reg) 0_usize);
+        }
+        let mut weights = product.weights.start().add(a.line.block * product.block_values);
+        for (source, (channels, steps)) in product.sources.iter().zip(&product.steps).enumerate() {
             let pitch = product.unit * channels;
-            let stride = pitch * 2;
-            let part = task.from_part[source] * 2;
+            let (stride, part) = (pitch * 2, a.line.from_part[source] * 2);
             for line in 0..product.lines {
-                let from = task.from[source][line];
-                let (mut upper, mut lower) = (from.add(units[0] * pitch), from.add(units[1] * pitch));
-                for _ in 0..run / 32 {
+                let upper = a.line.from[source][line].add(a.first * pitch);
+                let lower = b.line.from[source][line].add(b.first * pitch);
+                for at in steps {
                     if SPLIT {
-                        split_step::<WIDE>(upper, lower, stride, part, weights);
+                        split_step::<WIDE>(upper.add(*at), lower.add(*at), stride, part, weights);
                     } else {
-                        step::<WIDE>(upper, lower, stride, weights);
+                        step::<WIDE>(upper.add(*at), lower.add(*at), stride, weights);
                     }
-                    upper = upper.add(32);
-                    lower = lower.add(32);
                     weights = weights.add(columns * parts * TILE_BYTES / 2);
+                    unwritten.write(quota, SPLIT);
                 }
             }
         }
+        unwritten.write(usize::MAX, SPLIT);
+        let to = sums.0.as_mut_ptr();
+        tile!("tilestored [{t} + {row}], tmm0", t = in(reg) to, row = in(reg) ROW_BYTES);
+        tile!("tilestored [{t} + {row} + 2048], tmm2", t = in(reg) to, row = in(reg) ROW_BYTES);
+        if WIDE {
+            tile!("tilestored [{t} + {row} + 1024], tmm1", t = in(reg) to, row = in(reg) ROW_BYTES);
+            tile!("tilestored [{t} + {row} + 3072], tmm3", t = in(reg) to, row = in(reg) ROW_BYTES);
+        }
+        *unwritten = Unwritten::of(units, to);
     }
 }
 
 #[inline(always)]
 unsafe fn step<const WIDE: bool>(upper: *const u16, lower: *const u16, stride: usize, weights: *const u16) {
-    // SAFETY: `walk`'s.
+    // SAFETY: `multiply`'s.
     unsafe {
         if WIDE {
             asm!(
@@ -192,7 +202,7 @@ unsafe fn step<const WIDE: bool>(upper: *const u16, lower: *const u16, stride: u
 /// Upper times lower, upper times upper, lower times upper parts; lower times lower is below what counts.
 #[inline(always)]
 unsafe fn split_step<const WIDE: bool>(upper: *const u16, lower: *const u16, stride: usize, part: usize, weights: *const u16) {
-    // SAFETY: `walk`'s.
+    // SAFETY: `multiply`'s.
     unsafe {
         if WIDE {
             asm!(
@@ -242,25 +252,76 @@ unsafe fn split_step<const WIDE: bool>(upper: *const u16, lower: *const u16, str
     }
 }
 
-/// Writes the sums of two tiles of units, rounded.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn finish<const SPLIT: bool, const WIDE: bool>(task: &LineTask<u16, u16>, sums: &Sums, units: [usize; 2], rows: usize) {
-    let product = task.product;
-    let first_column = task.block * product.block;
-    let columns = (product.columns - first_column).min(product.block);
-    let mask = if columns == 32 { u32::MAX } else { (1_u32 << columns) - 1 };
-    // SAFETY: the mask leaves out what is no column; rows are units of the line.
-    unsafe {
-        for (half, first) in units.into_iter().enumerate() {
-            let mut from = sums.0.as_ptr().add(half * 2 * ROWS * COLUMNS);
-            let mut to = task.to.add(first * product.columns + first_column);
-            for _ in 0..rows {
-                let left = _mm512_load_ps(from);
-                let right = if WIDE { _mm512_load_ps(from.add(ROWS * COLUMNS)) } else { _mm512_setzero_ps() };
-                store::<SPLIT>(left, right, product.relu, to, task.to_part, mask);
-                from = from.add(COLUMNS);
-                to = to.add(product.columns);
+/// Sums that are still to be rounded and written.
+struct Unwritten {
+    from: *const f32,
+    to: *mut u16,
+    /// Rows left of this tile.
+    left: usize,
+    /// The second tile's first sums, its place and its rows, until it is its turn.
+    next: (*const f32, *mut u16, usize),
+    /// Distance of units and of parts in the result.
+    pitch: usize,
+    part: usize,
+    mask: u32,
+    relu: bool,
+}
+
+impl Unwritten {
+    const NOTHING: Self = Self {
+        from: std::ptr::null(),
+        to: std::ptr::null_mut(),
+        left: 0,
+        next: (std::ptr::null(), std::ptr::null_mut(), 0),
+        pitch: 0,
+        part: 0,
+        mask: 0,
+        relu: false,
+    };
+
+    /// All of two tiles of units whose sums begin at `from`.
+    fn of([a, b]: [Units; 2], from: *const f32) -> Self {
+        let product = a.line.product;
+        let first_column = a.line.block * product.block;
+        let columns = (product.columns - first_column).min(product.block);
+        let place = |units: Units| units.line.to.wrapping_add(units.first * product.columns + first_column);
+        let rows = a.line.units.min(ROWS);
+        Self {
+            from,
+            to: place(a),
+            left: rows,
+            next: (from.wrapping_add(2 * ROWS * COLUMNS), place(b), rows),
+            pitch: product.columns,
+            part: a.line.to_part,
+            mask: if columns == 2 * COLUMNS { u32::MAX } else { (1 << columns) - 1 },
+            relu: product.relu,
+        }
+    }
+
+    /// Writes up to `count` rows.
+    ///
+    /// # Safety
+    /// The sums must still be there, and the places good for what the mask lets through.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    unsafe fn write(&mut self, count: usize, split: bool) {
+        let mut count = count;
+        while count > 0 && self.left > 0 {
+            // SAFETY: the caller's promise. Where there is but one tile of columns, the mask leaves out the other.
+            unsafe {
+                let (left, right) = (_mm512_load_ps(self.from), _mm512_load_ps(self.from.add(ROWS * COLUMNS)));
+                if split {
+                    store::<true>(left, right, self.relu, self.to, self.part, self.mask);
+                } else {
+                    store::<false>(left, right, self.relu, self.to, self.part, self.mask);
+                }
+            }
+            self.from = self.from.wrapping_add(COLUMNS);
+            self.to = self.to.wrapping_add(self.pitch);
+            self.left -= 1;
+            count -= 1;
+            if self.left == 0 {
+                (self.from, self.to, self.left) = std::mem::replace(&mut self.next, (std::ptr::null(), std::ptr::null_mut(), 0));
             }
         }
     }

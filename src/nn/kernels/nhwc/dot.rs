@@ -1,7 +1,7 @@
 //! Products of bf16 with AVX-512: 16 sums of pairs at once, from the same weights as AMX.
 
 use super::amx::store;
-use super::product::{COLUMNS, LineTask};
+use super::product::{BRAIN_INPUTS, COLUMNS, LineTask};
 use std::arch::x86_64::*;
 
 /// Units computed together.
@@ -44,11 +44,11 @@ unsafe fn walk<const VECTORS: usize, const COUNT: usize>(task: &LineTask<u16, u1
                 }
             }
             let mut weights = product.weights.start().add(task.block * product.block_values);
-            for (source, (channels, run)) in product.sources.iter().zip(&product.runs).enumerate() {
+            for (source, (channels, steps)) in product.sources.iter().zip(&product.steps).enumerate() {
                 let pitch = product.unit * channels;
                 for line in 0..product.lines {
                     let from = task.from[source][line].add(first * pitch);
-                    for k in (0..*run).step_by(2) {
+                    for k in steps.iter().flat_map(|step| (*step..step + BRAIN_INPUTS).step_by(2)) {
                         let mut pair = [_mm512_setzero_si512(); VECTORS];
                         for (v, pair) in pair.iter_mut().enumerate() {
                             *pair = _mm512_load_si512(weights.add(v * 32 * COLUMNS).cast());
@@ -64,7 +64,7 @@ unsafe fn walk<const VECTORS: usize, const COUNT: usize>(task: &LineTask<u16, u1
                             }
                         }
                         weights = weights.add(2 * COLUMNS);
-                        if k % 32 == 30 {
+                        if k % BRAIN_INPUTS == BRAIN_INPUTS - 2 {
                             weights = weights.add((VECTORS - 1) * 32 * COLUMNS);
                         }
                     }

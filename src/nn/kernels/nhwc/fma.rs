@@ -36,11 +36,11 @@ impl<F: Format> Line<'_, F> {
                 }
             }
             let mut weights = product.weights.start().add(task.block * product.block_values);
-            for (source, (channels, run)) in product.sources.iter().zip(&product.runs).enumerate() {
+            for (source, (channels, steps)) in product.sources.iter().zip(&product.steps).enumerate() {
                 let pitch = product.unit * channels;
                 for line in 0..product.lines {
                     let mut from = task.from[source][line].add(first * pitch);
-                    for _ in 0..*run {
+                    for _ in 0..steps.len() {
                         let mut row = [L::splat(0.0); VECTORS];
                         for (v, weight) in row.iter_mut().enumerate() {
                             *weight = L::load(weights.add(v * L::WIDTH));

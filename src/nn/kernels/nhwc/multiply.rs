@@ -101,10 +101,8 @@ impl Multiply for Split {
 unsafe fn multiply_tiles<'a, F: Format<Value = u16>>(units: usize, tasks: impl Iterator<Item = LineTask<'a, u16, u16>>) {
     // SAFETY: the caller's promise.
     let _tiles = unsafe { super::amx::Tiles::set_up(units) };
-    for task in tasks {
-        // SAFETY: the caller's promise; the tiles are set up.
-        unsafe { super::amx::line::<F>(&task) }
-    }
+    // SAFETY: the caller's promise; the tiles are set up.
+    unsafe { super::amx::lines::<F>(tasks) }
 }
 
 /// Tasks for the lines `ys` of `sources`, to the lines that `place` gives, and for the blocks of columns `blocks`:

@@ -65,8 +65,8 @@ pub(in crate::nn) struct Product<T: Number> {
     pub unit: usize,
     /// Results of a unit.
     pub columns: usize,
-    /// Values read of each source in each line, padded.
-    pub runs: Vec<usize>,
+    /// For each source where the inputs that are multiplied at once begin, in the order in which that is done.
+    pub steps: Vec<Vec<usize>>,
     /// Columns computed together.
     pub block: usize,
     /// Values of the weights of a whole block.
@@ -100,16 +100,28 @@ pub(super) fn best_unit(order: Order, sources: &[usize], outputs: usize, w: usiz
     [1, 2, 4, 8].into_iter().filter(|unit| w.is_multiple_of(*unit)).min_by_key(|unit| work(*unit)).unwrap_or(1)
 }
 
+/// Where each step of `inputs` inputs begins, of `read` that a unit reads of a line of `channels` channels.
+///
+/// What is at the same place of neighbouring pixels comes one after the other: the next unit's first pixel is this
+/// one's second, so that it is still in the first-level cache.
+fn steps(channels: usize, read: usize, inputs: usize) -> Vec<usize> {
+    if inputs > 1 && channels.is_multiple_of(inputs) {
+        let pixels = read / channels;
+        return (0..channels / inputs * pixels).map(|step| step % pixels * channels + step / pixels * inputs).collect();
+    }
+    (0..read.div_ceil(inputs)).map(|step| step * inputs).collect()
+}
+
 impl<T: Number> Product<T> {
     fn packed(order: Order, recipe: &Recipe, put: impl Fn(&mut [T], usize, f32)) -> Self {
         let window = if recipe.lines == 3 { recipe.unit + 2 } else { recipe.unit };
         let (inputs, column_quantum) = order.quanta();
         let reads: Vec<usize> = recipe.sources.iter().map(|c| window * c).collect();
-        let runs: Vec<usize> = reads.iter().map(|read| read.next_multiple_of(inputs)).collect();
+        let steps: Vec<Vec<usize>> = recipe.sources.iter().zip(&reads).map(|(c, read)| steps(*c, *read, inputs)).collect();
         let block = order.block();
         let columns = recipe.columns.next_multiple_of(column_quantum);
         let parts = if let Order::Brain { parts } = order { parts } else { 1 };
-        let depth = recipe.lines * runs.iter().sum::<usize>() * parts;
+        let depth = recipe.lines * steps.iter().map(Vec::len).sum::<usize>() * inputs * parts;
         let mut weights = Buffer::zeroed(depth * columns);
         let mut bias = Buffer::zeroed(recipe.columns.next_multiple_of(block));
         for (column, bias) in bias.values_mut().iter_mut().enumerate().take(recipe.columns) {
@@ -120,28 +132,30 @@ impl<T: Number> Product<T> {
             let width = block.min(columns - first);
             let of_block = &mut weights.values_mut()[depth * first..][..depth * width];
             let mut before = 0;
-            for (source, (read, run)) in reads.iter().zip(&runs).enumerate() {
+            for (source, (read, steps)) in reads.iter().zip(&steps).enumerate() {
                 for line in 0..recipe.lines {
-                    for k in 0..*read {
-                        let (k_all, n) = (before + k, column - first);
+                    let inputs_of = |(step, first): (usize, &usize)| {
+                        (0..inputs.min(read - first)).map(move |k| (step, k, first + k)).collect::<Vec<_>>()
+                    };
+                    for (step, k, input) in steps.iter().enumerate().flat_map(inputs_of) {
+                        let (step, n) = (before + step, column - first);
                         let at = match order {
-                            Order::Single { .. } => k_all * width + n,
+                            Order::Single { .. } => step * width + n,
                             Order::Brain { parts } => {
-                                let (step, k) = (k_all / BRAIN_INPUTS, k_all % BRAIN_INPUTS);
                                 step * BRAIN_INPUTS * width * parts
                                     + (n / COLUMNS * BRAIN_INPUTS / 2 + k / 2) * COLUMNS * 2
                                     + n % COLUMNS * 2
                                     + k % 2
                             }
                         };
-                        put(&mut of_block[at..], BRAIN_INPUTS * width, (recipe.weight)(column, source, line, k));
+                        put(&mut of_block[at..], BRAIN_INPUTS * width, (recipe.weight)(column, source, line, input));
                     }
-                    before += run;
+                    before += steps.len();
                 }
             }
         }
         let (sources, lines, unit, relu) = (recipe.sources.to_vec(), recipe.lines, recipe.unit, recipe.relu);
-        Self { sources, lines, unit, columns: recipe.columns, runs, block, block_values: depth * block, relu, weights, bias }
+        Self { sources, lines, unit, columns: recipe.columns, steps, block, block_values: depth * block, relu, weights, bias }
     }
 
     /// Blocks of columns.
@@ -179,6 +193,7 @@ impl Product<u16> {
 }
 
 /// One line of a block of a product.
+#[derive(Debug)]
 pub(in crate::nn) struct LineTask<'a, S: Number, T: Number> {
     pub product: &'a Product<S>,
     /// Which block of columns.
@@ -194,3 +209,11 @@ pub(in crate::nn) struct LineTask<'a, S: Number, T: Number> {
     /// Units in the line.
     pub units: usize,
 }
+
+impl<S: Number, T: Number> Clone for LineTask<'_, S, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Number, T: Number> Copy for LineTask<'_, S, T> {}

@@ -36,7 +36,8 @@ pub(in crate::nn) trait Lanes: Copy {
         unsafe { Self::load(lanes.as_ptr()) }
     }
 
-    /// Rounds to the nearest bf16, ties to even, and writes the first `count`.
+    /// Rounds to the nearest bf16, ties to even, and writes the first `count`. The vectors of AVX-512 need AVX-512
+    /// bf16 for it.
     #[inline(always)]
     unsafe fn store_bf16(self, to: *mut u16, count: usize) {
         let mut lanes = [0.0_f32; 16];
@@ -76,8 +77,12 @@ pub(super) unsafe fn dispatch_on(isa: Isa, task: impl Task) {
     debug_assert!(isa.is_here());
     #[cfg(target_arch = "x86_64")]
     {
-        if isa >= Isa::Avx512 {
+        if isa >= Isa::Avx512Bf16 {
             // SAFETY: the processor has the features; the rest is the caller's promise.
+            return unsafe { x86::avx512_bf16(task) };
+        }
+        if isa >= Isa::Avx512 {
+            // SAFETY: as above.
             return unsafe { x86::avx512(task) };
         }
         if isa >= Isa::Avx2 {
@@ -150,6 +155,12 @@ mod x86 {
     use super::{Lanes, Task};
     use std::arch::x86_64::*;
 
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")]
+    pub(super) unsafe fn avx512_bf16(task: impl Task) {
+        // SAFETY: the features are enabled on this function, the rest is the caller's promise.
+        unsafe { task.run::<__m512>() }
+    }
+
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
     pub(super) unsafe fn avx512(task: impl Task) {
         // SAFETY: the features are enabled on this function, the rest is the caller's promise.
@@ -210,13 +221,12 @@ mod x86 {
         #[inline(always)]
         unsafe fn store_bf16(self, to: *mut u16, count: usize) {
             unsafe {
-                let bits = _mm512_castps_si512(self);
-                let odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-                let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7FFF));
-                let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
-                let not_a_number = _mm512_cmp_ps_mask(self, self, _CMP_UNORD_Q);
-                let upper = _mm512_srli_epi32(_mm512_mask_blend_epi32(not_a_number, rounded, quiet), 16);
-                _mm512_mask_cvtepi32_storeu_epi16(to.cast(), ((1_u32 << count) - 1) as __mmask16, upper);
+                let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(self));
+                if count == Self::WIDTH {
+                    _mm256_storeu_si256(to.cast(), rounded);
+                } else {
+                    _mm256_mask_storeu_epi16(to.cast(), ((1_u32 << count) - 1) as __mmask16, rounded);
+                }
             }
         }
     }

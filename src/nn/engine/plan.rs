@@ -2,7 +2,7 @@
 
 use super::fold::{folded, read};
 use crate::nn::kernels::Isa;
-use crate::nn::kernels::nhwc::{Block, Convolution, Map, Multiply, Raising, Single, Sinks, Source};
+use crate::nn::kernels::nhwc::{Block, Convolution, Logits, Map, Multiply, Raising, Single, Sinks, Source};
 use crate::nn::layout::{DoubleConv, LEVELS, UNet};
 use crate::nn::{Checkpoint, NnError};
 
@@ -85,7 +85,7 @@ impl<F: Multiply> Run for Plan<F> {
             let (done, next) = self.decoded.split_at_mut(step);
             let source = Source::Joined(&self.encoded[level], done.last().unwrap_or(&self.encoded[LEVELS]));
             let (weights, bias) = &self.head;
-            let head = if level == 0 { Some((weights.as_slice(), *bias, &mut *logits)) } else { None };
+            let head = if level == 0 { Some(Logits { weights, bias: *bias, to: &mut *logits }) } else { None };
             block.run(&source, &mut Sinks { map: next.first_mut(), pooled: None, logits: head });
         }
     }

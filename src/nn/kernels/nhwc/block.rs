@@ -5,7 +5,6 @@
 //! large, every step is done for the whole picture, shared out by blocks of columns, so that each weight is read
 //! once by one core. Neither changes any result.
 
-use super::buffer::Buffer;
 use super::fma;
 use super::format::{Format, Single};
 use super::map::{Map, View};
@@ -60,8 +59,17 @@ pub(in crate::nn) struct Sinks<'a, F: Format> {
     pub map: Option<&'a mut Map<F>>,
     /// Its result's maxima of 2×2 pixels.
     pub pooled: Option<&'a mut Map<F>>,
-    /// The last layer's weights and bias, and its result.
-    pub logits: Option<(&'a [f32], f32, &'a mut [f32])>,
+    /// The last layer.
+    pub logits: Option<Logits<'a>>,
+}
+
+/// A 1×1 convolution to one `f32` a pixel.
+pub(in crate::nn) struct Logits<'a> {
+    /// One a channel, and zeros up to a whole vector.
+    pub weights: &'a [f32],
+    pub bias: f32,
+    /// Its result, line by line.
+    pub to: &'a mut [f32],
 }
 
 enum First<F: Format> {
@@ -72,7 +80,7 @@ enum First<F: Format> {
 enum Raised<F: Format> {
     Bilinear(Vec<(usize, f32)>, Vec<(usize, f32)>),
     /// One product for each line of a square.
-    Transposed([Product<F::Value>; 2]),
+    Transposed(Box<[Product<F::Value>; 2]>),
 }
 
 /// A block ready to run on maps of one size.
@@ -185,7 +193,7 @@ fn raise<F: Multiply>(order: Order, raising: &Raising, [h, w]: [usize; 2], input
         Raising::Bilinear => Raised::Bilinear(taps(h, 2 * h), taps(w, 2 * w)),
         Raising::Transposed { outputs, weights, bias } => {
             assert!(weights.len() == inputs * outputs * 4, "size of a transposed convolution's weights");
-            Raised::Transposed([0, 1].map(|line| {
+            Raised::Transposed(Box::new([0, 1].map(|line| {
                 let recipe = Recipe {
                     sources: &[inputs],
                     lines: 1,
@@ -196,7 +204,7 @@ fn raise<F: Multiply>(order: Order, raising: &Raising, [h, w]: [usize; 2], input
                     weight: &|column, _, _, input| weights[(input * outputs + column % outputs) * 4 + line * 2 + column / outputs],
                 };
                 F::pack(order, &recipe)
-            }))
+            })))
         }
     }
 }
@@ -205,21 +213,22 @@ impl<F: Multiply> Block<F> {
     /// Runs on the current rayon pool, which must not have more threads than the block was made for.
     pub fn run(&self, source: &Source<F>, sinks: &mut Sinks<F>) {
         let mut views = self.views(source, sinks);
-        if let Some((weights, _, logits)) = &sinks.logits {
-            assert!(logits.len() == self.h * self.w && weights.len() >= self.second_channels().next_multiple_of(16), "size of the logits");
+        if let Some(logits) = &sinks.logits {
+            assert!(
+                logits.to.len() == self.h * self.w && logits.weights.len() >= self.second_channels().next_multiple_of(16),
+                "size of the logits"
+            );
         }
         if self.by_columns {
             return self.run_by_columns(&mut views, sinks);
         }
         // A few bands for each thread, so that one that is held up does not hold up all.
         let lines = self.h.div_ceil(4 * self.scratch.len()).next_multiple_of(STEP);
-        let (head, rows) = match &mut sinks.logits {
-            Some((weights, bias, logits)) => (Some((&**weights, *bias)), logits.chunks_mut(lines * self.w).map(Some).collect::<Vec<_>>()),
-            None => (None, Vec::new()),
-        };
-        let mut bands: Vec<(usize, Option<&mut [f32]>)> = (0..self.h).step_by(lines).map(|first| (first, None)).collect();
-        for (band, rows) in bands.iter_mut().zip(rows) {
-            band.1 = rows;
+        let mut bands: Vec<(usize, Option<Logits>)> = (0..self.h).step_by(lines).map(|first| (first, None)).collect();
+        if let Some(Logits { weights, bias, to }) = &mut sinks.logits {
+            for (band, to) in bands.iter_mut().zip(to.chunks_mut(lines * self.w)) {
+                band.1 = Some(Logits { weights, bias: *bias, to });
+            }
         }
         let whole_output = views.output;
         let has_map = sinks.map.is_some();
@@ -231,8 +240,7 @@ impl<F: Multiply> Block<F> {
             views.raised = scratch.raised.as_mut().map(Map::view_mut);
             views.middle = scratch.middle.view_mut();
             views.output = if has_map { whole_output } else { scratch.output.view_mut() };
-            let head = head.zip(logits);
-            self.run_band(&views, first..(first + lines).min(self.h), &mut scratch.blended, head);
+            self.run_band(&views, first..(first + lines).min(self.h), &mut scratch.blended, logits);
         });
     }
 
@@ -271,7 +279,7 @@ impl<F: Multiply> Block<F> {
     }
 
     /// Every step for the lines of a band, a few lines at a time.
-    fn run_band(&self, views: &Views<F>, band: Range<usize>, blended: &mut [f32], mut head: Option<((&[f32], f32), &mut [f32])>) {
+    fn run_band(&self, views: &Views<F>, band: Range<usize>, blended: &mut [f32], mut logits: Option<Logits>) {
         let mut middle_next = band.start.saturating_sub(1);
         let mut raised_next = band.start.saturating_sub(2) / 2 * 2;
         let mut logits_done = 0;
@@ -287,9 +295,9 @@ impl<F: Multiply> Block<F> {
             middle_next = middle_end;
             self.second_lines(views, first..end, 0..self.second.blocks());
             self.pool_lines(views, first..end);
-            if let Some((head, logits)) = &mut head {
+            if let Some(Logits { weights, bias, to }) = &mut logits {
                 let count = (end - first) * self.w;
-                self.head_lines(views, first..end, *head, &mut logits[logits_done..][..count]);
+                self.head_lines(views, first..end, weights, *bias, &mut to[logits_done..][..count]);
                 logits_done += count;
             }
         }
@@ -324,9 +332,8 @@ impl<F: Multiply> Block<F> {
         share(self.first_blocks(), self.first_channels() * self.w, &|ys, blocks| self.first_lines(views, ys, blocks));
         share(self.second.blocks(), self.second.sources[0] * self.w, &|ys, blocks| self.second_lines(views, ys, blocks));
         (0..self.h / 2).into_par_iter().for_each(|y| self.pool_lines(views, 2 * y..2 * y + 2));
-        if let Some((weights, bias, logits)) = &mut sinks.logits {
-            let head = (&**weights, *bias);
-            logits.par_chunks_exact_mut(self.w).enumerate().for_each(|(y, logits)| self.head_lines(views, y..y + 1, head, logits));
+        if let Some(Logits { weights, bias, to }) = &mut sinks.logits {
+            to.par_chunks_exact_mut(self.w).enumerate().for_each(|(y, to)| self.head_lines(views, y..y + 1, weights, *bias, to));
         }
     }
 
@@ -423,7 +430,7 @@ impl<F: Multiply> Block<F> {
         }
     }
 
-    fn head_lines(&self, views: &Views<F>, ys: Range<usize>, (weights, bias): (&[f32], f32), logits: &mut [f32]) {
+    fn head_lines(&self, views: &Views<F>, ys: Range<usize>, weights: &[f32], bias: f32, logits: &mut [f32]) {
         let output = views.output;
         for (y, to) in ys.zip(logits.chunks_exact_mut(self.w)) {
             let task = Head::<F> { from: output.pixels(y), part: output.part(), weights, bias, c: output.c, to };

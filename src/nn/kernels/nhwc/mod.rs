@@ -12,8 +12,10 @@ mod map;
 mod multiply;
 mod product;
 mod resize;
+#[cfg(test)]
+mod tests;
 
-pub(in crate::nn) use block::{Block, Convolution, Raising, Sinks, Source};
+pub(in crate::nn) use block::{Block, Convolution, Logits, Raising, Sinks, Source};
 pub(in crate::nn) use format::{Brain, Single, Split};
 pub(in crate::nn) use map::Map;
 pub(in crate::nn) use multiply::Multiply;

@@ -76,12 +76,12 @@ impl<F: Multiply> Plan<F> {
 impl<F: Multiply> Run for Plan<F> {
     fn run(&mut self, tile: &[f32], logits: &mut [f32]) {
         self.picture.set_picture(tile);
-        for (level, block) in self.down.iter().enumerate() {
+        for (level, block) in self.down.iter_mut().enumerate() {
             let (above, below) = self.pooled.split_at_mut(level);
             let source = above.last().map_or(Source::Picture(&self.picture), Source::Map);
             block.run(&source, &mut Sinks { map: Some(&mut self.encoded[level]), pooled: below.first_mut(), logits: None });
         }
-        for (step, (block, level)) in self.up.iter().zip((0..LEVELS).rev()).enumerate() {
+        for (step, (block, level)) in self.up.iter_mut().zip((0..LEVELS).rev()).enumerate() {
             let (done, next) = self.decoded.split_at_mut(step);
             let source = Source::Joined(&self.encoded[level], done.last().unwrap_or(&self.encoded[LEVELS]));
             let (weights, bias) = &self.head;

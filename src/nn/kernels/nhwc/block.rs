@@ -211,7 +211,7 @@ fn raise<F: Multiply>(order: Order, raising: &Raising, [h, w]: [usize; 2], input
 
 impl<F: Multiply> Block<F> {
     /// Runs on the current rayon pool, which must not have more threads than the block was made for.
-    pub fn run(&self, source: &Source<F>, sinks: &mut Sinks<F>) {
+    pub fn run(&mut self, source: &Source<F>, sinks: &mut Sinks<F>) {
         let mut views = self.views(source, sinks);
         if let Some(logits) = &sinks.logits {
             assert!(

@@ -7,13 +7,13 @@
 
 use super::fma;
 use super::format::{Format, Single};
+use super::layers::{Convolution, Raised, Raising, convolution, raise};
 use super::map::{Map, View};
 use super::multiply::{Multiply, line_tasks};
-use super::product::{Order, Product, Recipe, best_unit};
+use super::product::{Order, Product};
 use super::resize::{Head, Pool, Raise};
 use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::simd::dispatch_on;
-use crate::nn::kernels::upsample::taps;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -26,24 +26,6 @@ const KEPT: usize = STEP + 8;
 const BAND: usize = 1 << 20;
 /// Bytes of weights from which the picture is shared out by columns.
 const LARGE: usize = 5 << 18;
-
-/// A 3×3 convolution with what batch norm makes of it: weights `[output][input][9]`.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::nn) struct Convolution {
-    pub inputs: usize,
-    pub outputs: usize,
-    pub weights: Vec<f32>,
-    pub bias: Vec<f32>,
-}
-
-/// How what comes from below is brought to twice the size.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::nn) enum Raising {
-    /// Bilinear interpolation, corners aligned.
-    Bilinear,
-    /// 2×2 transposed convolution: weights `[input][output][2][2]`.
-    Transposed { outputs: usize, weights: Vec<f32>, bias: Vec<f32> },
-}
 
 /// What a block reads.
 pub(in crate::nn) enum Source<'a, F: Format> {
@@ -75,12 +57,6 @@ pub(in crate::nn) struct Logits<'a> {
 enum First<F: Format> {
     Picture(Product<f32>),
     Map(Product<F::Value>),
-}
-
-enum Raised<F: Format> {
-    Bilinear(Vec<(usize, f32)>, Vec<(usize, f32)>),
-    /// One product for each line of a square.
-    Transposed(Box<[Product<F::Value>; 2]>),
 }
 
 /// A block ready to run on maps of one size.
@@ -152,60 +128,6 @@ impl<F: Multiply> Block<F> {
         };
         let scratch = (0..if by_columns { 1 } else { threads.max(1) }).map(|_| Mutex::new(scratch())).collect();
         Self { isa, h, w, first, second, raised, scratch, by_columns }
-    }
-}
-
-/// Packs a 3×3 convolution.
-fn convolution<T: super::buffer::Number>(
-    order: Order,
-    convolution: &Convolution,
-    sources: &[usize],
-    w: usize,
-    pack: impl Fn(Order, &Recipe) -> Product<T>,
-) -> Product<T> {
-    let (inputs, outputs) = (convolution.inputs, convolution.outputs);
-    assert!(
-        sources.iter().sum::<usize>() == inputs && convolution.weights.len() == inputs * outputs * 9,
-        "size of a convolution's weights"
-    );
-    let unit = best_unit(order, sources, outputs, w);
-    let recipe = Recipe {
-        sources,
-        lines: 3,
-        unit,
-        columns: unit * outputs,
-        relu: true,
-        bias: &|column| convolution.bias[column % outputs],
-        weight: &|column, source, line, k| {
-            let (pixel, output) = (column / outputs, column % outputs);
-            let input = sources[..source].iter().sum::<usize>() + k % sources[source];
-            match (k / sources[source]).wrapping_sub(pixel) {
-                tap @ 0..3 => convolution.weights[(output * inputs + input) * 9 + line * 3 + tap],
-                _ => 0.0,
-            }
-        },
-    };
-    pack(order, &recipe)
-}
-
-fn raise<F: Multiply>(order: Order, raising: &Raising, [h, w]: [usize; 2], inputs: usize) -> Raised<F> {
-    match raising {
-        Raising::Bilinear => Raised::Bilinear(taps(h, 2 * h), taps(w, 2 * w)),
-        Raising::Transposed { outputs, weights, bias } => {
-            assert!(weights.len() == inputs * outputs * 4, "size of a transposed convolution's weights");
-            Raised::Transposed(Box::new([0, 1].map(|line| {
-                let recipe = Recipe {
-                    sources: &[inputs],
-                    lines: 1,
-                    unit: 1,
-                    columns: 2 * outputs,
-                    relu: false,
-                    bias: &|column| bias[column % outputs],
-                    weight: &|column, _, _, input| weights[(input * outputs + column % outputs) * 4 + line * 2 + column / outputs],
-                };
-                F::pack(order, &recipe)
-            })))
-        }
     }
 }
 

@@ -8,6 +8,7 @@ mod buffer;
 mod dot;
 mod fma;
 mod format;
+mod layers;
 mod map;
 mod multiply;
 mod product;
@@ -15,7 +16,8 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::nn) use block::{Block, Convolution, Logits, Raising, Sinks, Source};
+pub(in crate::nn) use block::{Block, Logits, Sinks, Source};
 pub(in crate::nn) use format::{Brain, Single, Split};
+pub(in crate::nn) use layers::{Convolution, Raising};
 pub(in crate::nn) use map::Map;
 pub(in crate::nn) use multiply::Multiply;

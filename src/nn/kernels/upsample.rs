@@ -16,12 +16,6 @@ pub(super) fn taps(n: usize, out: usize) -> Vec<(usize, f32)> {
         .collect()
 }
 
-/// Bilinear interpolation of one plane (`h` lines of `w`, beginning every `line` values) to `2h` lines of `2w`
-/// that begin every `out_line` values.
-pub(in crate::nn) fn bilinear(x: &[f32], line: usize, h: usize, w: usize, out: &mut [f32], out_line: usize) {
-    resize(x, line, [h, w], out, out_line, [2 * h, 2 * w]);
-}
-
 /// Bilinear interpolation of one plane of `[h, w]`, lines beginning every `line` values, to one of `[out_h, out_w]`,
 /// lines beginning every `out_line` values; corners aligned.
 pub(in crate::nn) fn resize(x: &[f32], line: usize, [h, w]: [usize; 2], out: &mut [f32], out_line: usize, [out_h, out_w]: [usize; 2]) {

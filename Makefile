@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh Debian 12+ or Ubuntu 24.04 machine with Rust:
 #   make demo   sets up, builds and shows the line at work on its embedded default
 #   make test   sets up and passes all tests
-.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda bench fmt deb
+.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda bench bench-peers fmt deb
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,6 +40,12 @@ check-cuda: setup
 bench: setup
 	cargo bench
 	cargo run --release --bin hairline -- bench
+
+# PyTorch, ONNX Runtime and OpenVINO beside the engine; downloads them once into target/peers.
+bench-peers: build
+	test -d target/peers || python3 -m venv target/peers
+	target/peers/bin/pip install --quiet torch onnx onnxruntime openvino safetensors numpy
+	target/peers/bin/python benches/peers.py
 
 deb: build
 	cargo deb --no-build

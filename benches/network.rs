@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 use hairline::cell::TILE_PX;
-use hairline::config::DeviceChoice;
+use hairline::config::{DeviceChoice, Precision};
 use hairline::loss::{Hyperparameters, Loss, Objective};
 use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Mode, Network, NetworkShape, Normalisation, Upsampling, engine};
 use std::hint::black_box;
@@ -37,12 +37,14 @@ fn picture(values: usize) -> Vec<f32> {
 
 fn inference(c: &mut Criterion) {
     for (name, upsampling) in [("bilinear", Upsampling::Bilinear), ("transposed", Upsampling::Transposed)] {
-        let mut engine = engine(&checkpoint(upsampling), DeviceChoice::Cpu, 0).expect("an engine");
-        for tiles in [3, 9] {
-            let input = picture(tiles * TILE_PX * TILE_PX);
-            c.bench_function(&format!("engine/{name}/16/{tiles} tiles"), |b| {
-                b.iter(|| engine.logits(black_box(&input), tiles).expect("logits"));
-            });
+        for (precision_name, precision) in Precision::NAMES {
+            let mut engine = engine(&checkpoint(upsampling), DeviceChoice::Cpu, precision, 0).expect("an engine");
+            for tiles in [3, 9] {
+                let input = picture(tiles * TILE_PX * TILE_PX);
+                c.bench_function(&format!("engine/{name}/16/{precision_name}/{tiles} tiles"), |b| {
+                    b.iter(|| engine.logits(black_box(&input), tiles).expect("logits"));
+                });
+            }
         }
     }
 }

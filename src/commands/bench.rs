@@ -2,7 +2,7 @@
 
 use super::run::start_log;
 use crate::cell::{CELL_PX, CameraEvent, LineBlock, Moment, PixelFormat, ProbabilityMap, ProbabilityRow, StitchEvent, TileRow};
-use crate::config::{Belt, DeviceChoice, GapKind, Wafer, WaferKind};
+use crate::config::{Belt, DeviceChoice, GapKind, Precision, Wafer, WaferKind};
 use crate::inspect::Inspector;
 use crate::judge::{Recipe, judge};
 use crate::publish::encode_mask;
@@ -33,17 +33,20 @@ pub struct BenchArgs {
     /// CPU threads for the network; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// How exactly the network is computed: f32, f32-grade or bf16
+    #[arg(long, default_value_t)]
+    precision: Precision,
 }
 
 /// Times each stage on simulated wafers that lie turned by 1.5°, one core for all but the network.
 pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     start_log("warn");
     let mut inspector = match &args.model {
-        Some(file) => Some(Inspector::new(&load_checkpoint(file)?, DeviceChoice::Cpu, args.threads)?),
+        Some(file) => Some(Inspector::new(&load_checkpoint(file)?, DeviceChoice::Cpu, args.precision, args.threads)?),
         None => None,
     };
-    let stages = ["stitch", "network", "judge", "encode mask"];
-    let mut times: [Vec<f64>; 4] = Default::default();
+    let stages = ["stitch", "network", "last row", "judge", "encode mask"];
+    let mut times: [Vec<f64>; 5] = Default::default();
     let bar = indicatif::ProgressBar::new(args.cells + 1);
     for index in 0..=args.cells {
         let measured = time_cell(index, inspector.as_mut())?;
@@ -59,7 +62,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     println!("{:<12} {:>9} {:>9} {:>9}", "stage", "min", "median", "max");
     for (stage, mut all) in stages.into_iter().zip(times) {
         all.sort_by(f64::total_cmp);
-        if stage == "network" && args.model.is_none() {
+        if matches!(stage, "network" | "last row") && args.model.is_none() {
             continue;
         }
         println!("{stage:<12} {:>9.2} {:>9.2} {:>9.2}", all[0], all[all.len() / 2], all[all.len() - 1]);
@@ -67,8 +70,8 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Milliseconds of stitching, network, judging and encoding for one simulated wafer.
-fn time_cell(index: u64, inspector: Option<&mut Inspector>) -> anyhow::Result<[f64; 4]> {
+/// Milliseconds of stitching, network, its last row, judging and encoding for one simulated wafer.
+fn time_cell(index: u64, inspector: Option<&mut Inspector>) -> anyhow::Result<[f64; 5]> {
     let settings = WaferSettings { kind: WaferKind::Laser, seed: 1, cracked_share: 0.5, corner_px: Some(0) };
     let made = wafer(&settings, index);
     let side_px = f64::from(LINE_PX) * 0.92;
@@ -113,12 +116,20 @@ fn time_cell(index: u64, inspector: Option<&mut Inspector>) -> anyhow::Result<[f
     let stitch_ms = ms_since(started);
 
     let rows: Vec<TileRow> = out.into_iter().filter_map(|e| if let StitchEvent::Row(row) = e { Some(row) } else { None }).collect();
-    let started = Instant::now();
-    let seen: Vec<ProbabilityRow> = match inspector {
-        Some(inspector) => rows.iter().map(|row| inspector.inspect(row)).collect::<Result<_, _>>()?,
-        None => rows.iter().map(|row| truth_as_probability(row, &made.mask)).collect(),
-    };
-    let network_ms = ms_since(started);
+    let (mut network_ms, mut last_row_ms) = (0.0, 0.0);
+    let mut seen: Vec<ProbabilityRow> = Vec::new();
+    match inspector {
+        // Row by row, as on the line: when the cell's last line is in, only the last row is left.
+        Some(inspector) => {
+            for row in &rows {
+                let started = Instant::now();
+                seen.push(inspector.inspect(row)?);
+                last_row_ms = ms_since(started);
+                network_ms += last_row_ms;
+            }
+        }
+        None => seen.extend(rows.iter().map(|row| truth_as_probability(row, &made.mask))),
+    }
     let [a, b, c] = seen.as_slice() else { anyhow::bail!("the stitcher gave {} rows for simulated wafer {index}, not 3", seen.len()) };
     let values = [a, b, c].map(|r| r.values.clone());
     let map = ProbabilityMap::new(values, [a, b, c].map(|r| r.spans.clone())).context("rows of another size")?;
@@ -128,7 +139,7 @@ fn time_cell(index: u64, inspector: Option<&mut Inspector>) -> anyhow::Result<[f
     let judge_ms = ms_since(started);
     let started = Instant::now();
     encode_mask(&judgement.mask)?;
-    Ok([stitch_ms, network_ms, judge_ms, ms_since(started)])
+    Ok([stitch_ms, network_ms, last_row_ms, judge_ms, ms_since(started)])
 }
 
 fn ms_since(started: Instant) -> f64 {

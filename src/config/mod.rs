@@ -14,8 +14,8 @@ mod units;
 pub use problem::{Problem, Problems, Severity};
 pub use reader::{Reader, read_document};
 pub use sections::{
-    Belt, Camera, CameraKind, DeviceChoice, FeatureValue, FilesCamera, GapKind, GigeCamera, GstreamerCamera, Http, Lane, Network, Publish,
-    Review, SimulatedCamera, Station, Wafer, WaferKind,
+    Belt, Camera, CameraKind, DeviceChoice, FeatureValue, FilesCamera, GapKind, GigeCamera, GstreamerCamera, Http, Lane, Network,
+    Precision, Publish, Review, SimulatedCamera, Station, Wafer, WaferKind,
 };
 pub use station::StationConfig;
 pub use units::wafer_size_mm;

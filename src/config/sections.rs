@@ -25,6 +25,41 @@ pub struct Network {
     pub device: DeviceChoice,
     /// CPU threads for the network; 0: as many as the machine has.
     pub threads: usize,
+    /// How exactly the CPU computes it.
+    pub precision: Precision,
+}
+
+/// How exactly the network is computed on the CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// In `f32` throughout.
+    F32,
+    /// As good as `f32` for masks and verdicts: numbers of 16 significant bits (sums of two bf16), added in `f32`.
+    #[default]
+    F32Grade,
+    /// In bf16, 8 significant bits, added in `f32`.
+    Bf16,
+}
+
+impl Precision {
+    /// Every one by the name it has in configurations and on the command line.
+    pub const NAMES: [(&'static str, Self); 3] = [("f32", Self::F32), ("f32-grade", Self::F32Grade), ("bf16", Self::Bf16)];
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(Self::NAMES.iter().find(|(_, precision)| precision == self).map_or("", |(name, _)| name))
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, precision)| *precision);
+        found.ok_or_else(|| "give f32, f32-grade or bf16".into())
+    }
 }
 
 /// Where the network runs.

@@ -1,5 +1,5 @@
 use super::lane::read_lane;
-use super::{CameraKind, DeviceChoice, Http, Lane, Network, Problems, Publish, Reader, Review, Station, read_document};
+use super::{CameraKind, DeviceChoice, Http, Lane, Network, Precision, Problems, Publish, Reader, Review, Station, read_document};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +45,7 @@ fn read_station(root: &mut Reader) -> StationConfig {
             .unwrap_or_default(),
         device: read_device(t),
         threads: t.number("threads", "a whole number of CPU threads, 0 (all) to 256", 0..=256, 0),
+        precision: t.or("precision", "\"f32\", \"f32-grade\" or \"bf16\"", Precision::default()),
     });
     let publish = root.table("publish", |t| Publish {
         feed: read_endpoint(t, "feed", "tcp://127.0.0.1:5556"),

@@ -5,7 +5,7 @@
 //! probabilities.
 
 use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow};
-use crate::config::DeviceChoice;
+use crate::config::{DeviceChoice, Precision};
 use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation};
 use std::sync::Arc;
 
@@ -83,9 +83,9 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// Makes the checkpoint's network ready on `device` with `threads` CPU threads (0: all).
-    pub fn new(checkpoint: &Checkpoint, device: DeviceChoice, threads: usize) -> Result<Self, InspectError> {
-        let engine = nn::engine(checkpoint, device, threads)?;
+    /// Makes the checkpoint's network ready on `device`; on the CPU with `precision` and `threads` threads (0: all).
+    pub fn new(checkpoint: &Checkpoint, device: DeviceChoice, precision: Precision, threads: usize) -> Result<Self, InspectError> {
+        let engine = nn::engine(checkpoint, device, precision, threads)?;
         let meta = &checkpoint.meta;
         Ok(Self {
             info: ModelInfo {

@@ -3,7 +3,7 @@
 use super::options::device_choice;
 use super::pictures::PictureOptions;
 use crate::cell::{CELL_PX, ProbabilityMap, Span, TILE_PX, TileRow};
-use crate::config::DeviceChoice;
+use crate::config::{DeviceChoice, Precision};
 use crate::judge::{Recipe, judge};
 use crate::measure::Counts;
 use crate::nn::Checkpoint;
@@ -47,6 +47,9 @@ pub struct TrainEvalArgs {
     /// CPU threads for the network; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// How exactly the network is computed on the CPU: f32, f32-grade or bf16
+    #[arg(long, default_value_t)]
+    precision: Precision,
 }
 
 /// Thresholds that are looked at, beside the model's own.
@@ -64,7 +67,7 @@ struct Wafer {
 /// Runs the command.
 pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
     let checkpoint = Checkpoint::load(&args.model, &Device::Cpu).context("--model")?;
-    let mut engine = crate::nn::engine(&checkpoint, args.device, args.threads)?;
+    let mut engine = crate::nn::engine(&checkpoint, args.device, args.precision, args.threads)?;
     let meta = &checkpoint.meta;
     eprintln!("{} ({}), {}", meta.name, meta.shape, engine.describe());
     let mut thresholds = THRESHOLDS.to_vec();

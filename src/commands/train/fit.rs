@@ -3,6 +3,7 @@
 use super::interrupt::Interrupt;
 use super::options::{FitOptions, MachineOptions};
 use super::watch::Watch;
+use crate::config::Precision;
 use crate::nn::Checkpoint;
 use crate::train::{
     EventFile, Files, Findings, FitSettings, Gallery, Journal, Outcome, RunFolder, Source, TrainingState, evaluate, fit, write_report,
@@ -131,7 +132,7 @@ fn report(run: &RunFolder, source: &dyn Source, settings: &FitSettings) -> anyho
     const SHOWN: usize = 6;
     let best = Checkpoint::load(&settings.files.best, &candle_core::Device::Cpu)?;
     let (threshold, normalisation) = (best.meta.threshold, best.meta.normalisation);
-    let mut engine = crate::nn::engine(&best, settings.engine_device, settings.threads)?;
+    let mut engine = crate::nn::engine(&best, settings.engine_device, Precision::default(), settings.threads)?;
     let mut gallery = Gallery::new(threshold, SHOWN);
     let picture = |index: usize| source.validation(index);
     let evaluation = evaluate(engine.as_mut(), &normalisation, threshold, source.validation_count(), picture, |seen| gallery.add(seen))?;

@@ -2,7 +2,7 @@
 
 use super::options::device_choice;
 use super::pictures::{PictureOptions, Pictures};
-use crate::config::DeviceChoice;
+use crate::config::{DeviceChoice, Precision};
 use crate::nn::Checkpoint;
 use crate::train::{Evaluation, evaluate, write_beside};
 use anyhow::{Context, bail};
@@ -55,7 +55,7 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     let golden = args.pictures.open()?;
     let examine = |path: &Path| -> anyhow::Result<Candidate> {
         let checkpoint = Checkpoint::load(path, &Device::Cpu)?;
-        let mut engine = crate::nn::engine(&checkpoint, args.device, args.threads)?;
+        let mut engine = crate::nn::engine(&checkpoint, args.device, Precision::default(), args.threads)?;
         let (normalisation, threshold) = (checkpoint.meta.normalisation, checkpoint.meta.threshold);
         let found = evaluate(engine.as_mut(), &normalisation, threshold, golden.count(), |i| golden.get(i), |_| Ok(()))?;
         Ok(Candidate { checkpoint, found })

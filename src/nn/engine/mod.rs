@@ -2,10 +2,14 @@
 
 mod cpu;
 mod device;
+mod fold;
 mod layerwise;
+mod plan;
+#[cfg(test)]
+mod tests;
 
 use super::{Architecture, Checkpoint, NnError};
-use crate::config::DeviceChoice;
+use crate::config::{DeviceChoice, Precision};
 
 /// A network ready to inspect tiles.
 pub trait Engine: Send {
@@ -22,17 +26,17 @@ pub trait Engine: Send {
 
 /// Compiles a checkpoint for a device.
 ///
-/// `threads` counts CPU threads, 0 for as many as there are. With [`DeviceChoice::Auto`] the first CUDA device
+/// `precision` and `threads` are about the CPU; 0 threads stand for as many as there are. With [`DeviceChoice::Auto`] the first CUDA device
 /// is used if this build and machine have one, else the CPU; the log says which and why.
 ///
 /// # Errors
 /// A checkpoint whose tensors do not fit, or a device that is not there.
-pub fn engine(checkpoint: &Checkpoint, device: DeviceChoice, threads: usize) -> Result<Box<dyn Engine>, NnError> {
+pub fn engine(checkpoint: &Checkpoint, device: DeviceChoice, precision: Precision, threads: usize) -> Result<Box<dyn Engine>, NnError> {
     match device {
         DeviceChoice::Cpu if checkpoint.meta.shape.architecture != Architecture::UNet => {
             Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, threads)?))
         }
-        DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, threads)?)),
+        DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, precision, threads)?)),
         DeviceChoice::Cuda(ordinal) => Ok(Box::new(device::DeviceEngine::cuda(checkpoint, ordinal)?)),
         DeviceChoice::Auto => match device::DeviceEngine::cuda(checkpoint, 0) {
             Ok(engine) => {
@@ -41,7 +45,7 @@ pub fn engine(checkpoint: &Checkpoint, device: DeviceChoice, threads: usize) -> 
             }
             Err(NnError::Device { reason, .. }) => {
                 tracing::info!(device = "cpu", reason, "network: no CUDA device, the CPU does it");
-                engine(checkpoint, DeviceChoice::Cpu, threads)
+                engine(checkpoint, DeviceChoice::Cpu, precision, threads)
             }
             Err(other) => Err(other),
         },

@@ -6,6 +6,8 @@
 
 mod conv;
 mod fresh;
+mod isa;
+pub(super) mod nhwc;
 mod norm;
 mod panel;
 mod pool;
@@ -14,11 +16,12 @@ mod simd;
 mod upsample;
 mod weight_gradient;
 
-pub(super) use conv::{Planes, conv_into_planes, conv_nchw};
+pub(super) use conv::conv_nchw;
+pub(super) use isa::Isa;
 pub(super) use norm::{Moments, channel_gradients, moments, norm_relu, norm_relu_input_gradient};
 pub(super) use panel::Packed;
 pub(super) use pool::{max_pool, max_pool_gradient, max_pool_indices, unpool, unpool_gradient};
-pub(super) use upsample::{bilinear, interleave, interleave_gradient, resize, resize_gradient};
+pub(super) use upsample::{interleave, interleave_gradient, resize, resize_gradient};
 pub(super) use weight_gradient::weight_gradient;
 
 /// Size of a batch of pictures.

@@ -31,11 +31,4 @@ impl<'a, T> Shared<'a, T> {
         // SAFETY: in bounds; not overlapping by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), length) }
     }
-
-    /// The address of value `from`, for `reach` values.
-    pub fn address(&self, from: usize, reach: usize) -> *mut T {
-        assert!(from <= self.length && reach <= self.length - from, "part of a shared slice out of bounds");
-        // SAFETY: in bounds.
-        unsafe { self.start.add(from) }
-    }
 }

@@ -1,11 +1,13 @@
 //! Vectors of `f32` and the choice of the widest that this processor has.
 
+use super::isa::Isa;
+
 /// A vector register of `f32`.
 ///
 /// # Safety
 /// Every method needs the instruction set of the implementing type, which [`dispatch`] makes sure
 /// of, and pointers good for `WIDTH` values (for `store_first`: `count` values).
-pub(super) trait Lanes: Copy {
+pub(in crate::nn) trait Lanes: Copy {
     /// Values in a register.
     const WIDTH: usize;
     /// Whether there are registers enough for 8 × 3 sums at once, or for 4 × 3 only.
@@ -21,6 +23,32 @@ pub(super) trait Lanes: Copy {
     unsafe fn sum(self) -> f32;
     /// `self` where `sign` is positive, 0 elsewhere.
     unsafe fn where_positive(self, sign: Self) -> Self;
+
+    /// Reads `WIDTH` values of bf16.
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        let mut lanes = [0.0_f32; 16];
+        for (i, lane) in lanes.iter_mut().enumerate().take(Self::WIDTH) {
+            // SAFETY: good for `WIDTH` values by the trait's contract.
+            *lane = f32::from_bits(u32::from(unsafe { from.add(i).read() }) << 16);
+        }
+        // SAFETY: no vector is longer than the array.
+        unsafe { Self::load(lanes.as_ptr()) }
+    }
+
+    /// Rounds to the nearest bf16, ties to even, and writes the first `count`. The vectors of AVX-512 need AVX-512
+    /// bf16 for it.
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut u16, count: usize) {
+        let mut lanes = [0.0_f32; 16];
+        // SAFETY: no vector is longer than the array; good for `count` values by the trait's contract.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            for (i, lane) in lanes.iter().enumerate().take(count) {
+                to.add(i).write(half::bf16::from_f32(*lane).to_bits());
+            }
+        }
+    }
 }
 
 /// Work written once for every width of vector.
@@ -37,14 +65,27 @@ pub(super) trait Task {
 /// # Safety
 /// What the task asks for.
 pub(super) unsafe fn dispatch(task: impl Task) {
+    // SAFETY: the caller's promise.
+    unsafe { dispatch_on(Isa::best(), task) }
+}
+
+/// Runs `task` with the widest vectors of `isa`, which must be here.
+///
+/// # Safety
+/// What the task asks for.
+pub(super) unsafe fn dispatch_on(isa: Isa, task: impl Task) {
+    debug_assert!(isa.is_here());
     #[cfg(target_arch = "x86_64")]
     {
-        // With the short forms (VL) the compiler can use all 32 registers for parts of a vector, too.
-        if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("fma") {
-            // SAFETY: the features were found; the rest is the caller's promise.
+        if isa >= Isa::Avx512Bf16 {
+            // SAFETY: the processor has the features; the rest is the caller's promise.
+            return unsafe { x86::avx512_bf16(task) };
+        }
+        if isa >= Isa::Avx512 {
+            // SAFETY: as above.
             return unsafe { x86::avx512(task) };
         }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if isa >= Isa::Avx2 {
             // SAFETY: as above.
             return unsafe { x86::avx2(task) };
         }
@@ -114,6 +155,12 @@ mod x86 {
     use super::{Lanes, Task};
     use std::arch::x86_64::*;
 
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")]
+    pub(super) unsafe fn avx512_bf16(task: impl Task) {
+        // SAFETY: the features are enabled on this function, the rest is the caller's promise.
+        unsafe { task.run::<__m512>() }
+    }
+
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
     pub(super) unsafe fn avx512(task: impl Task) {
         // SAFETY: the features are enabled on this function, the rest is the caller's promise.
@@ -166,6 +213,21 @@ mod x86 {
         #[inline(always)]
         unsafe fn where_positive(self, sign: Self) -> Self {
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(sign, _mm512_setzero_ps()), self) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(from: *const u16) -> Self {
+            unsafe { _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())), 16)) }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16(self, to: *mut u16, count: usize) {
+            unsafe {
+                let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(self));
+                if count == Self::WIDTH {
+                    _mm256_storeu_si256(to.cast(), rounded);
+                } else {
+                    _mm256_mask_storeu_epi16(to.cast(), ((1_u32 << count) - 1) as __mmask16, rounded);
+                }
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::simd::widened;
 /// Where an output pixel takes from: the lower neighbour and the weight of the upper one.
 ///
 /// Output `i` of `out` lies at `i (n - 1) / (out - 1)`, so that the corners stay where they are.
-fn taps(n: usize, out: usize) -> Vec<(usize, f32)> {
+pub(super) fn taps(n: usize, out: usize) -> Vec<(usize, f32)> {
     let ratio = if out > 1 { (n - 1) as f32 / (out - 1) as f32 } else { 0.0 };
     (0..out)
         .map(|i| {
@@ -14,12 +14,6 @@ fn taps(n: usize, out: usize) -> Vec<(usize, f32)> {
             (low, if n > 1 { at - low as f32 } else { 0.0 })
         })
         .collect()
-}
-
-/// Bilinear interpolation of one plane (`h` lines of `w`, beginning every `line` values) to `2h` lines of `2w`
-/// that begin every `out_line` values.
-pub(in crate::nn) fn bilinear(x: &[f32], line: usize, h: usize, w: usize, out: &mut [f32], out_line: usize) {
-    resize(x, line, [h, w], out, out_line, [2 * h, 2 * w]);
 }
 
 /// Bilinear interpolation of one plane of `[h, w]`, lines beginning every `line` values, to one of `[out_h, out_w]`,

@@ -1,7 +1,7 @@
 //! Every network learns, is saved and loaded, and inspects.
 
 use super::*;
-use crate::config::DeviceChoice;
+use crate::config::{DeviceChoice, Precision};
 use crate::loss::{Hyperparameters, Loss, Objective};
 use crate::nn::{CheckpointMeta, Normalisation, Upsampling, engine};
 
@@ -89,7 +89,7 @@ fn every_network_inspects_on_the_line_what_it_says_in_training() {
     let side = crate::cell::TILE_PX;
     for architecture in ALL {
         let network = Network::new(&NetworkShape { base_width: 2, ..shape(architecture) }, 2, &Device::Cpu).unwrap();
-        let mut engine = engine(&checkpoint(&network), DeviceChoice::Cpu, 2).unwrap();
+        let mut engine = engine(&checkpoint(&network), DeviceChoice::Cpu, Precision::default(), 2).unwrap();
         let tiles: Vec<f32> = bars(side).0.flatten_all().unwrap().to_vec1().unwrap();
         let got = engine.logits(&tiles, 2).unwrap();
         for (got, want) in got.iter().zip(logits(&network, side)) {

@@ -1,4 +1,5 @@
 use super::{FitSettings, Observer};
+use crate::config::Precision;
 use crate::nn::{Checkpoint, CheckpointMeta, Network, Normalisation};
 use crate::train::{Best, Optimiser, Source, TrainError, TrainingState, evaluate};
 use serde_json::json;
@@ -27,7 +28,7 @@ impl Keeper<'_> {
     pub fn evaluate(&mut self, step: u64, elapsed: Duration, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let settings = self.settings;
         let mut checkpoint = self.checkpoint(step, elapsed)?;
-        let mut engine = crate::nn::engine(&checkpoint, settings.engine_device, settings.threads)?;
+        let mut engine = crate::nn::engine(&checkpoint, settings.engine_device, Precision::default(), settings.threads)?;
         let (count, threshold) = (self.source.validation_count(), settings.threshold);
         let normalisation = &checkpoint.meta.normalisation;
         let evaluation = evaluate(engine.as_mut(), normalisation, threshold, count, |i| self.source.validation(i), |_| Ok(()))?;

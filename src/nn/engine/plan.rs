@@ -1,0 +1,92 @@
+//! A checkpoint compiled to blocks of kernels.
+
+use super::fold::{folded, read};
+use crate::nn::kernels::Isa;
+use crate::nn::kernels::nhwc::{Block, Convolution, Logits, Map, Multiply, Raising, Single, Sinks, Source};
+use crate::nn::layout::{DoubleConv, LEVELS, UNet};
+use crate::nn::{Checkpoint, NnError};
+
+/// A network ready to run on single tiles.
+pub(super) trait Run: Send {
+    /// The logits of one tile; runs on the current rayon pool.
+    fn run(&mut self, tile: &[f32], logits: &mut [f32]);
+}
+
+/// A U-Net compiled for tiles of one size: batch norm folded into the weights, weights in the order in which they
+/// are read, every buffer allocated beforehand.
+pub(super) struct Plan<F: Multiply> {
+    /// From full size to the lowest level.
+    down: Vec<Block<F>>,
+    /// From the lowest level to full size.
+    up: Vec<Block<F>>,
+    /// The last layer: weights, with zeros up to a whole vector, and bias.
+    head: (Vec<f32>, f32),
+    picture: Map<Single>,
+    /// What pooling leaves of the level above, from the second level on.
+    pooled: Vec<Map<F>>,
+    /// The encoder's results by level.
+    encoded: Vec<Map<F>>,
+    /// The decoder's results, from the second to lowest level to the second.
+    decoded: Vec<Map<F>>,
+}
+
+impl<F: Multiply> Plan<F> {
+    /// Compiles for tiles of `side × side`, `side` divisible by 16.
+    pub fn new(checkpoint: &Checkpoint, layout: &UNet, isa: Isa, side: usize, threads: usize) -> Result<Self, NnError> {
+        let size = |level: usize| [side >> level; 2];
+        let map = |level: usize, channels: usize| Map::new(side >> level, side >> level, channels, side >> level);
+        let pair = |block: &DoubleConv| -> Result<[Convolution; 2], NnError> {
+            let [first, second] = block.halves();
+            Ok([folded(checkpoint, &first)?, folded(checkpoint, &second)?])
+        };
+        let mut down = Vec::new();
+        for (level, block) in layout.down.iter().enumerate() {
+            let [first, second] = pair(block)?;
+            down.push(Block::new(isa, size(level), [&first, &second], None, threads));
+        }
+        let mut up = Vec::new();
+        for (step, level) in layout.up.iter().zip((0..LEVELS).rev()) {
+            let raising = match &step.transposed {
+                None => Raising::Bilinear,
+                Some(name) => Raising::Transposed {
+                    outputs: step.upsampled,
+                    weights: read(checkpoint, &format!("{name}.weight"))?,
+                    bias: read(checkpoint, &format!("{name}.bias"))?,
+                },
+            };
+            let [first, second] = pair(&step.convolutions)?;
+            let skip = layout.down[level].output;
+            up.push(Block::new(isa, size(level), [&first, &second], Some((&raising, skip, step.below)), threads));
+        }
+        let mut weights = read(checkpoint, &format!("{}.weight", layout.head.name))?;
+        weights.resize(weights.len().next_multiple_of(16), 0.0);
+        let bias = read(checkpoint, &format!("{}.bias", layout.head.name))?[0];
+        Ok(Self {
+            down,
+            up,
+            head: (weights, bias),
+            picture: Map::new(side, side, 1, side),
+            pooled: (1..=LEVELS).map(|level| map(level, layout.down[level].input)).collect(),
+            encoded: (0..=LEVELS).map(|level| map(level, layout.down[level].output)).collect(),
+            decoded: (1..LEVELS).rev().map(|level| map(level, layout.up[LEVELS - 1 - level].convolutions.output)).collect(),
+        })
+    }
+}
+
+impl<F: Multiply> Run for Plan<F> {
+    fn run(&mut self, tile: &[f32], logits: &mut [f32]) {
+        self.picture.set_picture(tile);
+        for (level, block) in self.down.iter_mut().enumerate() {
+            let (above, below) = self.pooled.split_at_mut(level);
+            let source = above.last().map_or(Source::Picture(&self.picture), Source::Map);
+            block.run(&source, &mut Sinks { map: Some(&mut self.encoded[level]), pooled: below.first_mut(), logits: None });
+        }
+        for (step, (block, level)) in self.up.iter_mut().zip((0..LEVELS).rev()).enumerate() {
+            let (done, next) = self.decoded.split_at_mut(step);
+            let source = Source::Joined(&self.encoded[level], done.last().unwrap_or(&self.encoded[LEVELS]));
+            let (weights, bias) = &self.head;
+            let head = if level == 0 { Some(Logits { weights, bias: *bias, to: &mut *logits }) } else { None };
+            block.run(&source, &mut Sinks { map: next.first_mut(), pooled: None, logits: head });
+        }
+    }
+}

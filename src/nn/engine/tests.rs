@@ -1,0 +1,152 @@
+//! The engine against the network that is trained, on every instruction set and with every precision.
+
+use super::cpu::CpuEngine;
+use super::*;
+use crate::nn::kernels::Isa;
+use crate::nn::{Architecture, CheckpointMeta, Mode, Network, NetworkShape, Normalisation, Upsampling};
+use candle_core::{Device, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// A checkpoint with random statistics of batch norm.
+fn checkpoint(base_width: usize, upsampling: Upsampling) -> Checkpoint {
+    let shape = NetworkShape { architecture: Architecture::UNet, base_width, upsampling };
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    let mut tensors = Network::new(&shape, 1, &Device::Cpu).unwrap().tensors().unwrap();
+    for (name, tensor) in &mut tensors {
+        let range = match name.rsplit('.').next() {
+            Some("running_mean") => -0.1..0.1,
+            Some("bias") => -0.1..0.1,
+            Some("running_var") => 0.5..1.5,
+            Some("weight") if tensor.rank() == 1 => 0.8..1.2,
+            _ => continue,
+        };
+        let values: Vec<f32> = (0..tensor.elem_count()).map(|_| random.random_range(range.clone())).collect();
+        *tensor = Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap();
+    }
+    let meta = CheckpointMeta {
+        format: CheckpointMeta::FORMAT,
+        shape,
+        normalisation: Normalisation::Tile,
+        threshold: 0.5,
+        mm_per_px_min: 0.1,
+        mm_per_px_max: 0.2,
+        training: serde_json::Value::Null,
+        data_digest: String::new(),
+        name: "test".into(),
+    };
+    Checkpoint { meta, tensors, digest: String::new() }
+}
+
+fn pictures(count: usize, side: usize) -> Vec<f32> {
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    (0..count * side * side).map(|_| random.random_range(-1.0..1.0)).collect()
+}
+
+/// Every instruction set with every precision that it has something of its own for; what is not here is named.
+fn ways() -> Vec<(Isa, Precision)> {
+    let all = [
+        (Isa::Portable, Precision::F32),
+        (Isa::Avx2, Precision::F32),
+        (Isa::Avx512, Precision::F32),
+        (Isa::Avx512Bf16, Precision::Bf16),
+        (Isa::Amx, Precision::Bf16),
+        (Isa::Amx, Precision::F32Grade),
+    ];
+    let (here, missing): (Vec<_>, Vec<_>) = all.into_iter().partition(|(isa, _)| isa.is_here());
+    for (isa, precision) in missing {
+        println!("skipped: {precision} with {isa}, which this processor has not");
+    }
+    here
+}
+
+/// The greatest difference that the precision allows, in deviations of the logits.
+fn tolerance(precision: Precision) -> f32 {
+    match precision {
+        Precision::F32 => 2e-5,
+        Precision::F32Grade => 3e-4,
+        Precision::Bf16 => 0.15,
+    }
+}
+
+#[test]
+fn logits_are_the_trained_networks() {
+    for (base_width, side) in [(2, 16), (2, 48), (8, 64), (16, 96), (24, 32)] {
+        for upsampling in [Upsampling::Bilinear, Upsampling::Transposed] {
+            let checkpoint = checkpoint(base_width, upsampling);
+            let tiles = pictures(2, side);
+            let x = Tensor::from_slice(&tiles, (2, 1, side, side), &Device::Cpu).unwrap();
+            let network = Network::from_checkpoint(&checkpoint, &Device::Cpu).unwrap();
+            let want: Vec<f32> = network.forward(&x, Mode::Eval).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            let mean = want.iter().sum::<f32>() / want.len() as f32;
+            let deviation = (want.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / want.len() as f32).sqrt();
+            for (isa, precision) in ways() {
+                let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, 2, isa).unwrap();
+                let got = engine.logits(&tiles, 2).unwrap();
+                let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max) / deviation;
+                assert!(worst <= tolerance(precision), "{isa} {precision}, base {base_width}, {side} px, {upsampling:?}: {worst}");
+            }
+        }
+    }
+}
+
+#[test]
+fn neither_batch_nor_threads_change_a_bit() {
+    let side = 80;
+    for upsampling in [Upsampling::Bilinear, Upsampling::Transposed] {
+        let checkpoint = checkpoint(8, upsampling);
+        let tiles = pictures(3, side);
+        for (isa, precision) in ways() {
+            let run = |threads: usize, batch: usize| -> Vec<f32> {
+                let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, threads, isa).unwrap();
+                let bits = tiles.chunks(batch * side * side).flat_map(|tiles| engine.logits(tiles, tiles.len() / side / side).unwrap());
+                bits.collect()
+            };
+            let alone = run(1, 1);
+            assert!(alone == run(3, 3), "{isa} {precision}");
+            // A second run finds the first one's values in its buffers.
+            let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, 2, isa).unwrap();
+            engine.logits(&tiles[side * side..], 2).unwrap();
+            assert!(engine.logits(&tiles, 3).unwrap() == alone, "{isa} {precision} after another batch");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_comes_out_as_none() {
+    let side = 64;
+    for upsampling in [Upsampling::Bilinear, Upsampling::Transposed] {
+        let checkpoint = checkpoint(4, upsampling);
+        for value in [f32::NAN, f32::INFINITY] {
+            for (isa, precision) in ways() {
+                let mut tiles = pictures(1, side);
+                let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, 2, isa).unwrap();
+                let clean = engine.logits(&tiles, 1).unwrap();
+                assert!(clean.iter().all(|logit| logit.is_finite()));
+                tiles[20 * side + 20] = value;
+                let spoilt = engine.logits(&tiles, 1).unwrap();
+                assert!(!spoilt[20 * side + 20].is_finite(), "{isa} {precision} hides {value}");
+                tiles[20 * side + 20] = 0.5;
+                assert!(engine.logits(&tiles, 1).unwrap().iter().all(|logit| logit.is_finite()), "{isa} {precision} keeps {value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_another_size_is_refused() {
+    let mut engine = CpuEngine::new(&checkpoint(2, Upsampling::Bilinear), 16, Precision::F32, 1).unwrap();
+    assert!(matches!(engine.logits(&[0.0; 16 * 16 + 1], 1), Err(NnError::Shape { .. })));
+    assert!(matches!(engine.logits(&[0.0; 16 * 16], 2), Err(NnError::Shape { .. })));
+    assert!(engine.logits(&[], 0).unwrap().is_empty());
+}
+
+#[test]
+fn the_description_says_what_is_done_really() {
+    let checkpoint = checkpoint(2, Upsampling::Bilinear);
+    let name = |precision, isa| CpuEngine::with_isa(&checkpoint, 16, precision, 1, isa).unwrap().describe();
+    assert!(name(Precision::Bf16, Isa::Portable).contains("f32 (portable), 1 threads"));
+    if Isa::Amx.is_here() {
+        assert!(name(Precision::F32Grade, Isa::Amx).contains("f32-grade (AMX)"));
+    }
+}

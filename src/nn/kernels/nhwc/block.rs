@@ -1,0 +1,363 @@
+//! Two convolutions with what comes before and after them, as one pass over the picture.
+//!
+//! Where the weights are small, a task takes a band of lines and goes down it a few lines at a time: what one step
+//! puts out the next one finds in the cache. Lines that two bands need are computed by both. Where the weights are
+//! large, every step is done for the whole picture, shared out by blocks of columns, so that each weight is read
+//! once by one core. Neither changes any result.
+
+use super::fma;
+use super::format::{Format, Single};
+use super::layers::{Convolution, Raised, Raising, convolution, raise};
+use super::map::{Map, View};
+use super::multiply::{Multiply, line_tasks};
+use super::product::{Order, Product};
+use super::resize::{Head, Pool, Raise};
+use crate::nn::kernels::isa::Isa;
+use crate::nn::kernels::simd::dispatch_on;
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// Lines that a band takes in one step.
+const STEP: usize = 4;
+/// Lines kept of what is between two steps: those of a step, and what the convolutions around it read more.
+const KEPT: usize = STEP + 8;
+/// Bytes of input that should stay in the second-level cache.
+const BAND: usize = 1 << 20;
+/// Bytes of weights from which the picture is shared out by columns.
+const LARGE: usize = 5 << 18;
+
+/// What a block reads.
+pub(in crate::nn) enum Source<'a, F: Format> {
+    Picture(&'a Map<Single>),
+    Map(&'a Map<F>),
+    /// What the encoder left, and what comes from below.
+    Joined(&'a Map<F>, &'a Map<F>),
+}
+
+/// What a block leaves.
+pub(in crate::nn) struct Sinks<'a, F: Format> {
+    /// Its result.
+    pub map: Option<&'a mut Map<F>>,
+    /// Its result's maxima of 2×2 pixels.
+    pub pooled: Option<&'a mut Map<F>>,
+    /// The last layer.
+    pub logits: Option<Logits<'a>>,
+}
+
+/// A 1×1 convolution to one `f32` a pixel.
+pub(in crate::nn) struct Logits<'a> {
+    /// One a channel, and zeros up to a whole vector.
+    pub weights: &'a [f32],
+    pub bias: f32,
+    /// Its result, line by line.
+    pub to: &'a mut [f32],
+}
+
+enum First<F: Format> {
+    Picture(Product<f32>),
+    Map(Product<F::Value>),
+}
+
+/// A block ready to run on maps of one size.
+pub(in crate::nn) struct Block<F: Multiply> {
+    isa: Isa,
+    h: usize,
+    w: usize,
+    first: First<F>,
+    second: Product<F::Value>,
+    raised: Option<Raised<F>>,
+    scratch: Vec<Mutex<Scratch<F>>>,
+    /// Whether whole steps are shared out by columns.
+    by_columns: bool,
+}
+
+struct Scratch<F: Format> {
+    raised: Option<Map<F>>,
+    middle: Map<F>,
+    output: Map<F>,
+    blended: Vec<f32>,
+}
+
+/// The maps of a run.
+#[derive(Clone, Copy)]
+struct Views<F: Format> {
+    picture: Option<View<Single>>,
+    /// The first source and, for a joined one, what comes from below.
+    input: Option<View<F>>,
+    below: Option<View<F>>,
+    raised: Option<View<F>>,
+    middle: View<F>,
+    output: View<F>,
+    pooled: Option<View<F>>,
+}
+
+impl<F: Multiply> Block<F> {
+    /// Packs the weights for pictures of `h × w`. `joined` tells how what comes from below is raised and how many
+    /// channels the encoder left.
+    pub fn new(
+        isa: Isa,
+        [h, w]: [usize; 2],
+        convolutions: [&Convolution; 2],
+        joined: Option<(&Raising, usize, usize)>,
+        threads: usize,
+    ) -> Self {
+        assert!(isa.is_here() && isa >= F::NEEDS, "{isa} is not here or cannot multiply this format");
+        let order = F::order(isa);
+        let [a, b] = convolutions;
+        let (raised, sources) = match joined {
+            None => (None, vec![a.inputs]),
+            Some((raising, skip, below)) => (Some(raise::<F>(order, raising, [h / 2, w / 2], below)), vec![skip, a.inputs - skip]),
+        };
+        let first = if a.inputs == 1 {
+            First::Picture(convolution(Order::single(isa), a, &sources, w, Product::single))
+        } else {
+            First::Map(convolution(order, a, &sources, w, F::pack))
+        };
+        let second = convolution(order, b, &[b.inputs], w, F::pack);
+        let bytes = second.bytes()
+            + if let First::Map(first) = &first { first.bytes() } else { 0 }
+            + if let Some(Raised::Transposed(products)) = &raised { products.iter().map(Product::bytes).sum() } else { 0 };
+        let by_columns = bytes >= LARGE;
+        let slots = if by_columns { h } else { KEPT };
+        let scratch = || Scratch {
+            raised: raised.as_ref().map(|_| Map::new(h, w, sources[1], slots)),
+            middle: Map::new(h, w, a.outputs, slots),
+            output: Map::new(h, w, b.outputs, slots),
+            blended: vec![0.0; (w / 2 + 1) * sources.get(1).unwrap_or(&0) + 16],
+        };
+        let scratch = (0..if by_columns { 1 } else { threads.max(1) }).map(|_| Mutex::new(scratch())).collect();
+        Self { isa, h, w, first, second, raised, scratch, by_columns }
+    }
+}
+
+impl<F: Multiply> Block<F> {
+    /// Runs on the current rayon pool, which must not have more threads than the block was made for.
+    pub fn run(&mut self, source: &Source<F>, sinks: &mut Sinks<F>) {
+        let mut views = self.views(source, sinks);
+        if let Some(logits) = &sinks.logits {
+            assert!(
+                logits.to.len() == self.h * self.w && logits.weights.len() >= self.second_channels().next_multiple_of(16),
+                "size of the logits"
+            );
+        }
+        if self.by_columns {
+            return self.run_by_columns(&mut views, sinks);
+        }
+        // A few bands for each thread, so that one that is held up does not hold up all.
+        let lines = self.h.div_ceil(4 * self.scratch.len()).next_multiple_of(STEP);
+        let mut bands: Vec<(usize, Option<Logits>)> = (0..self.h).step_by(lines).map(|first| (first, None)).collect();
+        if let Some(Logits { weights, bias, to }) = &mut sinks.logits {
+            for (band, to) in bands.iter_mut().zip(to.chunks_mut(lines * self.w)) {
+                band.1 = Some(Logits { weights, bias: *bias, to });
+            }
+        }
+        let whole_output = views.output;
+        let has_map = sinks.map.is_some();
+        bands.into_par_iter().for_each(|(first, logits)| {
+            let slot = rayon::current_thread_index().unwrap_or(0) % self.scratch.len();
+            let mut scratch = self.scratch[slot].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let scratch = &mut *scratch;
+            let mut views = views;
+            views.raised = scratch.raised.as_mut().map(Map::view_mut);
+            views.middle = scratch.middle.view_mut();
+            views.output = if has_map { whole_output } else { scratch.output.view_mut() };
+            self.run_band(&views, first..(first + lines).min(self.h), &mut scratch.blended, logits);
+        });
+    }
+
+    fn second_channels(&self) -> usize {
+        self.second.columns / self.second.unit
+    }
+
+    /// Checks the maps' sizes.
+    fn views(&self, source: &Source<F>, sinks: &mut Sinks<F>) -> Views<F> {
+        let mut scratch = self.scratch[0].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (picture, input, below) = match source {
+            Source::Picture(map) => (Some(map.view()), None, None),
+            Source::Map(map) => (None, Some(map.view()), None),
+            Source::Joined(skip, below) => (None, Some(skip.view()), Some(below.view())),
+        };
+        let views = Views {
+            picture,
+            input,
+            below,
+            raised: scratch.raised.as_mut().map(Map::view_mut),
+            middle: scratch.middle.view_mut(),
+            output: sinks.map.as_mut().map_or_else(|| scratch.output.view_mut(), |map| map.view_mut()),
+            pooled: sinks.pooled.as_mut().map(|map| map.view_mut()),
+        };
+        let size = |view: View<F>| [view.h, view.w];
+        assert!(views.picture.is_none_or(|view| [view.h, view.w] == [self.h, self.w]), "size of the picture");
+        assert!(views.input.is_none_or(|view| size(view) == [self.h, self.w]), "size of the input");
+        assert!(views.below.is_none_or(|view| [2 * view.h, 2 * view.w] == [self.h, self.w]), "size of what comes from below");
+        assert!(size(views.output) == [self.h, self.w] && views.output.c == self.second_channels(), "size of the output");
+        assert!(
+            views.pooled.is_none_or(|view| [2 * view.h, 2 * view.w] == [self.h, self.w] && view.c == views.output.c),
+            "size of the pooled output"
+        );
+        assert!(views.below.is_some() == self.raised.is_some(), "a source for what is raised");
+        views
+    }
+
+    /// Every step for the lines of a band, a few lines at a time.
+    fn run_band(&self, views: &Views<F>, band: Range<usize>, blended: &mut [f32], mut logits: Option<Logits>) {
+        let mut middle_next = band.start.saturating_sub(1);
+        let mut raised_next = band.start.saturating_sub(2) / 2 * 2;
+        let mut logits_done = 0;
+        for first in band.clone().step_by(STEP) {
+            let end = (first + STEP).min(band.end);
+            let middle_end = (end + 1).min(self.h);
+            let raised_end = (middle_end + 1).next_multiple_of(2).min(self.h);
+            if self.raised.is_some() && raised_next < raised_end {
+                self.raise_lines(views, raised_next..raised_end, None, blended);
+                raised_next = raised_end;
+            }
+            self.first_lines(views, middle_next..middle_end, 0..self.first_blocks());
+            middle_next = middle_end;
+            self.second_lines(views, first..end, 0..self.second.blocks());
+            self.pool_lines(views, first..end);
+            if let Some(Logits { weights, bias, to }) = &mut logits {
+                let count = (end - first) * self.w;
+                self.head_lines(views, first..end, weights, *bias, &mut to[logits_done..][..count]);
+                logits_done += count;
+            }
+        }
+    }
+
+    /// Every step for the whole picture, shared out by columns.
+    fn run_by_columns(&self, views: &mut Views<F>, sinks: &mut Sinks<F>) {
+        let blended_room = self.scratch[0].lock().unwrap_or_else(std::sync::PoisonError::into_inner).blended.len();
+        let whole = || 0..self.h;
+        match &self.raised {
+            None => {}
+            Some(Raised::Transposed(products)) => {
+                let blocks = products[0].blocks();
+                (0..blocks).into_par_iter().for_each(|block| self.raise_lines(views, whole(), Some(block..block + 1), &mut []));
+            }
+            Some(Raised::Bilinear(..)) => {
+                (0..self.h)
+                    .into_par_iter()
+                    .for_each_init(|| vec![0.0; blended_room], |blended, y| self.raise_lines(views, y..y + 1, None, blended));
+            }
+        }
+        let share = |blocks: usize, line_values: usize, step: &(dyn Fn(Range<usize>, Range<usize>) + Sync)| {
+            let bands = (self.h * line_values * F::PARTS * size_of::<F::Value>()).div_ceil(BAND);
+            if bands == 1 {
+                return (0..blocks).into_par_iter().for_each(|block| step(0..self.h, block..block + 1));
+            }
+            let lines = self.h.div_ceil(bands.next_multiple_of(4));
+            (0..self.h.div_ceil(lines)).into_par_iter().for_each(|band| {
+                step(band * lines..((band + 1) * lines).min(self.h), 0..blocks);
+            });
+        };
+        share(self.first_blocks(), self.first_channels() * self.w, &|ys, blocks| self.first_lines(views, ys, blocks));
+        share(self.second.blocks(), self.second.sources[0] * self.w, &|ys, blocks| self.second_lines(views, ys, blocks));
+        (0..self.h / 2).into_par_iter().for_each(|y| self.pool_lines(views, 2 * y..2 * y + 2));
+        if let Some(Logits { weights, bias, to }) = &mut sinks.logits {
+            to.par_chunks_exact_mut(self.w).enumerate().for_each(|(y, to)| self.head_lines(views, y..y + 1, weights, *bias, to));
+        }
+    }
+
+    fn first_channels(&self) -> usize {
+        match &self.first {
+            First::Picture(_) => 1,
+            First::Map(product) => product.sources.iter().sum(),
+        }
+    }
+
+    fn first_blocks(&self) -> usize {
+        match &self.first {
+            First::Picture(product) => product.blocks(),
+            First::Map(product) => product.blocks(),
+        }
+    }
+
+    /// The first convolution.
+    fn first_lines(&self, views: &Views<F>, ys: Range<usize>, blocks: Range<usize>) {
+        match (&self.first, views.picture, views.input) {
+            (First::Picture(product), Some(picture), _) => {
+                for task in line_tasks(product, [picture; 2], views.middle, ys, blocks, |y| y) {
+                    // SAFETY: `line_tasks` checks the sizes; the block was made for an instruction set that is here.
+                    unsafe { fma::line::<F>(self.isa, &task) }
+                }
+            }
+            (First::Map(product), _, Some(input)) => {
+                let sources = [input, views.raised.unwrap_or(input)];
+                let units = self.w / product.unit;
+                // SAFETY: as above.
+                unsafe { F::multiply(self.isa, units, line_tasks(product, sources, views.middle, ys, blocks, |y| y)) }
+            }
+            _ => panic!("a block got another kind of source than it was made for"),
+        }
+    }
+
+    fn second_lines(&self, views: &Views<F>, ys: Range<usize>, blocks: Range<usize>) {
+        let product = &self.second;
+        // SAFETY: as in `first_lines`.
+        unsafe { F::multiply(self.isa, self.w / product.unit, line_tasks(product, [views.middle; 2], views.output, ys, blocks, |y| y)) }
+    }
+
+    /// Lines `ys`, from an even one on, of what comes from below.
+    fn raise_lines(&self, views: &Views<F>, ys: Range<usize>, blocks: Option<Range<usize>>, blended: &mut [f32]) {
+        let (Some(raised), Some(below), Some(how)) = (views.raised, views.below, &self.raised) else { return };
+        match how {
+            Raised::Transposed(products) => {
+                for (line, product) in products.iter().enumerate() {
+                    let blocks = blocks.clone().unwrap_or(0..product.blocks());
+                    let tasks = line_tasks(product, [below; 2], raised, ys.start / 2..ys.end / 2, blocks, move |y| 2 * y + line);
+                    // SAFETY: as in `first_lines`.
+                    unsafe { F::multiply(self.isa, below.w, tasks) }
+                }
+            }
+            Raised::Bilinear(down, across) => {
+                assert!(raised.c == below.c, "channels of what is interpolated");
+                for y in ys {
+                    let (low, weight) = down[y];
+                    let task = Raise::<F> {
+                        upper: below.pixels(low),
+                        lower: below.pixels((low + 1).min(below.h - 1)),
+                        weight,
+                        part: below.part(),
+                        taps: across,
+                        w: below.w,
+                        c: below.c,
+                        blended,
+                        to: raised.pixels(y),
+                        to_part: raised.part(),
+                    };
+                    // SAFETY: the lines are `below`'s and `raised`'s, whose sizes `views` and the line above check.
+                    unsafe { dispatch_on(self.isa, task) }
+                }
+            }
+        }
+    }
+
+    /// Maxima of lines `ys`, from an even one on.
+    fn pool_lines(&self, views: &Views<F>, ys: Range<usize>) {
+        let Some(pooled) = views.pooled else { return };
+        let output = views.output;
+        for y in ys.start / 2..ys.end / 2 {
+            let task = Pool::<F> {
+                above: output.pixels(2 * y),
+                below: output.pixels(2 * y + 1),
+                part: output.part(),
+                to: pooled.pixels(y),
+                to_part: pooled.part(),
+                w: pooled.w,
+                c: pooled.c,
+            };
+            // SAFETY: the lines are of maps whose sizes `views` checks.
+            unsafe { dispatch_on(self.isa, task) }
+        }
+    }
+
+    fn head_lines(&self, views: &Views<F>, ys: Range<usize>, weights: &[f32], bias: f32, logits: &mut [f32]) {
+        let output = views.output;
+        for (y, to) in ys.zip(logits.chunks_exact_mut(self.w)) {
+            let task = Head::<F> { from: output.pixels(y), part: output.part(), weights, bias, c: output.c, to };
+            // SAFETY: a line has a pixel for each of the `w` results.
+            unsafe { dispatch_on(self.isa, task) }
+        }
+    }
+}

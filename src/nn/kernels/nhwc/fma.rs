@@ -1,0 +1,105 @@
+//! Products of `f32` with vectors of any width.
+
+use super::format::Format;
+use super::product::LineTask;
+use crate::nn::kernels::isa::Isa;
+use crate::nn::kernels::simd::{Lanes, Task, dispatch_on};
+
+/// Units computed together where there are 32 registers, and where there are 16.
+const MANY: usize = 14;
+const FEW: usize = 6;
+
+/// One line of a product whose result is stored as `F`.
+struct Line<'a, F: Format>(&'a LineTask<'a, f32, F::Value>);
+
+/// Computes a line.
+///
+/// # Safety
+/// `isa` must be here, and the product packed for it; the task's pointers good for what it reads and writes.
+pub(super) unsafe fn line<F: Format>(isa: Isa, task: &LineTask<f32, F::Value>) {
+    // SAFETY: the caller's promise.
+    unsafe { dispatch_on(isa, Line::<F>(task)) }
+}
+
+impl<F: Format> Line<'_, F> {
+    #[inline(always)]
+    unsafe fn tile<L: Lanes, const UNITS: usize, const VECTORS: usize>(&self, first: usize) {
+        let task = self.0;
+        let product = task.product;
+        let first_column = task.block * product.block;
+        // SAFETY: the units are the line's; weights and bias are padded to whole vectors, results are counted.
+        unsafe {
+            let mut sums = [[L::splat(0.0); VECTORS]; UNITS];
+            for row in &mut sums {
+                for (v, sum) in row.iter_mut().enumerate() {
+                    *sum = L::load(product.bias.start().add(first_column + v * L::WIDTH));
+                }
+            }
+            let mut weights = product.weights.start().add(task.block * product.block_values);
+            for (source, (channels, steps)) in product.sources.iter().zip(&product.steps).enumerate() {
+                let pitch = product.unit * channels;
+                for line in 0..product.lines {
+                    let mut from = task.from[source][line].add(first * pitch);
+                    for _ in 0..steps.len() {
+                        let mut row = [L::splat(0.0); VECTORS];
+                        for (v, weight) in row.iter_mut().enumerate() {
+                            *weight = L::load(weights.add(v * L::WIDTH));
+                        }
+                        for (unit, sums) in sums.iter_mut().enumerate() {
+                            let input = L::splat(*from.add(unit * pitch));
+                            for (sum, weight) in sums.iter_mut().zip(row) {
+                                *sum = sum.plus_product(input, weight);
+                            }
+                        }
+                        weights = weights.add(VECTORS * L::WIDTH);
+                        from = from.add(1);
+                    }
+                }
+            }
+            let floor = L::splat(if product.relu { 0.0 } else { f32::NEG_INFINITY });
+            let columns = (product.columns - first_column).min(product.block);
+            for (unit, row) in sums.iter().enumerate() {
+                let to = task.to.add((first + unit) * product.columns + first_column);
+                for (v, sum) in row.iter().enumerate() {
+                    let count = columns.saturating_sub(v * L::WIDTH).min(L::WIDTH);
+                    if count > 0 {
+                        F::store(floor.max(*sum), to.add(v * L::WIDTH), task.to_part, count);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn walk<L: Lanes, const UNITS: usize, const VECTORS: usize>(&self) {
+        let units = self.0.units;
+        // SAFETY: units of the line; the last ones overlap those before, where they are no multiple.
+        unsafe {
+            if units < UNITS {
+                for first in 0..units {
+                    self.tile::<L, 1, VECTORS>(first);
+                }
+            } else {
+                for first in (0..units).step_by(UNITS) {
+                    self.tile::<L, UNITS, VECTORS>(first.min(units - UNITS));
+                }
+            }
+        }
+    }
+}
+
+impl<F: Format> Task for Line<'_, F> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let vectors = self.0.product.stored(self.0.block, L::WIDTH) / L::WIDTH;
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (L::MANY, vectors) {
+                (true, 1) => self.walk::<L, MANY, 1>(),
+                (true, _) => self.walk::<L, MANY, 2>(),
+                (false, 1) => self.walk::<L, FEW, 1>(),
+                (false, _) => self.walk::<L, FEW, 2>(),
+            }
+        }
+    }
+}

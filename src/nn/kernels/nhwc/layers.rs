@@ -1,0 +1,87 @@
+//! Layers as the products that they are.
+
+use super::buffer::Number;
+use super::format::Format;
+use super::multiply::Multiply;
+use super::product::{Order, Product, Recipe, best_unit};
+use crate::nn::kernels::upsample::taps;
+
+/// A 3×3 convolution with what batch norm makes of it: weights `[output][input][9]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::nn) struct Convolution {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub weights: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+/// How what comes from below is brought to twice the size.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::nn) enum Raising {
+    /// Bilinear interpolation, corners aligned.
+    Bilinear,
+    /// 2×2 transposed convolution: weights `[input][output][2][2]`.
+    Transposed { outputs: usize, weights: Vec<f32>, bias: Vec<f32> },
+}
+
+/// How what comes from below is raised, ready to run.
+pub(super) enum Raised<F: Format> {
+    Bilinear(Vec<(usize, f32)>, Vec<(usize, f32)>),
+    /// One product for each line of a square.
+    Transposed(Box<[Product<F::Value>; 2]>),
+}
+
+/// Packs a 3×3 convolution.
+pub(super) fn convolution<T: Number>(
+    order: Order,
+    convolution: &Convolution,
+    sources: &[usize],
+    w: usize,
+    pack: impl Fn(Order, &Recipe) -> Product<T>,
+) -> Product<T> {
+    let (inputs, outputs) = (convolution.inputs, convolution.outputs);
+    assert!(
+        sources.iter().sum::<usize>() == inputs && convolution.weights.len() == inputs * outputs * 9,
+        "size of a convolution's weights"
+    );
+    let unit = best_unit(order, sources, outputs, w);
+    let recipe = Recipe {
+        sources,
+        lines: 3,
+        unit,
+        columns: unit * outputs,
+        relu: true,
+        bias: &|column| convolution.bias[column % outputs],
+        weight: &|column, source, line, k| {
+            let (pixel, output) = (column / outputs, column % outputs);
+            let input = sources[..source].iter().sum::<usize>() + k % sources[source];
+            match (k / sources[source]).wrapping_sub(pixel) {
+                tap @ 0..3 => convolution.weights[(output * inputs + input) * 9 + line * 3 + tap],
+                _ => 0.0,
+            }
+        },
+    };
+    pack(order, &recipe)
+}
+
+/// Makes a raising ready for pictures of `h × w` and `inputs` channels.
+pub(super) fn raise<F: Multiply>(order: Order, raising: &Raising, [h, w]: [usize; 2], inputs: usize) -> Raised<F> {
+    match raising {
+        Raising::Bilinear => Raised::Bilinear(taps(h, 2 * h), taps(w, 2 * w)),
+        Raising::Transposed { outputs, weights, bias } => {
+            assert!(weights.len() == inputs * outputs * 4, "size of a transposed convolution's weights");
+            Raised::Transposed(Box::new([0, 1].map(|line| {
+                let recipe = Recipe {
+                    sources: &[inputs],
+                    lines: 1,
+                    unit: 1,
+                    columns: 2 * outputs,
+                    relu: false,
+                    bias: &|column| bias[column % outputs],
+                    weight: &|column, _, _, input| weights[(input * outputs + column % outputs) * 4 + line * 2 + column / outputs],
+                };
+                F::pack(order, &recipe)
+            })))
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Activations: lines of pixels, a pixel's channels side by side (NHWC).
+
+use super::buffer::Buffer;
+use super::format::Format;
+use std::marker::PhantomData;
+
+/// Lines of a picture, each with one pixel of zeros before and after it. Lines outside the picture are one line
+/// of zeros. It may hold fewer lines than the picture has: line `y` then takes the place of an earlier one.
+#[derive(Debug, Clone)]
+pub(in crate::nn) struct Map<F: Format> {
+    buffer: Buffer<F::Value>,
+    slots: usize,
+    h: usize,
+    w: usize,
+    c: usize,
+}
+
+impl<F: Format> Map<F> {
+    /// A map of `h` lines of `w` pixels of `c` channels, of which `slots` are kept.
+    pub fn new(h: usize, w: usize, c: usize, slots: usize) -> Self {
+        let slots = slots.min(h);
+        Self { buffer: Buffer::zeroed((slots + 1) * F::PARTS * part(w, c)), slots, h, w, c }
+    }
+
+    /// Copies a picture of one channel, line by line.
+    pub fn set_picture(&mut self, picture: &[F::Value]) {
+        assert!(self.c == 1 && self.slots == self.h && picture.len() == self.h * self.w, "size of a picture");
+        let (line, w) = (F::PARTS * part(self.w, 1), self.w);
+        for (to, from) in self.buffer.values_mut().chunks_exact_mut(line).zip(picture.chunks_exact(w)) {
+            to[1..=w].copy_from_slice(from);
+        }
+    }
+
+    /// For kernels that read it.
+    pub(super) fn view(&self) -> View<F> {
+        View { start: self.buffer.start().cast_mut(), slots: self.slots, h: self.h, w: self.w, c: self.c, of: PhantomData }
+    }
+
+    /// For kernels that write it.
+    pub(super) fn view_mut(&mut self) -> View<F> {
+        let view = self.view();
+        View { start: self.buffer.start_mut(), ..view }
+    }
+}
+
+/// Values of one part of a line: whole cache lines.
+fn part(w: usize, c: usize) -> usize {
+    ((w + 2) * c).next_multiple_of(32)
+}
+
+/// A [`Map`] that the tasks of a parallel loop share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<F: Format> {
+    start: *mut F::Value,
+    slots: usize,
+    pub h: usize,
+    pub w: usize,
+    pub c: usize,
+    of: PhantomData<F>,
+}
+
+// SAFETY: views are used inside the block kernels alone, whose tasks write different lines or channels.
+unsafe impl<F: Format> Send for View<F> {}
+// SAFETY: as above.
+unsafe impl<F: Format> Sync for View<F> {}
+
+impl<F: Format> View<F> {
+    /// Distance of a line's parts.
+    pub fn part(&self) -> usize {
+        part(self.w, self.c)
+    }
+
+    /// The zero pixel before line `y`.
+    pub fn line(&self, y: isize) -> *mut F::Value {
+        let slot = if y < 0 || y as usize >= self.h { self.slots } else { y as usize % self.slots };
+        // SAFETY: the buffer holds `slots + 1` lines.
+        unsafe { self.start.add(slot * F::PARTS * self.part()) }
+    }
+
+    /// The first pixel of line `y`, which must be one of the picture's.
+    pub fn pixels(&self, y: usize) -> *mut F::Value {
+        assert!(y < self.h, "line {y} of {}", self.h);
+        // SAFETY: a line holds the pixel before it, `w` pixels and the one after.
+        unsafe { self.line(y as isize).add(self.c) }
+    }
+}

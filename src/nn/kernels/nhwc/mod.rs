@@ -1,0 +1,23 @@
+//! Inference: convolutions as matrix products on activations in NHWC order.
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod block;
+mod buffer;
+#[cfg(target_arch = "x86_64")]
+mod dot;
+mod fma;
+mod format;
+mod layers;
+mod map;
+mod multiply;
+mod product;
+mod resize;
+#[cfg(test)]
+mod tests;
+
+pub(in crate::nn) use block::{Block, Logits, Sinks, Source};
+pub(in crate::nn) use format::{Brain, Single, Split};
+pub(in crate::nn) use layers::{Convolution, Raising};
+pub(in crate::nn) use map::Map;
+pub(in crate::nn) use multiply::Multiply;

@@ -1,0 +1,220 @@
+//! The matrix product that every convolution is.
+//!
+//! A line of the result is a matrix with a row for each unit of `unit` neighbouring pixels and a column for each
+//! of their outputs. Its factor is the input itself: what a unit reads of one line of the input, `unit + 2`
+//! pixels with all their channels, lies side by side in the map, and the next unit's begins `unit` pixels on.
+//! Nothing is copied together ("im2col") beforehand.
+//!
+//! Units of several pixels pay where a pixel has few channels: rows and columns then fill the vectors, although
+//! some of the weights are zero.
+
+use super::buffer::{Buffer, Number};
+use crate::nn::kernels::isa::Isa;
+
+/// Inputs multiplied at once where they are bf16.
+pub(super) const BRAIN_INPUTS: usize = 32;
+/// Outputs in an accumulator of AMX or AVX-512.
+pub(super) const COLUMNS: usize = 16;
+
+/// What multiplies and how: decides the order of the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::nn) enum Order {
+    /// `[block][source][line][input][column]`, blocks of that many columns.
+    Single { block: usize },
+    /// `[block][source][line][32 inputs][upper, lower][16 columns][input pair][column][2]`, blocks of 32 columns.
+    Brain { parts: usize },
+}
+
+impl Order {
+    pub fn single(isa: Isa) -> Self {
+        Self::Single {
+            block: if isa >= Isa::Avx512 {
+                32
+            } else if isa == Isa::Avx2 {
+                16
+            } else {
+                8
+            },
+        }
+    }
+
+    fn block(self) -> usize {
+        match self {
+            Self::Single { block } => block,
+            Self::Brain { .. } => 2 * COLUMNS,
+        }
+    }
+
+    /// Inputs are padded to a multiple of this, columns to a multiple of that.
+    fn quanta(self) -> (usize, usize) {
+        match self {
+            Self::Single { block } => (1, block / 2),
+            Self::Brain { .. } => (BRAIN_INPUTS, COLUMNS),
+        }
+    }
+}
+
+/// The weights of a product in the order in which they are read.
+#[derive(Debug, Clone)]
+pub(in crate::nn) struct Product<T: Number> {
+    /// Channels of each source; with more than one the sources are concatenated.
+    pub sources: Vec<usize>,
+    /// Lines of the input that a line of the result reads: 3, or 1.
+    pub lines: usize,
+    /// Pixels of a unit.
+    pub unit: usize,
+    /// Results of a unit.
+    pub columns: usize,
+    /// For each source where the inputs that are multiplied at once begin, in the order in which that is done.
+    pub steps: Vec<Vec<usize>>,
+    /// Columns computed together.
+    pub block: usize,
+    /// Values of the weights of a whole block.
+    pub block_values: usize,
+    /// Whether negative results become zero.
+    pub relu: bool,
+    pub weights: Buffer<T>,
+    /// By column, padded to whole blocks.
+    pub bias: Buffer<f32>,
+}
+
+/// A product before it is packed.
+pub(in crate::nn) struct Recipe<'a> {
+    pub sources: &'a [usize],
+    pub lines: usize,
+    pub unit: usize,
+    pub columns: usize,
+    pub relu: bool,
+    pub bias: &'a dyn Fn(usize) -> f32,
+    /// Weight by column, source, line, and place among the values that a unit reads of a line.
+    pub weight: &'a dyn Fn(usize, usize, usize, usize) -> f32,
+}
+
+/// Pixels of a unit that make the least work of a 3×3 convolution for lines of `w` pixels.
+pub(super) fn best_unit(order: Order, sources: &[usize], outputs: usize, w: usize) -> usize {
+    let (inputs, columns) = order.quanta();
+    let work = |unit: usize| {
+        let reads: usize = sources.iter().map(|c| ((unit + 2) * c).next_multiple_of(inputs)).sum();
+        (reads * (unit * outputs).next_multiple_of(columns) * 64).div_ceil(unit)
+    };
+    // Of equal ones the greatest, which reads its inputs fewest times.
+    [8, 4, 2, 1].into_iter().filter(|unit| w.is_multiple_of(*unit)).min_by_key(|unit| work(*unit)).unwrap_or(1)
+}
+
+/// Where each step of `inputs` inputs begins, of `read` that a unit reads of a line of `channels` channels.
+///
+/// What is at the same place of neighbouring pixels comes one after the other: the next unit's first pixel is this
+/// one's second, so that it is still in the first-level cache.
+fn steps(channels: usize, read: usize, inputs: usize) -> Vec<usize> {
+    if inputs > 1 && channels.is_multiple_of(inputs) {
+        let pixels = read / channels;
+        return (0..channels / inputs * pixels).map(|step| step % pixels * channels + step / pixels * inputs).collect();
+    }
+    (0..read.div_ceil(inputs)).map(|step| step * inputs).collect()
+}
+
+impl<T: Number> Product<T> {
+    fn packed(order: Order, recipe: &Recipe, put: impl Fn(&mut [T], usize, f32)) -> Self {
+        let window = if recipe.lines == 3 { recipe.unit + 2 } else { recipe.unit };
+        let (inputs, column_quantum) = order.quanta();
+        let reads: Vec<usize> = recipe.sources.iter().map(|c| window * c).collect();
+        let steps: Vec<Vec<usize>> = recipe.sources.iter().zip(&reads).map(|(c, read)| steps(*c, *read, inputs)).collect();
+        let block = order.block();
+        let columns = recipe.columns.next_multiple_of(column_quantum);
+        let parts = if let Order::Brain { parts } = order { parts } else { 1 };
+        let depth = recipe.lines * steps.iter().map(Vec::len).sum::<usize>() * inputs * parts;
+        let mut weights = Buffer::zeroed(depth * columns);
+        let mut bias = Buffer::zeroed(recipe.columns.next_multiple_of(block));
+        for (column, bias) in bias.values_mut().iter_mut().enumerate().take(recipe.columns) {
+            *bias = (recipe.bias)(column);
+        }
+        for column in 0..recipe.columns {
+            let first = column / block * block;
+            let width = block.min(columns - first);
+            let of_block = &mut weights.values_mut()[depth * first..][..depth * width];
+            let mut before = 0;
+            for (source, (read, steps)) in reads.iter().zip(&steps).enumerate() {
+                for line in 0..recipe.lines {
+                    let inputs_of = |(step, first): (usize, &usize)| {
+                        (0..inputs.min(read - first)).map(move |k| (step, k, first + k)).collect::<Vec<_>>()
+                    };
+                    for (step, k, input) in steps.iter().enumerate().flat_map(inputs_of) {
+                        let (step, n) = (before + step, column - first);
+                        let at = match order {
+                            Order::Single { .. } => step * width + n,
+                            Order::Brain { parts } => {
+                                step * BRAIN_INPUTS * width * parts
+                                    + (n / COLUMNS * BRAIN_INPUTS / 2 + k / 2) * COLUMNS * 2
+                                    + n % COLUMNS * 2
+                                    + k % 2
+                            }
+                        };
+                        put(&mut of_block[at..], BRAIN_INPUTS * width, (recipe.weight)(column, source, line, input));
+                    }
+                    before += steps.len();
+                }
+            }
+        }
+        let (sources, lines, unit, relu) = (recipe.sources.to_vec(), recipe.lines, recipe.unit, recipe.relu);
+        Self { sources, lines, unit, columns: recipe.columns, steps, block, block_values: depth * block, relu, weights, bias }
+    }
+
+    /// Blocks of columns.
+    pub fn blocks(&self) -> usize {
+        self.columns.div_ceil(self.block)
+    }
+
+    /// Columns that are stored in the weights of `block`.
+    pub fn stored(&self, block: usize, quantum: usize) -> usize {
+        (self.columns - block * self.block).next_multiple_of(quantum).min(self.block)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+}
+
+impl Product<f32> {
+    pub fn single(order: Order, recipe: &Recipe) -> Self {
+        Self::packed(order, recipe, |to, _, weight| to[0] = weight)
+    }
+}
+
+impl Product<u16> {
+    pub fn brain(order: Order, recipe: &Recipe) -> Self {
+        let split = order == Order::Brain { parts: 2 };
+        Self::packed(order, recipe, |to, part, weight| {
+            let upper = half::bf16::from_f32(weight);
+            to[0] = upper.to_bits();
+            if split {
+                to[part] = half::bf16::from_f32(weight - upper.to_f32()).to_bits();
+            }
+        })
+    }
+}
+
+/// One line of a block of a product.
+#[derive(Debug)]
+pub(in crate::nn) struct LineTask<'a, S: Number, T: Number> {
+    pub product: &'a Product<S>,
+    /// Which block of columns.
+    pub block: usize,
+    /// For each source the lines of the input, at the first value that the first unit reads.
+    pub from: [[*const S; 3]; 2],
+    /// Distance of the parts of each source.
+    pub from_part: [usize; 2],
+    /// The first result of the line's first unit.
+    pub to: *mut T,
+    /// Distance of the result's parts.
+    pub to_part: usize,
+    /// Units in the line.
+    pub units: usize,
+}
+
+impl<S: Number, T: Number> Clone for LineTask<'_, S, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Number, T: Number> Copy for LineTask<'_, S, T> {}

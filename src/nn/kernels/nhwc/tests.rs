@@ -1,0 +1,203 @@
+//! Blocks of every format on every instruction set against plain loops in `f64`.
+
+use super::*;
+use crate::nn::kernels::Isa;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Channels first, `f64`.
+struct Picture {
+    c: usize,
+    h: usize,
+    w: usize,
+    values: Vec<f64>,
+}
+
+impl Picture {
+    fn of(c: usize, h: usize, w: usize, at: impl Fn(usize, usize, usize) -> f64) -> Self {
+        let values = (0..c * h * w).map(|i| at(i / (h * w), i / w % h, i % w)).collect();
+        Self { c, h, w, values }
+    }
+
+    fn at(&self, c: usize, y: usize, x: usize) -> f64 {
+        self.values[(c * self.h + y) * self.w + x]
+    }
+
+    fn convolved(&self, convolution: &Convolution) -> Self {
+        Self::of(convolution.outputs, self.h, self.w, |o, y, x| {
+            let mut sum = f64::from(convolution.bias[o]);
+            for c in 0..self.c {
+                for tap in 0..9 {
+                    let (y, x) = ((y + tap / 3).wrapping_sub(1), (x + tap % 3).wrapping_sub(1));
+                    if y < self.h && x < self.w {
+                        sum += f64::from(convolution.weights[(o * self.c + c) * 9 + tap]) * self.at(c, y, x);
+                    }
+                }
+            }
+            sum.max(0.0)
+        })
+    }
+
+    fn pooled(&self) -> Self {
+        Self::of(self.c, self.h / 2, self.w / 2, |c, y, x| {
+            [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(dy, dx)| self.at(c, 2 * y + dy, 2 * x + dx)).into_iter().fold(f64::MIN, f64::max)
+        })
+    }
+
+    fn raised(&self, raising: &Raising) -> Self {
+        let (h, w) = (2 * self.h, 2 * self.w);
+        match raising {
+            Raising::Bilinear => Self::of(self.c, h, w, |c, y, x| {
+                let place = |i: usize, n: usize| if n > 1 { i as f64 * (n - 1) as f64 / (2 * n - 1) as f64 } else { 0.0 };
+                let (y, x) = (place(y, self.h), place(x, self.w));
+                let (y0, x0) = (y as usize, x as usize);
+                let (y1, x1) = ((y0 + 1).min(self.h - 1), (x0 + 1).min(self.w - 1));
+                let (fy, fx) = (y - y0 as f64, x - x0 as f64);
+                (self.at(c, y0, x0) * (1.0 - fx) + self.at(c, y0, x1) * fx) * (1.0 - fy)
+                    + (self.at(c, y1, x0) * (1.0 - fx) + self.at(c, y1, x1) * fx) * fy
+            }),
+            Raising::Transposed { outputs, weights, bias } => Self::of(*outputs, h, w, |o, y, x| {
+                let tap = y % 2 * 2 + x % 2;
+                let products = (0..self.c).map(|c| f64::from(weights[(c * outputs + o) * 4 + tap]) * self.at(c, y / 2, x / 2));
+                f64::from(bias[o]) + products.sum::<f64>()
+            }),
+        }
+    }
+
+    fn below(mut self, other: &Self) -> Self {
+        self.values.extend(&other.values);
+        self.c += other.c;
+        self
+    }
+}
+
+struct Dice(ChaCha8Rng);
+
+impl Dice {
+    fn values(&mut self, count: usize, bound: f32) -> Vec<f32> {
+        (0..count).map(|_| self.0.random_range(-bound..bound)).collect()
+    }
+
+    fn convolution(&mut self, inputs: usize, outputs: usize) -> Convolution {
+        let bound = (6.0 / (9 * inputs) as f32).sqrt();
+        Convolution { inputs, outputs, weights: self.values(inputs * outputs * 9, bound), bias: self.values(outputs, 0.2) }
+    }
+}
+
+/// The first `seen` channels of a block's result, each seen through the last layer.
+fn seen<F: Multiply>(block: &mut Block<F>, source: &Source<F>, channels: usize, seen: usize, pixels: usize) -> Vec<f64> {
+    let mut all = Vec::new();
+    for channel in 0..seen {
+        let mut weights = vec![0.0; channels.next_multiple_of(16)];
+        weights[channel] = 1.0;
+        let mut logits = vec![0.0; pixels];
+        block.run(source, &mut Sinks { map: None, pooled: None, logits: Some(Logits { weights: &weights, bias: 0.0, to: &mut logits }) });
+        all.extend(logits.into_iter().map(f64::from));
+    }
+    all
+}
+
+#[track_caller]
+fn assert_near(got: &[f64], want: &[f64], tolerance: f64, case: &str) {
+    assert_eq!(got.len(), want.len(), "{case}");
+    let scale = (want.iter().map(|v| v * v).sum::<f64>() / want.len() as f64).sqrt() + 0.1;
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() <= tolerance * scale, "{case}, value {i}: {g} instead of {w}");
+    }
+}
+
+/// An encoder's block, and a decoder's on what it leaves.
+fn check<F: Multiply>(isa: Isa, tolerance: f64) {
+    if !isa.is_here() {
+        println!("skipped: {} with {isa}, which this processor has not", std::any::type_name::<F>());
+        return;
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let mut dice = Dice(ChaCha8Rng::seed_from_u64(5));
+    // One pixel, odd sides, lines longer and shorter than the tiles, channels beside the vectors' widths; large weights.
+    let sizes = [
+        (1, 1, [1, 1]),
+        (1, 7, [3, 5]),
+        (5, 1, [16, 2]),
+        (9, 17, [2, 33]),
+        (6, 47, [13, 16]),
+        (20, 34, [8, 8]),
+        (33, 66, [24, 16]),
+        (4, 10, [256, 330]),
+    ];
+    for (h, w, [a, b]) in sizes {
+        let case = format!("{isa}, {h} × {w}, {a} and {b} channels");
+        let values = dice.values(h * w, 1.0);
+        let (first, second) = (dice.convolution(1, a), dice.convolution(a, b));
+        let mut picture = Map::new(h, w, 1, h);
+        picture.set_picture(&values);
+        let plain = Picture::of(1, h, w, |_, y, x| f64::from(values[y * w + x]));
+        let want = plain.convolved(&first).convolved(&second);
+        let mut block = Block::<F>::new(isa, [h, w], [&first, &second], None, 3);
+        let got = pool.install(|| seen(&mut block, &Source::Picture(&picture), b, b.min(40), h * w));
+        assert_near(&got, &want.values[..got.len()], tolerance, &case);
+        if h % 2 + w % 2 > 0 {
+            continue;
+        }
+        let (mut map, mut pooled) = (Map::new(h, w, b, h), Map::new(h / 2, w / 2, b, h / 2));
+        pool.install(|| {
+            block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled: Some(&mut pooled), logits: None });
+        });
+        let outputs = b + 3;
+        let transposed = Raising::Transposed { outputs, weights: dice.values(b * outputs * 4, 0.3), bias: dice.values(outputs, 0.2) };
+        for (raising, raised) in [(Raising::Bilinear, b), (transposed, outputs)] {
+            let (first, second) = (dice.convolution(b + raised, 10), dice.convolution(10, 6));
+            let want_raised = want.pooled().raised(&raising);
+            let joined = Picture::of(b, h, w, |c, y, x| want.at(c, y, x)).below(&want_raised);
+            let want = joined.convolved(&first).convolved(&second);
+            let mut block = Block::<F>::new(isa, [h, w], [&first, &second], Some((&raising, b, b)), 3);
+            let got = pool.install(|| seen(&mut block, &Source::Joined(&map, &pooled), 6, 6, h * w));
+            assert_near(&got, &want.values, 2.0 * tolerance, &format!("{case}, joined"));
+        }
+    }
+}
+
+#[test]
+fn f32_is_right_without_any_instruction_set() {
+    check::<Single>(Isa::Portable, 1e-5);
+}
+
+#[test]
+fn f32_is_right_with_avx2() {
+    check::<Single>(Isa::Avx2, 1e-5);
+}
+
+#[test]
+fn f32_is_right_with_avx512() {
+    check::<Single>(Isa::Avx512, 1e-5);
+}
+
+#[test]
+fn bf16_is_right_with_avx512() {
+    check::<Brain>(Isa::Avx512Bf16, 0.05);
+}
+
+#[test]
+fn bf16_is_right_with_tiles() {
+    check::<Brain>(Isa::Amx, 0.05);
+}
+
+#[test]
+fn split_bf16_is_right_with_tiles() {
+    check::<Split>(Isa::Amx, 1e-4);
+}
+
+#[test]
+#[should_panic(expected = "cannot multiply this format")]
+fn an_instruction_set_that_cannot_is_refused() {
+    let convolution = Convolution { inputs: 1, outputs: 1, weights: vec![0.0; 9], bias: vec![0.0] };
+    let _ = Block::<Split>::new(Isa::Portable, [2, 2], [&convolution, &convolution], None, 1);
+}
+
+#[test]
+#[should_panic(expected = "size of the picture")]
+fn a_map_of_another_size_is_refused() {
+    let convolution = Convolution { inputs: 1, outputs: 1, weights: vec![0.0; 9], bias: vec![0.0] };
+    let mut block = Block::<Single>::new(Isa::Portable, [2, 2], [&convolution, &convolution], None, 1);
+    block.run(&Source::Picture(&Map::new(2, 4, 1, 2)), &mut Sinks { map: None, pooled: None, logits: None });
+}

@@ -34,7 +34,7 @@ struct Frame {
 
 impl Frame {
     fn new(dice: &mut Dice, corner_px: Option<u32>) -> Self {
-        let cut = dice.range(50.0, 150.0);
+        let cut = dice.range(50.0, 200.0);
         match corner_px {
             Some(corner) => Self { outline: Outline { corner_px: (corner as f32).min(CELL_PX as f32 / 2.0) }, shining: None },
             None if dice.chance(0.35) => Self { outline: Outline { corner_px: cut }, shining: None },

@@ -7,12 +7,14 @@
 mod block;
 mod mask;
 mod moment;
+mod rim;
 mod tile;
 mod verdict;
 
 pub use block::{CameraEvent, LineBlock, LossCause, PixelFormat, Truth};
 pub use mask::{Mask, ProbabilityMap, ProbabilityRow};
 pub use moment::Moment;
+pub use rim::{RIM_PX, without_rim};
 pub use tile::{CellEnd, CellGeometry, Span, Spans, StitchEvent, TileRow};
 pub use verdict::{Defect, FiredRule, Gate, HoldReason, Judgement, RectMm, Verdict, VerdictKind};
 

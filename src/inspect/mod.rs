@@ -4,14 +4,10 @@
 //! from the row, normalised as the checkpoint says, and logits turned back into one row of
 //! probabilities.
 
-use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow};
+use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow, without_rim};
 use crate::config::{DeviceChoice, Precision};
 use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation};
 use std::sync::Arc;
-
-/// Pixels along the outline that are neither shown to the network nor judged: there the sensor mixes
-/// wafer and gap, and the mix looks like a crack as long as the wafer.
-const RIM_PX: u16 = 5;
 
 /// What can go wrong in the inspection.
 #[derive(Debug, thiserror::Error)]
@@ -134,8 +130,9 @@ impl Inspector {
         if row.pixels.len() != TileRow::PIXELS || row.spans.len() != TILE_PX {
             return Err(InspectError::RowSize { cell: row.cell.clone(), row: row.row, found: row.pixels.len(), spans: row.spans.len() });
         }
+        let inside = without_rim(&row.spans, row.row == 0, usize::from(row.row) + 1 == TILES_PER_SIDE);
         for column in 0..TILES_PER_SIDE {
-            self.cut_tile(row, column);
+            self.cut_tile(row, &inside, column);
             let target = &mut self.input[column * TILE_PX * TILE_PX..(column + 1) * TILE_PX * TILE_PX];
             self.normalisation.apply(&self.tile, TILE_PX, &self.tile_spans, target);
         }
@@ -147,8 +144,7 @@ impl Inspector {
         for (column, tile) in logits.chunks_exact(TILE_PX * TILE_PX).enumerate() {
             for (y, line) in tile.chunks_exact(TILE_PX).enumerate() {
                 let start = y * CELL_PX + column * TILE_PX;
-                let span = within_rim(row, y);
-                for (x, logit) in (start % CELL_PX..).zip(line).filter(|(x, _)| span.contains(*x)) {
+                for (x, logit) in (start % CELL_PX..).zip(line).filter(|(x, _)| inside[y].contains(*x)) {
                     values[y * CELL_PX + x] = quantised_probability(*logit);
                 }
             }
@@ -156,26 +152,16 @@ impl Inspector {
         Ok(ProbabilityRow { cell: row.cell.clone(), row: row.row, values: Arc::from(values), spans: row.spans.clone() })
     }
 
-    fn cut_tile(&mut self, row: &TileRow, column: usize) {
+    fn cut_tile(&mut self, row: &TileRow, inside: &[Span], column: usize) {
         let left = column * TILE_PX;
         self.tile.clear();
         self.tile_spans.clear();
-        for (y, line) in row.pixels.chunks_exact(CELL_PX).enumerate() {
+        for (line, span) in row.pixels.chunks_exact(CELL_PX).zip(inside) {
             self.tile.extend_from_slice(&line[left..left + TILE_PX]);
-            let span = within_rim(row, y);
             let within = |x: u16| usize::from(x).clamp(left, left + TILE_PX).saturating_sub(left) as u16;
             self.tile_spans.push(Span { start: within(span.start), end: within(span.end).max(within(span.start)) });
         }
     }
-}
-
-/// The part of line `y` of a row that lies inside the outline and not on its rim.
-fn within_rim(row: &TileRow, y: usize) -> Span {
-    let rim = usize::from(RIM_PX);
-    let (leading, trailing) = (row.row == 0 && y < rim, usize::from(row.row) + 1 == TILES_PER_SIDE && y + rim >= TILE_PX);
-    let whole = row.spans.get(y).copied().unwrap_or_default();
-    let (start, end) = (whole.start.saturating_add(RIM_PX), whole.end.saturating_sub(RIM_PX));
-    if leading || trailing || start >= end { Span::default() } else { Span { start, end } }
 }
 
 /// `round(255 σ(logit))`.

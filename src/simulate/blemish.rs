@@ -61,6 +61,7 @@ pub(super) fn scratches(dice: &mut Dice, canvas: &mut Canvas, outline: &Outline,
 pub(super) fn on_cell(dice: &mut Dice, sheen: &mut Canvas, grid: &Grid, outline: &Outline) {
     let mut share = Canvas::flat(sheen.side, 0.0);
     specks(dice, &mut share);
+    smears(dice, &mut share, outline);
     clouds(dice, &mut share);
     finger_stripes(dice, &mut share, grid);
     bands(dice, &mut share, grid);
@@ -80,6 +81,28 @@ fn specks(dice: &mut Dice, share: &mut Canvas) {
         let stretch = dice.range(0.6, 1.6);
         let depth = dice.log_range(0.05, 0.7);
         share.add_spot(place, (radius * stretch, radius / stretch), depth, 3);
+    }
+}
+
+/// Short soft strokes in any direction, wider for their length than cracks are: handling leaves them on sound cells.
+fn smears(dice: &mut Dice, share: &mut Canvas, outline: &Outline) {
+    let most = if dice.chance(0.3) { 10 } else { 3 };
+    for _ in 0..dice.count(0, most) {
+        let length_px = dice.range(12.0, 34.0);
+        let how = Run {
+            start: crack::any_place(dice, outline, 10.0),
+            heading: dice.range(0.0, std::f32::consts::TAU),
+            length_px,
+            jitter: 0.1,
+            bend: 0.0,
+            kinks: 0.0,
+        };
+        let line = crack::run(dice, &how, outline);
+        let width = dice.range(0.3, 0.6) * length_px;
+        let depth = dice.log_range(0.03, 0.3);
+        if line.len() > 1 {
+            stroke::draw(share, &crack::weighted(dice, &line, width, depth), width * 0.9);
+        }
     }
 }
 

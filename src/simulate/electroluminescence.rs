@@ -34,7 +34,7 @@ struct Frame {
 
 impl Frame {
     fn new(dice: &mut Dice, corner_px: Option<u32>) -> Self {
-        let cut = dice.range(50.0, 150.0);
+        let cut = dice.range(50.0, 200.0);
         match corner_px {
             Some(corner) => Self { outline: Outline { corner_px: (corner as f32).min(CELL_PX as f32 / 2.0) }, shining: None },
             None if dice.chance(0.35) => Self { outline: Outline { corner_px: cut }, shining: None },
@@ -156,9 +156,15 @@ impl Camera {
     }
 }
 
-/// Uneven light: slow shading, clouds, streaks along the fingers, grain of the wafer.
+/// Uneven light: slow shading, clouds, mottles, streaks along the fingers, grain of the wafer.
 fn unevenness(dice: &mut Dice, sheen: &mut Canvas) {
-    let layers = [((900.0, 900.0), 0.01, 0.07), ((130.0, 130.0), 0.0, 0.015), ((300.0, 16.0), 0.0, 0.012), ((5.0, 5.0), 0.0, 0.012)];
+    let layers = [
+        ((900.0, 900.0), 0.01, 0.07),
+        ((130.0, 130.0), 0.0, 0.015),
+        ((60.0, 35.0), 0.0, 0.015),
+        ((300.0, 16.0), 0.0, 0.012),
+        ((5.0, 5.0), 0.0, 0.012),
+    ];
     for (size_px, least, most) in layers {
         let sd = dice.range(least, most);
         sheen.add_noise(dice, size_px, sd);

@@ -1,4 +1,4 @@
-use crate::cell::{Mask, Span};
+use crate::cell::{Mask, Span, without_rim};
 
 /// A picture of a cell with its outline and the truth about its cracks.
 #[derive(Debug, Clone)]
@@ -38,6 +38,16 @@ impl Picture {
         };
         let spans = pixels.chunks_exact(width_px).map(span).collect();
         Some(Self { name, width_px, height_px, pixels, spans, truth, longest_crack_px: None })
+    }
+
+    /// Moves the rim outside the outline, and forgets the cracks on it, as inspection does with a cell.
+    pub fn leave_rim(&mut self) {
+        self.spans = without_rim(&self.spans, true, true);
+        for (x, y) in self.crack_pixels() {
+            if !self.spans[y].contains(x) {
+                self.truth.set(x, y, false);
+            }
+        }
     }
 
     /// A square of `side` pixels with its upper left corner at (`left`, `top`), and its outline.

@@ -93,6 +93,7 @@ fn numbered_wafer(kinds: Kinds, seed: u64, cracked_share: f64, index: u64) -> Re
     let name = format!("wafer {index}");
     let unfit = || TrainError::Data { path: PathBuf::from(&name), problem: "the simulator's picture and mask differ in size".into() };
     let mut picture = Picture::new(name.clone(), made.side_px, pixels, made.mask).ok_or_else(unfit)?;
+    picture.leave_rim();
     picture.longest_crack_px = Some(made.cracks.iter().map(|crack| crack.length_px).fold(0.0, f64::max));
     Ok(picture)
 }

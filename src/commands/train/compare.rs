@@ -27,6 +27,7 @@ use std::process::ExitCode;
 /// and results.csv in --dir.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
+#[allow(rustdoc::broken_intra_doc_links)] // the plan's [tables] are no links
 pub struct TrainCompareArgs {
     /// The plan
     #[arg(value_name = "PLAN.toml")]

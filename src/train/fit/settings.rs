@@ -53,7 +53,7 @@ impl BestBy {
     }
 }
 
-/// Everything that [`fit`] is told.
+/// Everything that [`fit`](super::fit) is told.
 #[derive(Debug, Clone)]
 pub struct FitSettings {
     /// Where checkpoints go.

@@ -132,13 +132,18 @@ fn bilinear(x: f32, y: f32, at: impl Fn(isize, isize) -> f32) -> f32 {
 }
 
 /// Start of a crop of `side` along an axis of `extent` pixels: anywhere, or anywhere that shows `aim`.
+///
+/// Crops that would reach over the picture's border by up to their side are moved back to it. Without
+/// this hardly any crop would begin at the border, as tiles of a cell do: edges and corners would never
+/// be learnt.
 fn place(extent: usize, side: usize, aim: Option<usize>, rng: &mut impl Rng) -> usize {
-    let last = extent.saturating_sub(side);
+    let last = extent.saturating_sub(side) as i64;
+    let side = side as i64;
     let (from, to) = match aim {
-        Some(at) => ((at + 1).saturating_sub(side).min(last), at.min(last)),
-        None => (0, last),
+        Some(at) => (at as i64 + 1 - side, at as i64),
+        None => (-side, last + side),
     };
-    rng.random_range(from..=to)
+    rng.random_range(from..=to).clamp(0, last) as usize
 }
 
 #[cfg(test)]
@@ -167,6 +172,16 @@ mod tests {
             assert_eq!(crops.len(), CropPlan::PER_PICTURE);
             assert!(crops.iter().all(|c| c.label.iter().sum::<f32>() == 1.0), "{crack:?}");
         }
+    }
+
+    #[test]
+    fn many_crops_begin_and_end_at_the_border_as_tiles_do() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let starts: Vec<usize> = (0..1000).map(|_| place(1344, 224, None, &mut rng)).collect();
+        for border in [0, 1120] {
+            assert!((80..220).contains(&starts.iter().filter(|start| **start == border).count()), "{border}");
+        }
+        assert!(starts.iter().filter(|start| (200..900).contains(*start)).count() > 300);
     }
 
     #[test]

@@ -42,7 +42,9 @@ with tempfile.TemporaryDirectory() as folder:
         listen += ["--save", told.masks]
     with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as listener:
         try:
-            subprocess.run([told.hairline, "run", "--config", config, "--cells", count], check=True, stderr=subprocess.DEVNULL)
+            line = subprocess.run([told.hairline, "run", "--config", config, "--cells", count], stderr=subprocess.PIPE, text=True)
+            if line.returncode:
+                raise SystemExit(f"measure.py: hairline run failed:\n{line.stderr}")
             lines, _ = listener.communicate(timeout=30)
         finally:
             listener.kill()

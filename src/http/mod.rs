@@ -17,6 +17,7 @@ mod metrics;
 mod page;
 mod refusal;
 mod review_routes;
+mod rooms;
 mod server;
 mod truth;
 

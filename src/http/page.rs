@@ -1,4 +1,4 @@
-use super::server::Rooms;
+use super::rooms::Rooms;
 use std::fmt::Write;
 use std::sync::Arc;
 

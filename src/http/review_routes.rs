@@ -1,7 +1,7 @@
 //! `/review`: the way in for the operator's truth, open to this machine only.
 
 use super::refusal::Refusal;
-use super::server::Rooms;
+use super::rooms::Rooms;
 use super::truth::apply_truth;
 use crate::cell::{CELL_PX, CellId};
 use crate::review::{Outcome, RecentCell, Reviewed, Truth, png};

@@ -1,4 +1,5 @@
 use super::refusal::Refusal;
+use super::rooms::Rooms;
 use super::{Health, HttpError, Metrics, Report, Socket, page, review_routes};
 use crate::review::Review;
 use axum::Router;
@@ -18,14 +19,6 @@ use tokio::sync::oneshot;
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a request may take, its body included; one that dawdles is refused.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-
-/// What the routes speak about.
-#[derive(Clone)]
-pub(super) struct Rooms {
-    pub metrics: Arc<Metrics>,
-    pub health: Arc<Health>,
-    pub review: Arc<Review>,
-}
 
 /// Takes the configured address. Fails with the key and the remedy where it cannot be had.
 pub async fn bind(listen: SocketAddr) -> Result<TcpListener, HttpError> {

@@ -1,6 +1,7 @@
 //! The routes, through a real server on a port of its own.
 
-use super::server::{Rooms, router};
+use super::rooms::Rooms;
+use super::server::router;
 use super::*;
 use crate::cell::{CELL_PX, CellId, HoldReason, LossCause, Mask, Verdict, VerdictKind};
 use crate::config;

@@ -77,7 +77,7 @@ impl Calibration {
         Ok(calibration)
     }
 
-    /// Writes the calibration as TOML: beside its place first, then renamed, so that no lane reads half of it.
+    /// Writes the calibration as TOML, so that no lane ever reads half of it.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -85,8 +85,7 @@ impl Calibration {
         let io =
             |source| CalibrationError::Io { file: file.to_owned(), verb: "written", what: "file in a folder that is writable", source };
         let text = toml::to_string(self).map_err(|e| io(std::io::Error::other(e)))?;
-        let beside = file.with_extension("part");
-        std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, file)).map_err(io)
+        crate::disk::write_whole(file, text.as_bytes()).map_err(io)
     }
 
     /// Whether it was made for this camera. An empty id fits every camera.

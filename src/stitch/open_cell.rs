@@ -4,7 +4,7 @@ use super::line_clock::LineTime;
 use super::line_store::LineStore;
 use super::measure::{self, broken};
 use super::placement::Placement;
-use super::rows::Rows;
+use super::rows::{RowBuffers, Rows};
 use super::shape::Shape;
 use crate::cell::{CellEnd, CellGeometry, CellId, HoldReason, StitchEvent, Truth};
 
@@ -43,6 +43,7 @@ pub(super) struct View<'a> {
     pub edge_lines: u32,
     pub edges: &'a Edges,
     pub store: &'a LineStore,
+    pub buffers: &'a mut RowBuffers,
 }
 
 impl OpenCell {
@@ -53,7 +54,7 @@ impl OpenCell {
     }
 
     /// Takes the next line, already in `view`'s edges and store.
-    pub fn line(&mut self, solid: Solid, time: LineTime, view: &View, out: &mut Vec<StitchEvent>) -> Progress {
+    pub fn line(&mut self, solid: Solid, time: LineTime, view: &mut View, out: &mut Vec<StitchEvent>) -> Progress {
         if solid.edge_px > 0 {
             self.last_seen = time;
         }
@@ -79,7 +80,7 @@ impl OpenCell {
             self.settle(view);
         }
         if let Some(rows) = &mut self.rows {
-            rows.advance(view.store, view.edges, false, out);
+            rows.advance(view.store, view.edges, view.buffers, false, out);
         }
         Progress::Open
     }
@@ -143,7 +144,7 @@ impl OpenCell {
     }
 
     /// Ends the cell at `end`, the time of its trailing edge: emits the rows that are still due, then the end.
-    pub fn end(mut self, end: LineTime, truth: Option<Truth>, view: &View, out: &mut Vec<StitchEvent>) {
+    pub fn end(mut self, end: LineTime, truth: Option<Truth>, view: &mut View, out: &mut Vec<StitchEvent>) {
         let shape = view.shape;
         let mut geometry = None;
         let mut missing_corners = Vec::new();
@@ -155,7 +156,7 @@ impl OpenCell {
                         self.hold_for(reason);
                     } else if let Some(rows) = &mut self.rows {
                         rows.outline.end_at(length_mm, shape);
-                        rows.advance(view.store, view.edges, true, out);
+                        rows.advance(view.store, view.edges, view.buffers, true, out);
                         missing_corners = rows.outline.missing_corners(view.edges, shape);
                     }
                 }

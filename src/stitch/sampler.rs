@@ -16,6 +16,7 @@ pub(super) struct Sampler {
 
 /// Fixed-point columns have this many binary places.
 const COLUMN_BITS: u32 = 16;
+const ONE_COLUMN: u32 = 1 << COLUMN_BITS;
 
 impl Sampler {
     /// `first_line` is the stream's number of the line that the placement counts from.
@@ -64,16 +65,9 @@ impl Sampler {
         let slope = self.along_x.1 / self.along_x.0;
         self.between_lines(store, first, count, line + (first as f64 - from) * slope, slope);
 
-        let one = f64::from(1u32 << COLUMN_BITS);
-        let mut column = ((from - first as f64).max(0.0) * one) as u32;
-        let step = (self.along_x.0 * one).round() as u32;
-        for pixel in out {
-            let whole = ((column >> COLUMN_BITS) as usize).min(self.between.len() - 2);
-            let part = (column & ((1 << COLUMN_BITS) - 1)) as f32 * (1.0 / (1u32 << COLUMN_BITS) as f32);
-            let (a, b) = (self.between[whole], self.between[whole + 1]);
-            *pixel = ((a + (b - a) * part + 0.5) as u16).max(1);
-            column = column.wrapping_add(step);
-        }
+        let column = ((from - first as f64).max(0.0) * f64::from(ONE_COLUMN)) as u32;
+        let step = (self.along_x.0 * f64::from(ONE_COLUMN)).round() as u32;
+        along_line(&self.between, column, step, out);
     }
 
     /// Interpolates between lines at whole columns `first..first + count`, on the straight through
@@ -100,5 +94,59 @@ impl Sampler {
             }
             done += run;
         }
+    }
+}
+
+/// Interpolates in `values`, at least two, at fixed-point places from `column` on, `step` apart.
+///
+/// As steps are near 1, many pixels in a row lie one value after the other: each such run is over plain slices.
+fn along_line(values: &[f32], mut column: u32, step: u32, mut out: &mut [u16]) {
+    /// The sum of this and a value of 16 bit has that value, rounded, in its last bits.
+    const ROUNDS: f32 = (1 << 23) as f32;
+    let drift = step as i32 - ONE_COLUMN as i32;
+    while !out.is_empty() {
+        let whole = ((column >> COLUMN_BITS) as usize).min(values.len() - 2);
+        let part = column & (ONE_COLUMN - 1);
+        let steady = match drift {
+            0 => u32::MAX,
+            d if d < 0 => part / d.unsigned_abs() + 1,
+            d => (ONE_COLUMN - 1 - part) / d.unsigned_abs() + 1,
+        };
+        let run = (steady as usize).min(out.len()).min(values.len() - 1 - whole);
+        let (now, later) = out.split_at_mut(run);
+        let pairs = values[whole..whole + run].iter().zip(&values[whole + 1..]);
+        for ((n, pixel), (a, b)) in now.iter_mut().enumerate().zip(pairs) {
+            let part = (part as i32 + n as i32 * drift) as f32 * (1.0 / ONE_COLUMN as f32);
+            *pixel = ((a + (b - a) * part + ROUNDS).to_bits() as u16).max(1);
+        }
+        column = column.wrapping_add(step.wrapping_mul(run as u32));
+        out = later;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_between_values_are_weighed_by_their_distance() {
+        let values: Vec<f32> = (0..200).map(|v| ((v * 7919) % 65536) as f32).collect();
+        for step in [0.3, 0.967, 1.0, 1.042, 2.7] {
+            let (mut out, start) = (vec![0; 70], 3.3);
+            along_line(&values, (start * f64::from(ONE_COLUMN)) as u32, (step * f64::from(ONE_COLUMN)) as u32, &mut out);
+            for (n, found) in out.iter().enumerate() {
+                let at = (start + n as f64 * step).min(198.999);
+                let (a, b) = (f64::from(values[at as usize]), f64::from(values[at as usize + 1]));
+                let slack = 1.0 + (b - a).abs() * 0.002;
+                assert!((f64::from(*found) - (a + (b - a) * at.fract())).abs() <= slack, "step {step}, pixel {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn white_stays_white() {
+        let mut out = [7; 4];
+        along_line(&[65535.0, 65535.0, 0.0], 0, ONE_COLUMN, &mut out);
+        assert_eq!(out[..2], [65535; 2]);
     }
 }

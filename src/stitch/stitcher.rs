@@ -4,6 +4,7 @@ use super::levels::{Levels, Solid};
 use super::line_clock::{LineClock, LineTime};
 use super::line_store::LineStore;
 use super::open_cell::{OpenCell, Progress, View};
+use super::rows::RowBuffers;
 use super::shape::Shape;
 use super::{Calibration, StitchError};
 use crate::cell::{CameraEvent, CellId, HoldReason, LineBlock, Moment, StitchEvent, Truth};
@@ -62,6 +63,7 @@ struct Sensor {
     before: Vec<u16>,
     edges: Edges,
     store: LineStore,
+    buffers: RowBuffers,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,7 @@ impl Sensor {
             before: vec![0; width_px],
             edges: Edges::new(width_px, settle, shape.lines_max() as usize + settle),
             store: LineStore::new(width_px, depth, finer(shape.mm_per_px), finer(shape.mm_per_line)),
+            buffers: RowBuffers::default(),
         }
     }
 }
@@ -269,8 +272,9 @@ impl Stitcher {
             }
             State::Cell(cell) => {
                 sensor.edges.add(&sensor.before, &sensor.line, &self.levels);
-                let view = View { shape: &self.shape, edge_lines: self.edge_lines, edges: &sensor.edges, store: &sensor.store };
-                let next = match cell.line(solid, time, &view, out) {
+                let Sensor { edges, store, buffers, .. } = sensor;
+                let mut view = View { shape: &self.shape, edge_lines: self.edge_lines, edges, store, buffers };
+                let next = match cell.line(solid, time, &mut view, out) {
                     Progress::Open => return,
                     Progress::Passed => State::Gap { unseen: None, touch: None },
                     Progress::NeverEnds => State::Blocked { gap_lines: self.edge_lines },
@@ -307,8 +311,8 @@ impl Stitcher {
         while let Some(next) = self.truths.pop_front_if(|t| t.middle_line <= *lines.end()) {
             truth = Some(next).filter(|t| lines.contains(&t.middle_line)).or(truth);
         }
-        let Some(sensor) = &self.sensor else { return };
-        let view = View { shape: &self.shape, edge_lines: self.edge_lines, edges: &sensor.edges, store: &sensor.store };
-        cell.end(end, truth, &view, out);
+        let Some(Sensor { edges, store, buffers, .. }) = &mut self.sensor else { return };
+        let mut view = View { shape: &self.shape, edge_lines: self.edge_lines, edges, store, buffers };
+        cell.end(end, truth, &mut view, out);
     }
 }

@@ -10,6 +10,7 @@ pub mod camera;
 pub mod cell;
 pub mod commands;
 pub mod config;
+pub mod disk;
 pub mod http;
 pub mod inspect;
 pub mod judge;

@@ -110,25 +110,12 @@ impl RunFolder {
     }
 }
 
-/// Writes a file beside its place, makes sure it is on disk, then renames it.
+/// Writes a file whole or not at all ([`write_whole`](crate::disk::write_whole)).
 ///
 /// # Errors
-/// [`TrainError::File`] with the final name; nothing half-written is left.
+/// [`TrainError::File`] with its name; nothing half-written is left.
 pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    use std::io::Write;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    let write = || {
-        let mut file = std::fs::File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    };
-    write().map_err(|error| {
-        // The reason of the failure is told; a left-over that cannot be removed adds nothing to it.
-        let _ = std::fs::remove_file(&beside);
-        TrainError::file(path, "cannot write it (is the disk full?)")(error)
-    })
+    crate::disk::write_whole(path, bytes).map_err(TrainError::file(path, "cannot write it (is the disk full?)"))
 }
 
 #[cfg(test)]

@@ -49,4 +49,5 @@ bench-peers: build
 	target/peers/bin/python benches/peers.py
 
 deb: build
+	deploy/notices.py target/THIRD-PARTY-NOTICES
 	cargo deb --no-build

@@ -67,5 +67,6 @@ left=$(cd "$to" && find . -type f | sort | tr '\n' ' ')
 if "$work/src/deploy/hairline-station" 'Bad/Name' >/dev/null 2>&1; then fail "a bad station name was taken"; fi
 echo "install: files, second run, edited configuration, removal: right"
 
+./notices.py
 prometheus/check.sh
 ../systemd/check.sh

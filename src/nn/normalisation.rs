@@ -3,7 +3,8 @@ use serde::{Deserialize, Serialize};
 
 /// How grey values become the network's input.
 ///
-/// Grey is counted from 0 to 1 (`u16` value / 65535).
+/// Grey is counted from 0 to 1 (`u16` value / 65535). What lies outside the outline is filled by
+/// [`mirror_outside`], so that the network meets no edge there that it could take for a crack.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Normalisation {
@@ -24,7 +25,8 @@ const WHITE: f64 = 65535.0;
 const LEAST_STD: f64 = 1.0 / 1024.0;
 
 impl Normalisation {
-    /// Normalises a tile of lines of `width` pixels into `out`; pixels outside their line's span become 0.
+    /// Normalises a tile of lines of `width` pixels into `out` and fills what lies outside the outline with its
+    /// mirror image.
     ///
     /// Lines without a span count as outside. Means are of exact integer sums, so that they depend on
     /// no order.
@@ -41,13 +43,53 @@ impl Normalisation {
         let shift = (-mean / std) as f32;
         for (y, (line, out)) in pixels.chunks(width).zip(out.chunks_mut(width)).enumerate() {
             let (start, end) = bounds(spans.get(y), line.len());
-            out[..start].fill(0.0);
             for (out, pixel) in out[start..end].iter_mut().zip(&line[start..end]) {
                 *out = f32::from(*pixel) * scale + shift;
             }
-            out[end..].fill(0.0);
+        }
+        mirror_outside(out, width, spans);
+    }
+}
+
+/// Fills what lies outside the outline with the mirror image of what lies inside: along each line first, then, where
+/// a line has nothing inside, down or up from the lines that have. 0 where nothing lies inside at all, and on such
+/// lines between others.
+pub fn mirror_outside(values: &mut [f32], width: usize, spans: &[Span]) {
+    if width == 0 {
+        return;
+    }
+    let lines = values.len().div_ceil(width);
+    let inside: Vec<(usize, usize)> = (0..lines).map(|y| bounds(spans.get(y), width.min(values.len() - y * width))).collect();
+    let filled = |y: &usize| inside[*y].0 < inside[*y].1;
+    let (first, last) = match ((0..lines).find(filled), (0..lines).rfind(filled)) {
+        (Some(first), Some(last)) => (first, last),
+        _ => return values.fill(0.0),
+    };
+    for (line, (start, end)) in values.chunks_mut(width).zip(&inside) {
+        if start == end {
+            line.fill(0.0);
+            continue;
+        }
+        for x in (0..*start).rev() {
+            line[x] = line[mirrored(x, *start, *end)];
+        }
+        for x in *end..line.len() {
+            line[x] = line[mirrored(x, *start, *end)];
         }
     }
+    for y in (0..first).chain(last + 1..lines) {
+        let from = mirrored(y, first, last + 1) * width;
+        values.copy_within(from..from + width.min(values.len() - y * width), y * width);
+    }
+}
+
+/// Where between `start` and `end` the mirror image of a place outside lies.
+fn mirrored(at: usize, start: usize, end: usize) -> usize {
+    let extent = end - start;
+    let beyond = if at < start { start - 1 - at } else { at - end };
+    let step = beyond % (2 * extent);
+    let depth = if step < extent { step } else { 2 * extent - 1 - step };
+    if at < start { start + depth } else { end - 1 - depth }
 }
 
 /// Mean and standard deviation in grey of the pixels inside; 0 and 0 of none.
@@ -94,10 +136,22 @@ mod tests {
         // Mean 200, deviation 100 of 65535: above the floor of a thousandth, so ±1 would need a larger contrast.
         let floor = (100.0 / 65535.0_f64).max(LEAST_STD) as f32;
         let one = 100.0 / 65535.0 / floor;
-        let want = [0.0, -one, one, 0.0, 0.0, 0.0, 0.0, 0.0, -one, one, -one, one];
+        let want = [-one, -one, one, one, 0.0, 0.0, 0.0, 0.0, -one, one, -one, one];
         for (got, want) in out.iter().zip(want) {
             assert!((got - want).abs() < 1e-4, "{out:?}");
         }
+    }
+
+    #[test]
+    fn the_outside_is_the_mirror_image_of_the_inside() {
+        let spans = [Span::default(), Span { start: 2, end: 4 }, Span { start: 0, end: 6 }];
+        let line = [10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+        let mut values = [[9.0; 6], line, line, [9.0; 6], [9.0; 6]].concat();
+        mirror_outside(&mut values, 6, &spans);
+        let clipped = [13.0, 12.0, 12.0, 13.0, 13.0, 12.0];
+        assert_eq!(values, [clipped, clipped, line, line, clipped].concat());
+        mirror_outside(&mut values, 6, &[]);
+        assert!(values.iter().all(|v| *v == 0.0));
     }
 
     #[test]

@@ -130,13 +130,9 @@ impl Variation {
         }
     }
 
-    /// Changes normalised values, inside the outline only.
-    pub(super) fn tone(&self, values: &mut [f32], width: usize, spans: &[Span]) {
-        for (line, span) in values.chunks_exact_mut(width).zip(spans) {
-            for value in &mut line[span.start.into()..span.end.into()] {
-                *value = *value * self.contrast + self.brightness;
-            }
-        }
+    /// Changes normalised values.
+    pub(super) fn tone(&self, values: &mut [f32]) {
+        values.iter_mut().for_each(|value| *value = *value * self.contrast + self.brightness);
     }
 
     /// Whether crops are cut straight.
@@ -250,7 +246,7 @@ mod tests {
         let variation = Augmentation::none().draw(&mut rng);
         let (mut grey, mut values) = (vec![1u16, 200, 3000, 65535], vec![-1.0f32, 0.0, 0.5, 2.0]);
         variation.grey(&mut grey, 2, &spans);
-        variation.tone(&mut values, 2, &spans);
+        variation.tone(&mut values);
         assert_eq!((grey, variation.turn(&values, 2)), (vec![1, 200, 3000, 65535], vec![-1.0, 0.0, 0.5, 2.0]));
     }
 }

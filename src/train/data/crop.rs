@@ -1,13 +1,13 @@
 use super::{Augmentation, Picture};
 use crate::cell::TILE_PX;
-use crate::nn::Normalisation;
+use crate::nn::{Normalisation, mirror_outside};
 use crate::train::TrainError;
 use rand::Rng;
 
 /// One training example: a square of a picture as the network sees it, and its truth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Crop {
-    /// Normalised values, line by line; 0 outside the outline.
+    /// Normalised values, line by line; the mirror image of the inside outside the outline.
     pub input: Vec<f32>,
     /// 1 on crack, else 0.
     pub label: Vec<f32>,
@@ -81,26 +81,28 @@ impl CropPlan {
         variation.grey(&mut grey, region, &spans);
         let mut values = vec![0.0f32; region * region];
         self.normalisation.apply(&grey, region, &spans, &mut values);
-        variation.tone(&mut values, region, &spans);
+        variation.tone(&mut values);
+
+        // A crack goes on in the mirror image outside the outline, and so must the truth.
+        let mut truth = picture.truth_within(region_left, region_top, region);
+        mirror_outside(&mut truth, region, &spans);
 
         let (dx, dy) = (left - region_left, top - region_top);
-        let at = |x: isize, y: isize| match (usize::try_from(x), usize::try_from(y)) {
-            (Ok(x), Ok(y)) if x < region && y < region => values[y * region + x],
-            _ => 0.0,
-        };
-        let cracked = |x: isize, y: isize| match (usize::try_from(x), usize::try_from(y)) {
-            (Ok(x), Ok(y)) if x < picture.width_px && y < picture.height_px => f32::from(u8::from(picture.truth.get(x, y))),
-            _ => 0.0,
-        };
         let (mut input, mut label) = (Vec::with_capacity(side * side), Vec::with_capacity(side * side));
         if variation.is_straight() {
-            input.extend((0..side).flat_map(|y| &values[(dy + y) * region + dx..][..side]));
-            label.extend((0..side * side).map(|i| cracked((left + i % side) as isize, (top + i / side) as isize)));
+            let window = |values: &[f32], out: &mut Vec<f32>| out.extend((0..side).flat_map(|y| &values[(dy + y) * region + dx..][..side]));
+            window(&values, &mut input);
+            window(&truth, &mut label);
         } else {
+            let within = |values: &[f32], x: isize, y: isize| match (usize::try_from(x), usize::try_from(y)) {
+                (Ok(x), Ok(y)) if x < region && y < region => values[y * region + x],
+                _ => 0.0,
+            };
             for i in 0..side * side {
                 let (x, y) = variation.origin(i % side, i / side, side);
-                input.push(bilinear(x + dx as f32, y + dy as f32, at));
-                label.push(cracked((x.round() as isize) + left as isize, (y.round() as isize) + top as isize));
+                let (x, y) = (x + dx as f32, y + dy as f32);
+                input.push(bilinear(x, y, |x, y| within(&values, x, y)));
+                label.push(within(&truth, x.round() as isize, y.round() as isize));
             }
         }
         let origin = format!("{} at ({left}, {top})", picture.name);
@@ -198,10 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_smaller_than_the_crop_is_padded_as_outside() {
-        let crop = plan(32).crop(&cracked_picture(20, 10, (3, 3)), 0, 0, &mut ChaCha8Rng::seed_from_u64(6));
-        assert!(crop.input[10 * 32..].iter().all(|v| *v == 0.0) && crop.input[20..32].iter().all(|v| *v == 0.0));
-        assert_eq!(crop.label.iter().sum::<f32>(), 1.0);
+    fn a_picture_smaller_than_the_crop_goes_on_as_its_mirror_image_crack_and_all() {
+        let crop = plan(32).crop(&cracked_picture(24, 20, (22, 3)), 0, 0, &mut ChaCha8Rng::seed_from_u64(6));
+        let cracked: Vec<usize> = (0..32 * 32).filter(|i| crop.label[*i] == 1.0).collect();
+        assert_eq!(cracked, [3 * 32 + 22, 3 * 32 + 25]);
+        for y in 0..12 {
+            assert_eq!(crop.input[(19 - y) * 32..][..32], crop.input[(20 + y) * 32..][..32], "line {y} from the lower border");
+        }
     }
 
     #[test]

@@ -67,6 +67,17 @@ impl Picture {
         (pixels, spans)
     }
 
+    /// 1 where the same square shows a crack, else 0.
+    pub fn truth_within(&self, left: usize, top: usize, side: usize) -> Vec<f32> {
+        let mut truth = vec![0.0; side * side];
+        for y in 0..side.min(self.height_px.saturating_sub(top)) {
+            for x in 0..side.min(self.width_px.saturating_sub(left)) {
+                truth[y * side + x] = f32::from(u8::from(self.truth.get(left + x, top + y)));
+            }
+        }
+        truth
+    }
+
     /// Positions (x, y) of all crack pixels, line by line.
     pub fn crack_pixels(&self) -> Vec<(usize, usize)> {
         let mut found = Vec::new();

@@ -6,7 +6,7 @@
 
 use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow, without_rim};
 use crate::config::{DeviceChoice, Precision};
-use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation};
+use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation, Probabilities};
 use std::sync::Arc;
 
 /// What can go wrong in the inspection.
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub enum InspectError {
     /// The network failed.
     #[error("the network failed: {0}")]
-    Network(#[from] NnError),
+    Network(Arc<NnError>),
     /// A row has another size than three tiles.
     #[error("row {row} of cell {cell} has {found} pixels and {spans} lines of outline; expected {} and {TILE_PX}", TileRow::PIXELS)]
     RowSize {
@@ -52,6 +52,12 @@ pub enum InspectError {
         /// The lane's pitch.
         found: f64,
     },
+}
+
+impl From<NnError> for InspectError {
+    fn from(error: NnError) -> Self {
+        Self::Network(Arc::new(error))
+    }
 }
 
 /// Which model looks for cracks, for messages and metrics.
@@ -93,7 +99,7 @@ impl Inspector {
             pitch_mm_per_px: meta.mm_per_px_min..=meta.mm_per_px_max,
             normalisation: meta.normalisation,
             engine,
-            input: vec![0.0; TileRow::PIXELS],
+            input: Vec::with_capacity(TileRow::PIXELS),
             tile: Vec::with_capacity(TILE_PX * TILE_PX),
             tile_spans: Vec::with_capacity(TILE_PX),
         })
@@ -118,38 +124,61 @@ impl Inspector {
         })
     }
 
-    /// One inference on an empty row, so that the first cell does not pay for what is done only once.
+    /// Rows that are best inspected at a time, where there are as many.
+    pub fn batch(&self) -> usize {
+        (self.engine.batch() / TILES_PER_SIDE).max(1)
+    }
+
+    /// One inference of one row and one of as many as [`batch`](Self::batch), all empty, so that the first cells do not
+    /// pay for what is done only once.
     pub fn warm_up(&mut self) -> Result<(), InspectError> {
-        self.input.fill(0.0);
-        self.engine.logits(&self.input, TILES_PER_SIDE)?;
+        for rows in [1, self.batch()] {
+            self.engine.probabilities(&vec![0.0; rows * TileRow::PIXELS], rows * TILES_PER_SIDE)?;
+        }
         Ok(())
     }
 
-    /// The crack probabilities of one row. The same row gives the same probabilities, bit for bit.
+    /// The crack probabilities of one row.
+    ///
+    /// # Errors
+    /// See [`InspectError`].
     pub fn inspect(&mut self, row: &TileRow) -> Result<ProbabilityRow, InspectError> {
+        match self.inspect_all([row]).pop() {
+            Some(result) => result,
+            None => unreachable!("one row has one result"),
+        }
+    }
+
+    /// The crack probabilities of rows of any cells, in one batch; a result for each. On the CPU the same row gives the
+    /// same probabilities, bit for bit, whatever it is inspected together with.
+    pub fn inspect_all<'a>(&mut self, rows: impl IntoIterator<Item = &'a TileRow>) -> Vec<Result<ProbabilityRow, InspectError>> {
+        self.input.clear();
+        let prepared: Vec<Result<(&TileRow, Vec<Span>), InspectError>> = rows.into_iter().map(|row| self.prepare(row)).collect();
+        let count = self.input.len() / (TILE_PX * TILE_PX);
+        let found = if count > 0 { self.engine.probabilities(&self.input, count) } else { Ok(Probabilities::default()) };
+        let found = found.map_err(Arc::new);
+        let mut tiles = (0..count).step_by(TILES_PER_SIDE);
+        let one = |prepared: Result<(&TileRow, Vec<Span>), InspectError>| {
+            let (row, inside) = prepared?;
+            let found = found.as_ref().map_err(|error| InspectError::Network(error.clone()))?;
+            probability_row(row, &inside, found, tiles.next().unwrap_or(count))
+        };
+        prepared.into_iter().map(one).collect()
+    }
+
+    /// Appends a row's normalised tiles to the input.
+    fn prepare<'a>(&mut self, row: &'a TileRow) -> Result<(&'a TileRow, Vec<Span>), InspectError> {
         if row.pixels.len() != TileRow::PIXELS || row.spans.len() != TILE_PX {
             return Err(InspectError::RowSize { cell: row.cell.clone(), row: row.row, found: row.pixels.len(), spans: row.spans.len() });
         }
         let inside = without_rim(&row.spans, row.row == 0, usize::from(row.row) + 1 == TILES_PER_SIDE);
         for column in 0..TILES_PER_SIDE {
             self.cut_tile(row, &inside, column);
-            let target = &mut self.input[column * TILE_PX * TILE_PX..(column + 1) * TILE_PX * TILE_PX];
-            self.normalisation.apply(&self.tile, TILE_PX, &self.tile_spans, target);
+            let start = self.input.len();
+            self.input.resize(start + TILE_PX * TILE_PX, 0.0);
+            self.normalisation.apply(&self.tile, TILE_PX, &self.tile_spans, &mut self.input[start..]);
         }
-        let logits = self.engine.logits(&self.input, TILES_PER_SIDE)?;
-        if logits.iter().any(|logit| logit.is_nan()) {
-            return Err(InspectError::NotANumber { cell: row.cell.clone(), row: row.row });
-        }
-        let mut values = vec![0u8; TileRow::PIXELS];
-        for (column, tile) in logits.chunks_exact(TILE_PX * TILE_PX).enumerate() {
-            for (y, line) in tile.chunks_exact(TILE_PX).enumerate() {
-                let start = y * CELL_PX + column * TILE_PX;
-                for (x, logit) in (start % CELL_PX..).zip(line).filter(|(x, _)| inside[y].contains(*x)) {
-                    values[y * CELL_PX + x] = quantised_probability(*logit);
-                }
-            }
-        }
-        Ok(ProbabilityRow { cell: row.cell.clone(), row: row.row, values: Arc::from(values), spans: row.spans.clone() })
+        Ok((row, inside))
     }
 
     fn cut_tile(&mut self, row: &TileRow, inside: &[Span], column: usize) {
@@ -164,17 +193,24 @@ impl Inspector {
     }
 }
 
-/// `round(255 σ(logit))`.
-fn quantised_probability(logit: f32) -> u8 {
-    (255.0 / (1.0 + (-logit).exp())).round() as u8
+/// Puts the three tiles of a row, from tile `first` on, side by side; 0 outside the outline.
+fn probability_row(row: &TileRow, inside: &[Span], found: &Probabilities, first: usize) -> Result<ProbabilityRow, InspectError> {
+    if found.sound.get(first..first + TILES_PER_SIDE).is_none_or(|sound| sound.contains(&false)) {
+        return Err(InspectError::NotANumber { cell: row.cell.clone(), row: row.row });
+    }
+    let mut values = vec![0u8; TileRow::PIXELS];
+    let tiles = found.values[first * TILE_PX * TILE_PX..].chunks_exact(TILE_PX * TILE_PX);
+    for (column, tile) in tiles.take(TILES_PER_SIDE).enumerate() {
+        let left = column * TILE_PX;
+        for (y, line) in tile.chunks_exact(TILE_PX).enumerate() {
+            let (start, end) = (usize::from(inside[y].start).max(left), usize::from(inside[y].end).min(left + TILE_PX));
+            if start < end {
+                values[y * CELL_PX + start..y * CELL_PX + end].copy_from_slice(&line[start - left..end - left]);
+            }
+        }
+    }
+    Ok(ProbabilityRow { cell: row.cell.clone(), row: row.row, values: Arc::from(values), spans: row.spans.clone() })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::quantised_probability;
-
-    #[test]
-    fn probabilities_are_rounded_to_255ths() {
-        assert_eq!([-40.0, 0.0, 40.0].map(quantised_probability), [0, 128, 255]);
-    }
-}
+mod tests;

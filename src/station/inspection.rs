@@ -26,12 +26,54 @@ pub(super) fn run(mut inspector: Inspector, jobs: Vec<Receiver<InspectJob>>, des
             open.remove(position);
             continue;
         };
+        let batch = gather((lane, job), &open, &jobs, inspector.batch());
         let started = Instant::now();
-        let waited = started.saturating_duration_since(job.sent);
-        let result = inspector.inspect(&job.row).map_err(|e| e.to_string());
-        let inspected =
-            InspectedRow { cell: job.row.cell, row: job.row.row, pixels: job.row.pixels, result, waited, took: started.elapsed() };
-        // A desk that is gone has already held its cells.
-        let _ = desks[lane].send(DeskEvent::Inspected(inspected));
+        let results = inspector.inspect_all(batch.iter().map(|(_, job)| &job.row));
+        let took = started.elapsed();
+        for ((lane, job), result) in batch.into_iter().zip(results) {
+            let result = result.map_err(|e| e.to_string());
+            let waited = started.saturating_duration_since(job.sent);
+            let inspected = InspectedRow { cell: job.row.cell, row: job.row.row, pixels: job.row.pixels, result, waited, took };
+            // A desk that is gone has already held its cells.
+            let _ = desks[lane].send(DeskEvent::Inspected(inspected));
+        }
+    }
+}
+
+/// Fills a batch with what the lanes have ready, one row of each in turn, up to `most` rows. It never waits for more: while the
+/// network works, the next batch gathers by itself, and an idle network serves a single row at once.
+fn gather<T>(first: (usize, T), open: &[usize], jobs: &[Receiver<T>], most: usize) -> Vec<(usize, T)> {
+    let mut batch = vec![first];
+    loop {
+        let before = batch.len();
+        for lane in open {
+            if batch.len() >= most {
+                return batch;
+            }
+            batch.extend(jobs[*lane].try_recv().ok().map(|job| (*lane, job)));
+        }
+        if batch.len() == before {
+            return batch;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gather;
+    use crossbeam_channel::bounded;
+
+    #[test]
+    fn a_batch_takes_from_every_lane_in_turn_and_waits_for_none() {
+        let lanes: Vec<_> = (0..3).map(|_| bounded(8)).collect();
+        for row in 0..5 {
+            lanes[0].0.send(row).unwrap();
+        }
+        lanes[2].0.send(20).unwrap();
+        let jobs: Vec<_> = lanes.iter().map(|(_, receiver)| receiver.clone()).collect();
+        let first = (0, lanes[0].1.recv().unwrap());
+        assert_eq!(gather(first, &[0, 1, 2], &jobs, 4), [(0, 0), (0, 1), (2, 20), (0, 2)]);
+        assert_eq!(gather((1, 9), &[0, 1, 2], &jobs, 8), [(1, 9), (0, 3), (0, 4)]);
+        assert_eq!(gather((1, 9), &[0, 1, 2], &jobs, 1), [(1, 9)]);
     }
 }

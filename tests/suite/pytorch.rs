@@ -15,6 +15,7 @@ fn meta(upsampling: Upsampling) -> CheckpointMeta {
         training: serde_json::Value::Null,
         data_digest: String::new(),
         name: "imported".into(),
+        quantisation: None,
     }
 }
 

@@ -20,6 +20,7 @@ pub fn tiny_model(folder: &Path) -> PathBuf {
         training: serde_json::Value::Null,
         data_digest: String::new(),
         name: "tiny".into(),
+        quantisation: None,
     };
     let file = folder.join("tiny.safetensors");
     Checkpoint { meta, tensors: network.tensors().unwrap(), digest: String::new() }.save(&file).unwrap();

@@ -1,0 +1,79 @@
+use super::*;
+use crate::cell::CellId;
+
+/// Says crack where the normalised value is above 0; not a number where it is white.
+struct Bright;
+
+impl Engine for Bright {
+    fn logits(&mut self, tiles: &[f32], _: usize) -> Result<Vec<f32>, NnError> {
+        Ok(tiles.iter().map(|v| if *v > 100.0 { f32::NAN } else { 9.0 * v.signum() }).collect())
+    }
+
+    fn describe(&self) -> String {
+        "bright is crack".into()
+    }
+}
+
+/// Fails.
+struct Broken;
+
+impl Engine for Broken {
+    fn logits(&mut self, _: &[f32], _: usize) -> Result<Vec<f32>, NnError> {
+        Err(NnError::Threads("none left".into()))
+    }
+
+    fn describe(&self) -> String {
+        "broken".into()
+    }
+}
+
+fn inspector(engine: impl Engine + 'static) -> Inspector {
+    Inspector {
+        engine: Box::new(engine),
+        normalisation: Normalisation::Fixed { mean: 0.5, std: 0.25 },
+        info: ModelInfo { name: "test".into(), digest: String::new(), threshold: 0.5, engine: String::new() },
+        pitch_mm_per_px: 0.1..=0.2,
+        input: Vec::new(),
+        tile: Vec::new(),
+        tile_spans: Vec::new(),
+    }
+}
+
+/// A row with one pixel of `grey` at column `x` of its tenth line.
+fn row(number: u64, x: usize, grey: u16) -> TileRow {
+    let mut pixels = vec![1000u16; TileRow::PIXELS];
+    pixels[10 * CELL_PX + x] = grey;
+    let spans = vec![Span { start: 0, end: CELL_PX as u16 }; TILE_PX];
+    TileRow { cell: CellId { lane: "A".into(), number }, row: 1, pixels: pixels.into(), spans: spans.into() }
+}
+
+#[test]
+fn rows_of_a_batch_come_out_as_each_would_alone() {
+    let rows = [row(1, 100, 60_000), row(2, 700, 60_000), row(3, 1300, 60_000)];
+    let together = inspector(Bright).inspect_all(&rows);
+    for (row, (together, x)) in rows.iter().zip(together.into_iter().zip([100, 700, 1300])) {
+        let together = together.unwrap();
+        assert_eq!(together.values[10 * CELL_PX + x], 255, "cell {}", row.cell);
+        assert_eq!(together.values.iter().filter(|v| **v > 128).count(), 1);
+        let alone = inspector(Bright).inspect(row).unwrap();
+        assert!(alone.values == together.values && alone.cell == together.cell);
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_inspected_spoils_no_other() {
+    let mut short = row(1, 100, 60_000);
+    short.pixels = vec![0; 5].into();
+    let mut infinite = inspector(Bright);
+    infinite.normalisation = Normalisation::Fixed { mean: 0.0, std: 0.005 };
+    let found = infinite.inspect_all(&[short, row(2, 5, 65_535), row(3, 5, 2000)]);
+    assert!(matches!(found[0], Err(InspectError::RowSize { found: 5, .. })));
+    assert!(matches!(&found[1], Err(InspectError::NotANumber { cell, row: 1 }) if cell.number == 2));
+    assert!(found[2].is_ok());
+}
+
+#[test]
+fn an_engine_that_fails_fails_for_every_row() {
+    let found = inspector(Broken).inspect_all(&[row(1, 5, 9), row(2, 5, 9)]);
+    assert!(found.iter().all(|result| result.as_ref().is_err_and(|e| e.to_string().contains("none left"))));
+}

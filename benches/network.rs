@@ -26,6 +26,7 @@ fn checkpoint(upsampling: Upsampling) -> Checkpoint {
         training: serde_json::Value::Null,
         data_digest: String::new(),
         name: "bench".into(),
+        quantisation: None,
     };
     Checkpoint { meta, tensors: network.tensors().expect("its tensors"), digest: String::new() }
 }

@@ -1,6 +1,6 @@
 //! The training tool: simulated wafers, training, search and comparison, evaluation, model care.
 use clap::{Parser, Subcommand};
-use hairline::commands::train::{compare, eval, fit, import, promote, search, synth};
+use hairline::commands::train::{compare, eval, fit, import, promote, quantise, search, synth};
 use std::process::ExitCode;
 
 /// Teaches networks to find hair-fine cracks in solar cells.
@@ -26,6 +26,8 @@ enum Command {
     Compare(compare::TrainCompareArgs),
     /// Check a new model against the current one and write it into models/ with a model card
     Promote(promote::TrainPromoteArgs),
+    /// Prepare a model for int8 and tell what eight bits cost
+    Quantise(quantise::TrainQuantiseArgs),
     /// Turn the weights of a PyTorch U-Net into a checkpoint
     Import(import::TrainImportArgs),
 }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Search(args) => search::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Promote(args) => promote::run(args),
+        Command::Quantise(args) => quantise::run(args),
         Command::Import(args) => import::run(args),
     };
     result.unwrap_or_else(|error| {

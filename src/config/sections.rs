@@ -40,11 +40,14 @@ pub enum Precision {
     F32Grade,
     /// In bf16, 8 significant bits, added in `f32`.
     Bf16,
+    /// In whole numbers of 8 bits, added in 32; needs a model that `train quantise` has prepared.
+    Int8,
 }
 
 impl Precision {
     /// Every one by the name it has in configurations and on the command line.
-    pub const NAMES: [(&'static str, Self); 3] = [("f32", Self::F32), ("f32-grade", Self::F32Grade), ("bf16", Self::Bf16)];
+    pub const NAMES: [(&'static str, Self); 4] =
+        [("f32", Self::F32), ("f32-grade", Self::F32Grade), ("bf16", Self::Bf16), ("int8", Self::Int8)];
 }
 
 impl std::fmt::Display for Precision {
@@ -58,7 +61,7 @@ impl std::str::FromStr for Precision {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, precision)| *precision);
-        found.ok_or_else(|| "give f32, f32-grade or bf16".into())
+        found.ok_or_else(|| "give f32, f32-grade, bf16 or int8".into())
     }
 }
 

@@ -31,6 +31,18 @@ pub struct CheckpointMeta {
     pub data_digest: String,
     /// The model's name, as published with each verdict.
     pub name: String,
+    /// What `int8` needs to know; absent until `train quantise` has found it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantisation: Option<Quantisation>,
+}
+
+/// How far activations reach, so that eight bits are enough for them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quantisation {
+    /// For each convolution by name the value that becomes 255.
+    pub ranges: BTreeMap<String, f32>,
+    /// What the pictures were, and what `int8` cost on others, for people.
+    pub report: serde_json::Value,
 }
 
 impl CheckpointMeta {
@@ -129,14 +141,7 @@ impl Checkpoint {
         let bytes =
             safetensors::serialize(cpu.iter().map(|(name, t)| (name.as_str(), t)), Some(metadata)).map_err(candle_core::Error::wrap)?;
         let write = |source| NnError::Write { path: path.into(), source };
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-        let written = write_synced(&beside, &bytes).and_then(|()| std::fs::rename(&beside, path));
-        if written.is_err() {
-            // The reason for the failure is told; a left-over that cannot be removed adds nothing to it.
-            let _ = std::fs::remove_file(&beside);
-        }
-        written.map_err(write)
+        crate::disk::write_whole(path, &bytes).map_err(write)
     }
 
     /// The tensor of that name.
@@ -173,7 +178,17 @@ impl Checkpoint {
                     let found = format!("{} of {:?} {}", parameter.name, tensor.dims(), tensor.dtype().as_str());
                     return Err(refuse(found, format!("{:?} f32", parameter.shape)));
                 }
-                Some(_) => {}
+                Some(tensor) => {
+                    // A sum is a number only where everything summed is one. ReLUs would hide what is none.
+                    if !tensor.sum_all()?.to_scalar::<f32>()?.is_finite() {
+                        return Err(NnError::Unfit {
+                            origin: origin.into(),
+                            found: format!("{} with values that are no numbers", parameter.name),
+                            expected: "finite weights".into(),
+                            remedy: "this training diverged; go back to an earlier checkpoint".into(),
+                        });
+                    }
+                }
             }
         }
         if self.tensors.len() != parameters.len() {
@@ -231,13 +246,6 @@ pub(super) fn read_tensor(
         return Err(refuse(format!("{name} with values that are not finite")));
     }
     Ok(Tensor::from_vec(values, view.shape(), device)?)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut file = std::fs::File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -13,9 +13,10 @@ mod normalisation;
 mod ops;
 mod shape;
 
-pub use checkpoint::{Checkpoint, CheckpointMeta};
-pub use engine::{Engine, engine};
+pub use checkpoint::{Checkpoint, CheckpointMeta, Quantisation};
+pub use engine::{Calibration, Engine, Probabilities, engine};
 pub use error::NnError;
+pub use kernels::keep_freed_memory;
 pub use network::{Mode, Network};
-pub use normalisation::Normalisation;
+pub use normalisation::{Normalisation, mirror_outside};
 pub use shape::{Architecture, NetworkShape, Upsampling};

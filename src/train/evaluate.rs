@@ -1,10 +1,11 @@
 //! How good a network is, judged as on the line: whole tiles through the inspecting engine.
 
 use super::{Picture, TrainError};
-use crate::cell::TILE_PX;
+use crate::cell::{CELL_PX, ProbabilityMap, Span, TILE_PX, TileRow};
 use crate::measure::{Histogram, Means};
 use crate::nn::{Engine, Normalisation};
 use crossbeam_channel::bounded;
+use std::sync::Arc;
 
 /// What an evaluation found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -57,6 +58,18 @@ pub struct Inspected<'a> {
     pub values: &'a [u8],
 }
 
+impl Inspected<'_> {
+    /// The probabilities of a whole cell as the judge takes them; `None` for a picture of another size.
+    pub fn map(&self) -> Option<ProbabilityMap> {
+        let row = |row: usize| -> Option<Arc<[u8]>> { Some(self.values.get(row * TileRow::PIXELS..(row + 1) * TileRow::PIXELS)?.into()) };
+        let spans = |row: usize| -> Option<Arc<[Span]>> { Some(self.picture.spans.get(row * TILE_PX..(row + 1) * TILE_PX)?.into()) };
+        if (self.picture.width_px, self.picture.height_px) != (CELL_PX, CELL_PX) {
+            return None;
+        }
+        ProbabilityMap::new([row(0)?, row(1)?, row(2)?], [spans(0)?, spans(1)?, spans(2)?])
+    }
+}
+
 /// Crack probabilities of a picture of any size, as `round(255 p)`, 0 outside the outline.
 ///
 /// The picture is tiled by 448 px squares, each normalised by itself, as on the line; where its sides
@@ -73,14 +86,14 @@ pub fn inspect(engine: &mut dyn Engine, normalisation: &Normalisation, picture: 
             let (grey, spans) = picture.cut(*left, top, TILE_PX);
             normalisation.apply(&grey, TILE_PX, &spans, tile);
         }
-        let logits = engine.logits(&tiles, columns.len())?;
-        for (tile, left) in logits.chunks_exact(TILE_PX * TILE_PX).zip(&columns) {
+        let found = engine.probabilities(&tiles, columns.len())?;
+        for (tile, left) in found.values.chunks_exact(TILE_PX * TILE_PX).zip(&columns) {
             for (y, line) in tile.chunks_exact(TILE_PX).enumerate().take(picture.height_px - top) {
                 let span = picture.spans[top + y];
                 let target = &mut values[(top + y) * picture.width_px..][..picture.width_px];
-                for (x, logit) in line.iter().enumerate().take(picture.width_px - left) {
+                for (x, probability) in line.iter().enumerate().take(picture.width_px - left) {
                     if span.contains(left + x) {
-                        target[left + x] = (255.0 / (1.0 + (-logit).exp())).round() as u8;
+                        target[left + x] = *probability;
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::options::device_choice;
 use super::pictures::PictureOptions;
-use crate::cell::{CELL_PX, ProbabilityMap, Span, TILE_PX, TileRow};
+use crate::cell::{CELL_PX, ProbabilityMap};
 use crate::config::{DeviceChoice, Precision};
 use crate::judge::{Recipe, judge};
 use crate::measure::Counts;
@@ -14,7 +14,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// Tell how good a model is: IoU, PA and OII at every threshold, and on simulated wafers how many
 /// cracked ones escape and how many good ones are rejected.
@@ -90,7 +89,7 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
         if args.report.is_some() {
             gallery.add(inspected)?;
         }
-        if let (Some(longest_px), Some(map)) = (inspected.picture.longest_crack_px, probability_map(inspected)) {
+        if let (Some(longest_px), Some(map)) = (inspected.picture.longest_crack_px, inspected.map()) {
             let found_mm = thresholds.iter().map(|threshold| longest_mm(&map, *threshold, mm_per_px)).collect();
             wafers.push(Wafer { true_mm: longest_px * mm_per_px, found_mm });
         }
@@ -117,16 +116,6 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
 
 /// Pictures of each kind in a report.
 const SHOWN: usize = 6;
-
-/// The probabilities of a whole cell as the judge takes them; `None` for a picture of another size.
-fn probability_map(inspected: &Inspected) -> Option<ProbabilityMap> {
-    let row = |row: usize| -> Option<Arc<[u8]>> { Some(inspected.values.get(row * TileRow::PIXELS..(row + 1) * TileRow::PIXELS)?.into()) };
-    let spans = |row: usize| -> Option<Arc<[Span]>> { Some(inspected.picture.spans.get(row * TILE_PX..(row + 1) * TILE_PX)?.into()) };
-    if (inspected.picture.width_px, inspected.picture.height_px) != (CELL_PX, CELL_PX) {
-        return None;
-    }
-    ProbabilityMap::new([row(0)?, row(1)?, row(2)?], [spans(0)?, spans(1)?, spans(2)?])
-}
 
 fn pixel_table(evaluation: &Evaluation, thresholds: &[f32], own: f32) -> String {
     let mut table = String::from("threshold     IoU      PA     OII   crack px found / missed / false alarms\n");

@@ -169,6 +169,7 @@ fn train(
     log: &Path,
     state: Option<&TrainingState>,
 ) -> anyhow::Result<Outcome> {
+    crate::nn::keep_freed_memory();
     let device = machine.tensor_device()?;
     let network = match state {
         Some(state) => state.network(&device).context("--resume")?,

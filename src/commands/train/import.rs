@@ -53,6 +53,7 @@ pub fn run(args: TrainImportArgs) -> anyhow::Result<ExitCode> {
         training: serde_json::json!({ "imported_from": weights }),
         data_digest: String::new(),
         name: args.name.unwrap_or(stem),
+        quantisation: None,
     };
     let checkpoint = Checkpoint::import(&args.weights, meta)?;
     checkpoint.save(&args.out)?;

@@ -8,6 +8,7 @@ mod interrupt;
 pub mod options;
 pub mod pictures;
 pub mod promote;
+pub mod quantise;
 pub mod search;
 pub mod synth;
 pub mod trials;

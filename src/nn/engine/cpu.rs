@@ -1,10 +1,12 @@
+use super::fold::Scale;
 use super::plan::{Plan, Run};
 use super::{Engine, check_tiles};
 use crate::config::Precision;
 use crate::nn::kernels::Isa;
-use crate::nn::kernels::nhwc::{Brain, Multiply, Single, Split};
+use crate::nn::kernels::nhwc::{Brain, Byte, Multiply, Single, Split};
 use crate::nn::layout::UNet;
-use crate::nn::{Checkpoint, NnError};
+use crate::nn::{Checkpoint, NnError, Upsampling};
+use std::collections::BTreeMap;
 
 /// A U-Net compiled for the CPU.
 ///
@@ -22,16 +24,33 @@ enum Arithmetic {
     Single,
     Split,
     Brain,
+    Byte,
 }
 
 impl Arithmetic {
     /// What `precision` is done with on `isa`: without instructions for bf16, `f32` is both faster and more exact.
     fn of(precision: Precision, isa: Isa) -> Self {
         match precision {
+            Precision::Int8 if isa >= Byte::NEEDS => Self::Byte,
             Precision::Bf16 if isa >= Brain::NEEDS => Self::Brain,
             Precision::F32Grade if isa >= Split::NEEDS => Self::Split,
             _ => Self::Single,
         }
+    }
+}
+
+/// How far the activations of a model reach that is to run in bytes.
+fn ranges(checkpoint: &Checkpoint) -> Result<&BTreeMap<String, f32>, NnError> {
+    let meta = &checkpoint.meta;
+    let refuse = |found: &str, remedy: &str| {
+        Err(NnError::Unfit { origin: meta.name.clone(), found: found.into(), expected: "a model for `int8`".into(), remedy: remedy.into() })
+    };
+    if meta.shape.upsampling == Upsampling::Transposed {
+        return refuse("transposed convolutions, whose results have signs", "take bf16, or a model with bilinear upsampling");
+    }
+    match &meta.quantisation {
+        Some(quantisation) => Ok(&quantisation.ranges),
+        None => refuse("no ranges of its activations", "prepare it with `train quantise`, or take another precision"),
     }
 }
 
@@ -52,18 +71,21 @@ impl CpuEngine {
             .map_err(|error| NnError::Threads(error.to_string()))?;
         let threads = pool.current_num_threads();
         let arithmetic = Arithmetic::of(precision, isa);
-        if arithmetic == Arithmetic::Single && precision == Precision::Bf16 {
-            tracing::warn!(asked = %precision, used = "f32", processor = %isa, "network: this processor has no bf16");
+        if arithmetic == Arithmetic::Single && matches!(precision, Precision::Bf16 | Precision::Int8) {
+            tracing::warn!(asked = %precision, used = "f32", processor = %isa, "network: this processor cannot multiply so");
         }
+        let ranges = (arithmetic == Arithmetic::Byte).then(|| ranges(checkpoint)).transpose()?;
         let plan: Box<dyn Run> = match arithmetic {
-            Arithmetic::Single => Box::new(Plan::<Single>::new(checkpoint, &layout, isa, side, threads)?),
-            Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, &layout, isa, side, threads)?),
-            Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, &layout, isa, side, threads)?),
+            Arithmetic::Single => Box::new(Plan::<Single>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),
+            Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),
+            Arithmetic::Byte => Box::new(Plan::<Byte>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),
+            Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),
         };
         let used = match arithmetic {
             Arithmetic::Single => Precision::F32,
             Arithmetic::Split => Precision::F32Grade,
             Arithmetic::Brain => Precision::Bf16,
+            Arithmetic::Byte => Precision::Int8,
         };
         let name = format!("{} on the CPU, {used} ({isa}), {threads} threads", checkpoint.meta.shape);
         Ok(Self { plan, side, pool, name })

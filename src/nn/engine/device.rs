@@ -1,18 +1,30 @@
-use super::{Engine, check_tiles};
+use super::tensors::FoldedUNet;
+use super::{Engine, Probabilities, check_tiles};
 use crate::cell::TILE_PX;
-use crate::nn::{Checkpoint, Mode, Network, NnError};
-use candle_core::{Device, Tensor};
+use crate::config::Precision;
+use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
+use candle_core::{DType, Device, Result, Tensor};
 
-/// The network on a device of candle's.
+/// Tiles that go through at a time: two cells. More would fill the device no better and take more of its memory.
+const BATCH: usize = 18;
+
+/// A network on a device of candle's.
 pub(super) struct DeviceEngine {
-    network: Network,
+    body: Body,
     device: Device,
     name: String,
 }
 
+enum Body {
+    /// A U-Net with its batch norms folded.
+    Folded(FoldedUNet),
+    /// Any other network as it is trained.
+    Layered(Network),
+}
+
 impl DeviceEngine {
     /// The network on CUDA device `ordinal`.
-    pub(super) fn cuda(checkpoint: &Checkpoint, ordinal: usize) -> Result<Self, NnError> {
+    pub(super) fn cuda(checkpoint: &Checkpoint, ordinal: usize, precision: Precision) -> std::result::Result<Self, NnError> {
         let missing = |reason: String, remedy: &str| NnError::Device { wanted: format!("cuda:{ordinal}"), reason, remedy: remedy.into() };
         if !cfg!(feature = "cuda") {
             let remedy = "build with `--features cuda`, or set the device to `cpu` or `auto`";
@@ -20,16 +32,62 @@ impl DeviceEngine {
         }
         let device = Device::new_cuda(ordinal)
             .map_err(|error| missing(error.to_string(), "check `nvidia-smi`, or set the device to `cpu` or `auto`"))?;
-        let network = Network::from_checkpoint(checkpoint, &device)?;
-        Ok(Self { name: format!("{} on cuda:{ordinal}", checkpoint.meta.shape), network, device })
+        let dtype = if precision == Precision::Bf16 { DType::BF16 } else { DType::F32 };
+        Self::on(checkpoint, device, dtype, &format!("cuda:{ordinal}"))
+    }
+
+    /// The network on any device, a U-Net in `dtype`, others in `f32`.
+    pub(super) fn on(checkpoint: &Checkpoint, device: Device, dtype: DType, place: &str) -> std::result::Result<Self, NnError> {
+        let shape = checkpoint.meta.shape;
+        let (body, used) = if shape.architecture == Architecture::UNet {
+            (Body::Folded(FoldedUNet::new(checkpoint, &device, dtype)?), dtype)
+        } else {
+            tracing::warn!(network = %shape, "network: only U-Nets are compiled for this device, it runs layer by layer in f32");
+            (Body::Layered(Network::from_checkpoint(checkpoint, &device)?), DType::F32)
+        };
+        Ok(Self { body, device, name: format!("{shape} on {place}, {}", used.as_str()) })
+    }
+
+    /// Calls `each` with the logits, `[n, 1, h, w]` in `f32`, of one batch after the other.
+    fn batches(&self, tiles: &[f32], count: usize, mut each: impl FnMut(&Tensor) -> Result<()>) -> std::result::Result<(), NnError> {
+        check_tiles(tiles, count, TILE_PX)?;
+        for tiles in tiles.chunks(BATCH * TILE_PX * TILE_PX) {
+            let x = Tensor::from_slice(tiles, (tiles.len() / TILE_PX / TILE_PX, 1, TILE_PX, TILE_PX), &self.device)?;
+            let logits = match &self.body {
+                Body::Folded(network) => network.forward(&x)?,
+                Body::Layered(network) => network.forward(&x, Mode::Eval)?,
+            };
+            each(&logits)?;
+        }
+        Ok(())
     }
 }
 
 impl Engine for DeviceEngine {
-    fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError> {
-        check_tiles(tiles, count, TILE_PX)?;
-        let x = Tensor::from_slice(tiles, (count, 1, TILE_PX, TILE_PX), &self.device)?;
-        Ok(self.network.forward(&x, Mode::Eval)?.flatten_all()?.to_vec1()?)
+    fn logits(&mut self, tiles: &[f32], count: usize) -> std::result::Result<Vec<f32>, NnError> {
+        let mut all = Vec::with_capacity(tiles.len());
+        self.batches(tiles, count, |logits| {
+            all.extend(logits.flatten_all()?.to_vec1::<f32>()?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Turned into probabilities on the device, so that a quarter of the bytes comes back.
+    fn probabilities(&mut self, tiles: &[f32], count: usize) -> std::result::Result<Probabilities, NnError> {
+        let (mut values, mut sound) = (Vec::with_capacity(tiles.len()), Vec::with_capacity(count));
+        self.batches(tiles, count, |logits| {
+            // A sum is a number only where everything summed is one; a tile with both infinities is as useless.
+            sound.extend(logits.flatten_from(1)?.sum(1)?.to_vec1::<f32>()?.iter().map(|sum| !sum.is_nan()));
+            let quantised = candle_nn::ops::sigmoid(logits)?.affine(255.0, 0.0)?.round()?.to_dtype(DType::U8)?;
+            values.extend(quantised.flatten_all()?.to_vec1::<u8>()?);
+            Ok(())
+        })?;
+        Ok(Probabilities { values, sound })
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
     }
 
     fn describe(&self) -> String {

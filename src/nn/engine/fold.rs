@@ -4,6 +4,7 @@ use crate::nn::kernels::nhwc::Convolution;
 use crate::nn::layout::ConvNorm;
 use crate::nn::ops::EPSILON;
 use crate::nn::{Checkpoint, NnError};
+use std::collections::BTreeMap;
 
 /// A tensor's values.
 pub(super) fn read(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>, NnError> {
@@ -21,4 +22,41 @@ pub(super) fn folded(checkpoint: &Checkpoint, half: &ConvNorm) -> Result<Convolu
         weights.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * scale) as f32);
     }
     Ok(Convolution { inputs: half.input, outputs: half.output, weights, bias })
+}
+
+/// What activations are counted in. With ranges every convolution counts its result in 255ths of its range, so that
+/// it fits a byte; without, as they are.
+///
+/// A ReLU of a multiple is that multiple of the ReLU, so that the units go into the weights.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale<'a>(pub Option<&'a BTreeMap<String, f32>>);
+
+impl Scale<'_> {
+    /// The unit of a convolution's result.
+    pub fn unit(self, convolution: &ConvNorm) -> Result<f32, NnError> {
+        let Some(ranges) = self.0 else { return Ok(1.0) };
+        match ranges.get(&convolution.convolution) {
+            Some(range) if *range > 0.0 && range.is_finite() => Ok(range / 255.0),
+            found => Err(NnError::Unfit {
+                origin: "the model's quantisation".into(),
+                found: format!("{found:?} as the range of {}", convolution.convolution),
+                expected: "a number above 0 for every convolution".into(),
+                remedy: "run `train quantise` again".into(),
+            }),
+        }
+    }
+
+    /// The folded convolution from inputs in these units, each for so many channels, to a result in its own.
+    pub fn folded(self, checkpoint: &Checkpoint, half: &ConvNorm, inputs: &[(usize, f32)]) -> Result<Convolution, NnError> {
+        let mut made = folded(checkpoint, half)?;
+        if self.0.is_some() {
+            let to = self.unit(half)?;
+            let units: Vec<f32> = inputs.iter().flat_map(|(channels, unit)| std::iter::repeat_n(unit / to, *channels)).collect();
+            for taps in made.weights.chunks_exact_mut(units.len() * 9) {
+                taps.chunks_exact_mut(9).zip(&units).for_each(|(taps, unit)| taps.iter_mut().for_each(|weight| *weight *= unit));
+            }
+            made.bias.iter_mut().for_each(|bias| *bias /= to);
+        }
+        Ok(made)
+    }
 }

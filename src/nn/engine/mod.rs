@@ -1,15 +1,29 @@
 //! Inference behind a small interface.
 
+mod calibration;
 mod cpu;
 mod device;
 mod fold;
 mod layerwise;
 mod plan;
+mod tensors;
 #[cfg(test)]
 mod tests;
 
+pub use calibration::Calibration;
+
 use super::{Architecture, Checkpoint, NnError};
+use crate::cell::{TILE_PX, TILES_PER_SIDE};
 use crate::config::{DeviceChoice, Precision};
+
+/// Crack probabilities of tiles, tile by tile, line by line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Probabilities {
+    /// `round(255 σ(logit))`.
+    pub values: Vec<u8>,
+    /// For each tile, whether all its logits are numbers; the values of one that has others mean nothing.
+    pub sound: Vec<bool>,
+}
 
 /// A network ready to inspect tiles.
 pub trait Engine: Send {
@@ -20,14 +34,34 @@ pub trait Engine: Send {
     /// A slice of another length than `count` tiles have, or a device that fails.
     fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError>;
 
+    /// Probabilities of the same tiles.
+    ///
+    /// # Errors
+    /// As [`Engine::logits`].
+    fn probabilities(&mut self, tiles: &[f32], count: usize) -> Result<Probabilities, NnError> {
+        let logits = self.logits(tiles, count)?;
+        let sound = logits.chunks(TILE_PX * TILE_PX).map(|tile| !tile.iter().any(|logit| logit.is_nan())).collect();
+        Ok(Probabilities { values: logits.into_iter().map(quantised).collect(), sound })
+    }
+
+    /// Tiles that are best handed over at a time, where there are as many: more gain nothing.
+    fn batch(&self) -> usize {
+        TILES_PER_SIDE
+    }
+
     /// One line for the log: what runs where.
     fn describe(&self) -> String;
 }
 
+/// `round(255 σ(logit))`.
+fn quantised(logit: f32) -> u8 {
+    (255.0 / (1.0 + (-logit).exp())).round() as u8
+}
+
 /// Compiles a checkpoint for a device.
 ///
-/// `precision` and `threads` are about the CPU; 0 threads stand for as many as there are. With [`DeviceChoice::Auto`] the first CUDA device
-/// is used if this build and machine have one, else the CPU; the log says which and why.
+/// `threads` is about the CPU; 0 stands for as many as there are. On CUDA only `bf16` is less than `f32`. With [`DeviceChoice::Auto`] the
+/// first CUDA device is used if this build and machine have one, else the CPU; the log says which and why.
 ///
 /// # Errors
 /// A checkpoint whose tensors do not fit, or a device that is not there.
@@ -37,8 +71,8 @@ pub fn engine(checkpoint: &Checkpoint, device: DeviceChoice, precision: Precisio
             Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, threads)?))
         }
         DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, precision, threads)?)),
-        DeviceChoice::Cuda(ordinal) => Ok(Box::new(device::DeviceEngine::cuda(checkpoint, ordinal)?)),
-        DeviceChoice::Auto => match device::DeviceEngine::cuda(checkpoint, 0) {
+        DeviceChoice::Cuda(ordinal) => Ok(Box::new(device::DeviceEngine::cuda(checkpoint, ordinal, precision)?)),
+        DeviceChoice::Auto => match device::DeviceEngine::cuda(checkpoint, 0, precision) {
             Ok(engine) => {
                 tracing::info!(device = "cuda:0", "network: CUDA device found");
                 Ok(Box::new(engine))

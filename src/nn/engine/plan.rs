@@ -1,6 +1,6 @@
 //! A checkpoint compiled to blocks of kernels.
 
-use super::fold::{folded, read};
+use super::fold::{Scale, read};
 use crate::nn::kernels::Isa;
 use crate::nn::kernels::nhwc::{Block, Convolution, Logits, Map, Multiply, Raising, Single, Sinks, Source};
 use crate::nn::layout::{DoubleConv, LEVELS, UNet};
@@ -32,19 +32,23 @@ pub(super) struct Plan<F: Multiply> {
 
 impl<F: Multiply> Plan<F> {
     /// Compiles for tiles of `side × side`, `side` divisible by 16.
-    pub fn new(checkpoint: &Checkpoint, layout: &UNet, isa: Isa, side: usize, threads: usize) -> Result<Self, NnError> {
+    pub fn new(checkpoint: &Checkpoint, layout: &UNet, scale: Scale, isa: Isa, side: usize, threads: usize) -> Result<Self, NnError> {
         let size = |level: usize| [side >> level; 2];
         let map = |level: usize, channels: usize| Map::new(side >> level, side >> level, channels, side >> level);
-        let pair = |block: &DoubleConv| -> Result<[Convolution; 2], NnError> {
+        let pair = |block: &DoubleConv, inputs: &[(usize, f32)]| -> Result<[Convolution; 2], NnError> {
             let [first, second] = block.halves();
-            Ok([folded(checkpoint, &first)?, folded(checkpoint, &second)?])
+            let middle = [(first.output, scale.unit(&first)?)];
+            Ok([scale.folded(checkpoint, &first, inputs)?, scale.folded(checkpoint, &second, &middle)?])
         };
+        let unit = |block: &DoubleConv| scale.unit(&block.halves()[1]);
         let mut down = Vec::new();
         for (level, block) in layout.down.iter().enumerate() {
-            let [first, second] = pair(block)?;
+            let above = if level == 0 { 1.0 } else { unit(&layout.down[level - 1])? };
+            let [first, second] = pair(block, &[(block.input, above)])?;
             down.push(Block::new(isa, size(level), [&first, &second], None, threads));
         }
         let mut up = Vec::new();
+        let mut below = unit(&layout.down[LEVELS])?;
         for (step, level) in layout.up.iter().zip((0..LEVELS).rev()) {
             let raising = match &step.transposed {
                 None => Raising::Bilinear,
@@ -54,11 +58,14 @@ impl<F: Multiply> Plan<F> {
                     bias: read(checkpoint, &format!("{name}.bias"))?,
                 },
             };
-            let [first, second] = pair(&step.convolutions)?;
             let skip = layout.down[level].output;
+            let inputs = [(skip, unit(&layout.down[level])?), (step.convolutions.input - skip, below)];
+            let [first, second] = pair(&step.convolutions, &inputs)?;
+            below = unit(&step.convolutions)?;
             up.push(Block::new(isa, size(level), [&first, &second], Some((&raising, skip, step.below)), threads));
         }
         let mut weights = read(checkpoint, &format!("{}.weight", layout.head.name))?;
+        weights.iter_mut().for_each(|weight| *weight *= below);
         weights.resize(weights.len().next_multiple_of(16), 0.0);
         let bias = read(checkpoint, &format!("{}.bias", layout.head.name))?[0];
         Ok(Self {

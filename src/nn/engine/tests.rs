@@ -34,6 +34,7 @@ fn checkpoint(base_width: usize, upsampling: Upsampling) -> Checkpoint {
         training: serde_json::Value::Null,
         data_digest: String::new(),
         name: "test".into(),
+        quantisation: None,
     };
     Checkpoint { meta, tensors, digest: String::new() }
 }
@@ -66,6 +67,7 @@ fn tolerance(precision: Precision) -> f32 {
         Precision::F32 => 2e-5,
         Precision::F32Grade => 3e-4,
         Precision::Bf16 => 0.15,
+        Precision::Int8 => 0.5,
     }
 }
 
@@ -87,6 +89,55 @@ fn logits_are_the_trained_networks() {
                 assert!(worst <= tolerance(precision), "{isa} {precision}, base {base_width}, {side} px, {upsampling:?}: {worst}");
             }
         }
+    }
+}
+
+#[test]
+fn folded_tensors_compute_the_trained_network() {
+    let side = crate::cell::TILE_PX;
+    for upsampling in [Upsampling::Bilinear, Upsampling::Transposed] {
+        let checkpoint = checkpoint(2, upsampling);
+        let tiles = pictures(1, side);
+        let x = Tensor::from_slice(&tiles, (1, 1, side, side), &Device::Cpu).unwrap();
+        let network = Network::from_checkpoint(&checkpoint, &Device::Cpu).unwrap();
+        let want: Vec<f32> = network.forward(&x, Mode::Eval).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let mut engine = device::DeviceEngine::on(&checkpoint, Device::Cpu, candle_core::DType::F32, "cpu").unwrap();
+        let got = engine.logits(&tiles, 1).unwrap();
+        let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-3, "{upsampling:?}: {worst}");
+        let found = engine.probabilities(&tiles, 1).unwrap();
+        let off = found.values.iter().zip(&got).map(|(v, logit)| v.abs_diff(quantised(*logit))).max();
+        assert!(off <= Some(1) && found.sound == [true]);
+    }
+}
+
+#[test]
+fn eight_bits_compute_about_the_same_once_the_ranges_are_known() {
+    let side = crate::cell::TILE_PX;
+    let mut checkpoint = checkpoint(4, Upsampling::Bilinear);
+    let tile = pictures(1, side);
+    let refused = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, 1, Isa::best());
+    if Isa::Avx512Bf16.is_here() {
+        assert!(refused.err().unwrap().to_string().contains("train quantise"));
+    }
+    let mut calibration = Calibration::new(&checkpoint).unwrap();
+    calibration.add(&tile).unwrap();
+    let ranges = calibration.finish();
+    assert_eq!(ranges.len(), 18, "two convolutions in each of nine blocks");
+    checkpoint.meta.quantisation = Some(crate::nn::Quantisation { ranges, report: serde_json::Value::Null });
+    let want = CpuEngine::new(&checkpoint, side, Precision::F32, 2).unwrap().logits(&tile, 1).unwrap();
+    let mean = want.iter().sum::<f32>() / want.len() as f32;
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
+    for isa in [Isa::Avx512Bf16, Isa::Amx] {
+        if !isa.is_here() {
+            println!("skipped: int8 with {isa}, which this processor has not");
+            continue;
+        }
+        let mut engine = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, 2, isa).unwrap();
+        assert!(engine.describe().contains(&format!("int8 ({isa})")));
+        let got = engine.logits(&tile, 1).unwrap();
+        let error = square(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / square(&mut want.iter().map(|w| w - mean));
+        assert!(error.sqrt() < 0.15, "{isa}: {}", error.sqrt());
     }
 }
 

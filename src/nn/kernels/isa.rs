@@ -11,9 +11,9 @@ pub(in crate::nn) enum Isa {
     Avx2,
     /// AVX-512 F, BW, VL.
     Avx512,
-    /// AVX-512 with products of bf16.
+    /// AVX-512 with products of bf16 and of bytes.
     Avx512Bf16,
-    /// Tiles of bf16.
+    /// Tiles of bf16 and of bytes.
     Amx,
 }
 
@@ -43,7 +43,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
             }
-            Self::Avx512Bf16 => Self::Avx512.detected() && is_x86_feature_detected!("avx512bf16"),
+            Self::Avx512Bf16 => Self::Avx512.detected() && is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni"),
             Self::Amx => Self::Avx512Bf16.detected() && has_tiles() && tiles_granted(),
         }
     }
@@ -66,15 +66,17 @@ impl std::fmt::Display for Isa {
     }
 }
 
-/// CPUID leaf 7: AMX-BF16 and AMX-TILE; XCR0: the operating system keeps the tiles' configuration and data.
+/// CPUID leaf 7: AMX-BF16, AMX-INT8 and AMX-TILE; XCR0: the operating system keeps the tiles' configuration and data.
 #[cfg(target_arch = "x86_64")]
 fn has_tiles() -> bool {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
     const OSXSAVE: u32 = 1 << 27;
     const AMX_BF16: u32 = 1 << 22;
     const AMX_TILE: u32 = 1 << 24;
+    const AMX_INT8: u32 = 1 << 25;
+    const ALL: u32 = AMX_BF16 | AMX_TILE | AMX_INT8;
     const TILE_STATE: u32 = 0b11 << 17;
-    if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 || __cpuid_count(7, 0).edx & (AMX_BF16 | AMX_TILE) != AMX_BF16 | AMX_TILE {
+    if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 || __cpuid_count(7, 0).edx & ALL != ALL {
         return false;
     }
     let xcr0: u32;

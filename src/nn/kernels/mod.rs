@@ -7,6 +7,7 @@
 mod conv;
 mod fresh;
 mod isa;
+mod memory;
 pub(super) mod nhwc;
 mod norm;
 mod panel;
@@ -18,6 +19,7 @@ mod weight_gradient;
 
 pub(super) use conv::conv_nchw;
 pub(super) use isa::Isa;
+pub use memory::keep_freed_memory;
 pub(super) use norm::{Moments, channel_gradients, moments, norm_relu, norm_relu_input_gradient};
 pub(super) use panel::Packed;
 pub(super) use pool::{max_pool, max_pool_gradient, max_pool_indices, unpool, unpool_gradient};

@@ -49,6 +49,31 @@ pub(in crate::nn) trait Lanes: Copy {
             }
         }
     }
+
+    /// Reads `WIDTH` whole numbers of 8 bits.
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Self {
+        let mut lanes = [0.0_f32; 16];
+        for (i, lane) in lanes.iter_mut().enumerate().take(Self::WIDTH) {
+            // SAFETY: good for `WIDTH` values by the trait's contract.
+            *lane = f32::from(unsafe { from.add(i).read() });
+        }
+        // SAFETY: no vector is longer than the array.
+        unsafe { Self::load(lanes.as_ptr()) }
+    }
+
+    /// Rounds to the nearest whole number of 0 to 255, ties to even, and writes the first `count`.
+    #[inline(always)]
+    unsafe fn store_u8(self, to: *mut u8, count: usize) {
+        let mut lanes = [0.0_f32; 16];
+        // SAFETY: no vector is longer than the array; good for `count` values by the trait's contract.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            for (i, lane) in lanes.iter().enumerate().take(count) {
+                to.add(i).write(lane.round_ties_even() as u8);
+            }
+        }
+    }
 }
 
 /// Work written once for every width of vector.
@@ -213,6 +238,18 @@ mod x86 {
         #[inline(always)]
         unsafe fn where_positive(self, sign: Self) -> Self {
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(sign, _mm512_setzero_ps()), self) }
+        }
+        #[inline(always)]
+        unsafe fn load_u8(from: *const u8) -> Self {
+            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn store_u8(self, to: *mut u8, count: usize) {
+            unsafe {
+                let whole = _mm512_cvtps_epi32(_mm512_min_ps(self, _mm512_set1_ps(255.0)));
+                let bytes = _mm512_cvtusepi32_epi8(_mm512_max_epi32(whole, _mm512_setzero_si512()));
+                _mm_mask_storeu_epi8(to.cast(), ((1_u32 << count) - 1) as __mmask16, bytes);
+            }
         }
         #[inline(always)]
         unsafe fn load_bf16(from: *const u16) -> Self {

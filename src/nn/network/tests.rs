@@ -22,6 +22,7 @@ fn checkpoint(network: &Network) -> Checkpoint {
         training: serde_json::Value::Null,
         data_digest: String::new(),
         name: "test".into(),
+        quantisation: None,
     };
     Checkpoint { meta, tensors: network.tensors().unwrap(), digest: String::new() }
 }

@@ -71,7 +71,7 @@ pub(super) fn average_pool(x: &Tensor, bins: usize) -> Result<Tensor> {
             let (from, to) = (bin * n / bins, ((bin + 1) * n).div_ceil(bins));
             row[from..to].fill(1.0 / (to - from) as f32);
         }
-        Tensor::from_vec(values, (bins, n), x.device())
+        Tensor::from_vec(values, (bins, n), x.device())?.to_dtype(x.dtype())
     };
     map_sides(x, &matrix(h)?, &matrix(w)?)
 }
@@ -88,7 +88,7 @@ pub(super) fn resize_bilinear(x: &Tensor, h: usize, w: usize) -> Result<Tensor> 
                 row[low + 1] = at - low as f32;
             }
         }
-        Tensor::from_vec(values, (out, n), x.device())
+        Tensor::from_vec(values, (out, n), x.device())?.to_dtype(x.dtype())
     };
     map_sides(x, &matrix(from_h, h)?, &matrix(from_w, w)?)
 }

@@ -108,6 +108,7 @@ impl Keeper<'_> {
             training,
             data_digest: self.data_digest.clone(),
             name: settings.name.clone(),
+            quantisation: None,
         };
         Ok(Checkpoint { meta, tensors: self.network.tensors()?, digest: String::new() })
     }

@@ -48,3 +48,4 @@ impl<T: Number> Buffer<T> {
 pub(in crate::nn) trait Number: Copy + Send + Sync + 'static {}
 impl Number for f32 {}
 impl Number for u16 {}
+impl Number for u8 {}

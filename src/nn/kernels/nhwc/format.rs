@@ -36,6 +36,26 @@ pub(in crate::nn) struct Brain;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::nn) struct Split;
 
+/// A whole number of 0 to 255: eight bits without a sign, for what a ReLU leaves. There is nothing in it that is no
+/// number.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Byte;
+
+impl Format for Byte {
+    type Value = u8;
+    const PARTS: usize = 1;
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(from: *const u8, _: usize) -> L {
+        // SAFETY: the trait's contract.
+        unsafe { L::load_u8(from) }
+    }
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(numbers: L, to: *mut u8, _: usize, count: usize) {
+        // SAFETY: the trait's contract.
+        unsafe { numbers.store_u8(to, count) }
+    }
+}
+
 impl Format for Single {
     type Value = f32;
     const PARTS: usize = 1;

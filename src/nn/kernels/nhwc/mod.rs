@@ -6,6 +6,8 @@ mod block;
 mod buffer;
 #[cfg(target_arch = "x86_64")]
 mod dot;
+#[cfg(target_arch = "x86_64")]
+mod dot_bytes;
 mod fma;
 mod format;
 mod layers;
@@ -17,7 +19,7 @@ mod resize;
 mod tests;
 
 pub(in crate::nn) use block::{Block, Logits, Sinks, Source};
-pub(in crate::nn) use format::{Brain, Single, Split};
+pub(in crate::nn) use format::{Brain, Byte, Single, Split};
 pub(in crate::nn) use layers::{Convolution, Raising};
 pub(in crate::nn) use map::Map;
 pub(in crate::nn) use multiply::Multiply;

@@ -1,7 +1,7 @@
 //! Which kernel multiplies activations of which format.
 
 use super::fma;
-use super::format::{Brain, Format, Single, Split};
+use super::format::{Brain, Byte, Format, Single, Split};
 use super::map::View;
 use super::product::{LineTask, Order, Product, Recipe};
 use crate::nn::kernels::isa::Isa;
@@ -97,8 +97,37 @@ impl Multiply for Split {
     }
 }
 
+impl Multiply for Byte {
+    const NEEDS: Isa = Isa::Avx512Bf16;
+
+    fn order(_: Isa) -> Order {
+        Order::Byte
+    }
+
+    fn pack(order: Order, recipe: &Recipe) -> Product<u8> {
+        Product::byte(order, recipe)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn multiply<'a>(isa: Isa, units: usize, tasks: impl Iterator<Item = LineTask<'a, u8, u8>>) {
+        if isa == Isa::Amx {
+            // SAFETY: the caller's promise.
+            return unsafe { multiply_tiles::<Self>(units, tasks) };
+        }
+        for task in tasks {
+            // SAFETY: the caller's promise.
+            unsafe { super::dot_bytes::line(&task) }
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe fn multiply<'a>(_: Isa, _: usize, _: impl Iterator<Item = LineTask<'a, u8, u8>>) {
+        unreachable!("no instruction set with products of bytes")
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
-unsafe fn multiply_tiles<'a, F: Format<Value = u16>>(units: usize, tasks: impl Iterator<Item = LineTask<'a, u16, u16>>) {
+unsafe fn multiply_tiles<'a, F: Format>(units: usize, tasks: impl Iterator<Item = LineTask<'a, F::Value, F::Value>>) {
     // SAFETY: the caller's promise.
     let _tiles = unsafe { super::amx::Tiles::set_up(units) };
     // SAFETY: the caller's promise; the tiles are set up.

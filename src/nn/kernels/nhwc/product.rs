@@ -13,6 +13,8 @@ use crate::nn::kernels::isa::Isa;
 
 /// Inputs multiplied at once where they are bf16.
 pub(super) const BRAIN_INPUTS: usize = 32;
+/// Inputs multiplied at once where they are bytes.
+pub(super) const BYTE_INPUTS: usize = 64;
 /// Outputs in an accumulator of AMX or AVX-512.
 pub(super) const COLUMNS: usize = 16;
 
@@ -23,6 +25,8 @@ pub(in crate::nn) enum Order {
     Single { block: usize },
     /// `[block][source][line][32 inputs][upper, lower][16 columns][input pair][column][2]`, blocks of 32 columns.
     Brain { parts: usize },
+    /// `[block][source][line][64 inputs][16 columns][four inputs][column][4]`, blocks of 32 columns.
+    Byte,
 }
 
 impl Order {
@@ -41,7 +45,7 @@ impl Order {
     fn block(self) -> usize {
         match self {
             Self::Single { block } => block,
-            Self::Brain { .. } => 2 * COLUMNS,
+            Self::Brain { .. } | Self::Byte => 2 * COLUMNS,
         }
     }
 
@@ -50,6 +54,7 @@ impl Order {
         match self {
             Self::Single { block } => (1, block / 2),
             Self::Brain { .. } => (BRAIN_INPUTS, COLUMNS),
+            Self::Byte => (BYTE_INPUTS, COLUMNS),
         }
     }
 }
@@ -74,6 +79,8 @@ pub(in crate::nn) struct Product<T: Number> {
     /// Whether negative results become zero.
     pub relu: bool,
     pub weights: Buffer<T>,
+    /// What a sum of products is worth, by column, padded as the bias; empty where they are not whole numbers.
+    pub worth: Buffer<f32>,
     /// By column, padded to whole blocks.
     pub bias: Buffer<f32>,
 }
@@ -148,6 +155,9 @@ impl<T: Number> Product<T> {
                                     + n % COLUMNS * 2
                                     + k % 2
                             }
+                            Order::Byte => {
+                                step * BYTE_INPUTS * width + (n / COLUMNS * BYTE_INPUTS / 4 + k / 4) * COLUMNS * 4 + n % COLUMNS * 4 + k % 4
+                            }
                         };
                         put(&mut of_block[at..], BRAIN_INPUTS * width, (recipe.weight)(column, source, line, input));
                     }
@@ -156,7 +166,19 @@ impl<T: Number> Product<T> {
             }
         }
         let (sources, lines, unit, relu) = (recipe.sources.to_vec(), recipe.lines, recipe.unit, recipe.relu);
-        Self { sources, lines, unit, columns: recipe.columns, steps, block, block_values: depth * block, relu, weights, bias }
+        Self {
+            sources,
+            lines,
+            unit,
+            columns: recipe.columns,
+            steps,
+            block,
+            block_values: depth * block,
+            relu,
+            weights,
+            worth: Buffer::zeroed(0),
+            bias,
+        }
     }
 
     /// Blocks of columns.
@@ -190,6 +212,25 @@ impl Product<u16> {
                 to[part] = half::bf16::from_f32(weight - upper.to_f32()).to_bits();
             }
         })
+    }
+}
+
+impl Product<u8> {
+    /// Weights as whole numbers of ±127, each column's greatest being 127.
+    pub fn byte(order: Order, recipe: &Recipe) -> Self {
+        assert!(recipe.relu, "bytes have no sign: results must come out of a ReLU");
+        let window = if recipe.lines == 3 { recipe.unit + 2 } else { recipe.unit };
+        let greatest = |column: usize| {
+            let inputs = recipe.sources.iter().enumerate().flat_map(|(source, c)| (0..window * c).map(move |k| (source, k)));
+            let lines = |(source, k)| (0..recipe.lines).map(move |line| (source, line, k));
+            inputs.flat_map(lines).map(|(source, line, k)| (recipe.weight)(column, source, line, k).abs()).fold(f32::MIN_POSITIVE, f32::max)
+        };
+        let worth: Vec<f32> = (0..recipe.columns).map(|column| greatest(column) / 127.0).collect();
+        let weight = |column: usize, source, line, k| (recipe.weight)(column, source, line, k) / worth[column];
+        let mut product = Self::packed(order, &Recipe { weight: &weight, ..*recipe }, |to, _, weight| to[0] = (weight.round() as i8) as u8);
+        product.worth = Buffer::zeroed(recipe.columns.next_multiple_of(product.block));
+        product.worth.values_mut()[..recipe.columns].copy_from_slice(&worth);
+        product
     }
 }
 

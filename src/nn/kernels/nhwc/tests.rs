@@ -187,6 +187,82 @@ fn split_bf16_is_right_with_tiles() {
     check::<Split>(Isa::Amx, 1e-4);
 }
 
+/// Bytes have no sign and hold 0 to 255: weights are scaled so that results do, and nothing is transposed.
+fn check_bytes(isa: Isa) {
+    if !isa.is_here() {
+        return println!("skipped: bytes with {isa}, which this processor has not");
+    }
+    let mut dice = Dice(ChaCha8Rng::seed_from_u64(6));
+    for (h, w, [a, b]) in [(1, 1, [1, 1]), (1, 7, [3, 5]), (9, 17, [2, 33]), (20, 34, [8, 8]), (33, 66, [24, 16]), (4, 10, [256, 330])] {
+        let case = format!("{isa}, {h} × {w}, {a} and {b} channels");
+        let values = dice.values(h * w, 1.0);
+        let (mut first, mut second) = (dice.convolution(1, a), dice.convolution(a, b));
+        let plain = Picture::of(1, h, w, |_, y, x| f64::from(values[y * w + x]));
+        // To the whole range.
+        for (convolution, before) in [(&mut first, None), (&mut second, Some(()))] {
+            let scale = 200.0 / if before.is_none() { 3.0 } else { 400.0 };
+            convolution.weights.iter_mut().for_each(|v| *v *= scale);
+            convolution.bias.iter_mut().for_each(|v| *v *= 20.0);
+        }
+        let whole = |picture: Picture| Picture {
+            values: picture.values.iter().map(|v| v.round_ties_even().clamp(0.0, 255.0)).collect(),
+            ..picture
+        };
+        let want = whole(whole(plain.convolved(&first)).convolved(&second));
+        let mut picture = Map::new(h, w, 1, h);
+        picture.set_picture(&values);
+        let mut block = Block::<Byte>::new(isa, [h, w], [&first, &second], None, 3);
+        let got = seen(&mut block, &Source::Picture(&picture), b, b.min(40), h * w);
+        // A weight is off by half of a 127th of the greatest at most, an activation of the first layer by one.
+        let most = |c: &Convolution| c.weights.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+        let slack = 2.0 + f64::from(most(&second)) * (9.0 * a as f64).sqrt() * (255.0 / 254.0 + 2.0);
+        for (i, (got, want)) in got.iter().zip(&want.values).enumerate() {
+            assert!(
+                (got - want).abs() <= slack && got.fract() == 0.0 && (0.0..=255.0).contains(got),
+                "{case}, value {i}: {got} instead of {want}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bytes_are_right_with_avx512() {
+    check_bytes(Isa::Avx512Bf16);
+}
+
+#[test]
+fn bytes_are_right_with_tiles() {
+    check_bytes(Isa::Amx);
+}
+
+#[test]
+fn bytes_are_the_same_with_tiles_and_without() {
+    if !Isa::Amx.is_here() {
+        return println!("skipped: bytes with {}, which this processor has not", Isa::Amx);
+    }
+    let mut dice = Dice(ChaCha8Rng::seed_from_u64(7));
+    let (h, w) = (12, 40);
+    let scaled = |mut convolution: Convolution, by: f32| {
+        convolution.weights.iter_mut().for_each(|v| *v *= by);
+        convolution
+    };
+    let (first, second) = (scaled(dice.convolution(1, 24), 60.0), scaled(dice.convolution(24, 40), 0.8));
+    let (third, last) = (scaled(dice.convolution(80, 16), 0.8), scaled(dice.convolution(16, 6), 0.8));
+    let values = dice.values(h * w, 1.0);
+    let mut picture = Map::new(h, w, 1, h);
+    picture.set_picture(&values);
+    let run = |isa: Isa| {
+        let (mut map, mut pooled) = (Map::new(h, w, 40, h), Map::new(h / 2, w / 2, 40, h / 2));
+        let mut block = Block::<Byte>::new(isa, [h, w], [&first, &second], None, 3);
+        block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled: Some(&mut pooled), logits: None });
+        let mut block = Block::<Byte>::new(isa, [h, w], [&third, &last], Some((&Raising::Bilinear, 40, 40)), 3);
+        seen(&mut block, &Source::Joined(&map, &pooled), 6, 6, h * w)
+    };
+    let found = run(Isa::Amx);
+    assert_eq!(found, run(Isa::Avx512Bf16));
+    assert!(found.iter().filter(|v| **v > 0.0).count() > found.len() / 10);
+}
+
 #[test]
 #[should_panic(expected = "cannot multiply this format")]
 fn an_instruction_set_that_cannot_is_refused() {

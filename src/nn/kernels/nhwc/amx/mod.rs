@@ -1,13 +1,19 @@
-//! Products of bf16 with the tiles of AMX: 16 × 32 inputs times 32 × 16 weights at once.
+//! Products with the tiles of AMX: of bf16, 16 × 32 inputs times 32 × 16 weights at once, of bytes 16 × 64 times 64 × 16.
 //!
 //! Two tiles of units times two tiles of columns are summed at once in `tmm0` to `tmm3`; `tmm4` and `tmm5` hold
 //! inputs, `tmm6` and `tmm7` weights. The compiler never uses these registers itself, so that they keep their
 //! values from one piece of assembly to the next.
 
+mod steps;
+mod unwritten;
+
+use super::buffer::Number;
 use super::format::Format;
 use super::product::{COLUMNS, LineTask};
 use std::arch::asm;
-use std::arch::x86_64::*;
+use steps::{byte_step, split_step, step};
+use unwritten::Unwritten;
+pub(super) use unwritten::{store, store_bytes};
 
 /// Rows of a tile at most.
 const ROWS: usize = 16;
@@ -54,15 +60,16 @@ impl Drop for Tiles {
     }
 }
 
-/// Sums as they come out of the tiles: `[tile][row][column]`.
+/// Sums as they come out of the tiles: `[tile][row][column]`; of bytes they are whole numbers of 32 bits in the same
+/// places.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Sums([f32; 4 * ROWS * COLUMNS]);
 
 /// Neighbouring units of a line, a row of a tile for each.
 #[derive(Clone, Copy)]
-struct Units<'a> {
-    line: LineTask<'a, u16, u16>,
+struct Units<'a, V: Number> {
+    line: LineTask<'a, V, V>,
     first: usize,
 }
 
@@ -76,19 +83,18 @@ struct Units<'a> {
 /// [`Tiles`] set up for this number of units on this thread; the tasks' pointers good for what the products read
 /// and write.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-pub(super) unsafe fn lines<'a, F: Format<Value = u16>>(tasks: impl Iterator<Item = LineTask<'a, u16, u16>>) {
+pub(super) unsafe fn lines<'a, F: Format>(tasks: impl Iterator<Item = LineTask<'a, F::Value, F::Value>>) {
     let mut sums = [Sums([0.0; 4 * ROWS * COLUMNS]); 2];
     let mut turn = 0;
-    let mut unwritten = Unwritten::NOTHING;
-    let mut single: Option<Units> = None;
-    let mut pair = |units: [Units; 2]| {
+    let mut unwritten = Unwritten::<F>::NOTHING;
+    let mut single: Option<Units<F::Value>> = None;
+    let mut pair = |units: [Units<F::Value>; 2]| {
         // SAFETY: the caller's promise; the sums that are unwritten lie in the other buffer.
         unsafe {
-            match (F::PARTS == 2, units[0].line.product.stored(units[0].line.block, COLUMNS) > COLUMNS) {
-                (false, true) => multiply::<false, true>(units, &mut sums[turn], &mut unwritten),
-                (false, false) => multiply::<false, false>(units, &mut sums[turn], &mut unwritten),
-                (true, true) => multiply::<true, true>(units, &mut sums[turn], &mut unwritten),
-                (true, false) => multiply::<true, false>(units, &mut sums[turn], &mut unwritten),
+            if units[0].line.product.stored(units[0].line.block, COLUMNS) > COLUMNS {
+                multiply::<F, true>(units, &mut sums[turn], &mut unwritten);
+            } else {
+                multiply::<F, false>(units, &mut sums[turn], &mut unwritten);
             }
         }
         turn = 1 - turn;
@@ -111,7 +117,7 @@ pub(super) unsafe fn lines<'a, F: Format<Value = u16>>(tasks: impl Iterator<Item
         pair([last; 2]);
     }
     // SAFETY: as above.
-    unsafe { unwritten.write(usize::MAX, F::PARTS == 2) }
+    unsafe { unwritten.write(usize::MAX) }
 }
 
 macro_rules! tile {
@@ -121,42 +127,48 @@ macro_rules! tile {
 /// Sums two tiles of units and leaves the sums to be written; writes those that are left.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn multiply<const SPLIT: bool, const WIDE: bool>(units: [Units; 2], sums: &mut Sums, unwritten: &mut Unwritten) {
+unsafe fn multiply<F: Format, const WIDE: bool>(units: [Units<F::Value>; 2], sums: &mut Sums, unwritten: &mut Unwritten<F>) {
     let [a, b] = units;
     let product = a.line.product;
-    let (columns, parts) = (if WIDE { 2 } else { 1 }, if SPLIT { 2 } else { 1 });
+    let (columns, size) = (if WIDE { 2 } else { 1 }, size_of::<F::Value>());
     let first_column = a.line.block * product.block;
     let all_steps: usize = product.lines * product.steps.iter().map(Vec::len).sum::<usize>();
     let quota = (2 * ROWS).div_ceil(all_steps);
     // SAFETY: rows of the tiles lie within what the units read; weights and bias are padded to whole tiles; the
     // bias is read with a stride of zero, the same for every row.
     unsafe {
-        let bias = product.bias.start().add(first_column);
-        tile!("tileloadd tmm0, [{b} + {zero}]", b = in(reg) bias, zero = in(reg) 0_usize);
-        tile!("tileloadd tmm2, [{b} + {zero}]", b = in(reg) bias, zero = in(reg) 0_usize);
-        if WIDE {
-            tile!("tileloadd tmm1, [{b} + {zero} + 64]", b = in(reg) bias, zero = in(reg) 0_usize);
-            tile!("tileloadd tmm3, [{b} + {zero} + 64]", b = in(reg) bias, zero = in(reg) 0_usize);
+        if size == 1 {
+            // Whole numbers know nothing of the bias, which comes when they are written.
+            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem, preserves_flags));
+        } else {
+            let bias = product.bias.start().add(first_column);
+            tile!("tileloadd tmm0, [{b} + {zero}]", b = in(reg) bias, zero = in(reg) 0_usize);
+            tile!("tileloadd tmm2, [{b} + {zero}]", b = in(reg) bias, zero = in(reg) 0_usize);
+            if WIDE {
+                tile!("tileloadd tmm1, [{b} + {zero} + 64]", b = in(reg) bias, zero = in(reg) 0_usize);
+                tile!("tileloadd tmm3, [{b} + {zero} + 64]", b = in(reg) bias, zero = in(reg) 0_usize);
+            }
         }
-        let mut weights = product.weights.start().add(a.line.block * product.block_values);
+        let mut weights = product.weights.start().add(a.line.block * product.block_values).cast::<u8>();
         for (source, (channels, steps)) in product.sources.iter().zip(&product.steps).enumerate() {
             let pitch = product.unit * channels;
-            let (stride, part) = (pitch * 2, a.line.from_part[source] * 2);
+            let (stride, part) = (pitch * size, a.line.from_part[source] * size);
             for line in 0..product.lines {
                 let upper = a.line.from[source][line].add(a.first * pitch);
                 let lower = b.line.from[source][line].add(b.first * pitch);
                 for at in steps {
-                    if SPLIT {
-                        split_step::<WIDE>(upper.add(*at), lower.add(*at), stride, part, weights);
-                    } else {
-                        step::<WIDE>(upper.add(*at), lower.add(*at), stride, weights);
+                    let (upper, lower) = (upper.add(*at).cast::<u8>(), lower.add(*at).cast::<u8>());
+                    match (F::PARTS, size) {
+                        (2, _) => split_step::<WIDE>(upper, lower, stride, part, weights),
+                        (_, 1) => byte_step::<WIDE>(upper, lower, stride, weights),
+                        _ => step::<WIDE>(upper, lower, stride, weights),
                     }
-                    weights = weights.add(columns * parts * TILE_BYTES / 2);
-                    unwritten.write(quota, SPLIT);
+                    weights = weights.add(columns * F::PARTS * TILE_BYTES);
+                    unwritten.write(quota);
                 }
             }
         }
-        unwritten.write(usize::MAX, SPLIT);
+        unwritten.write(usize::MAX);
         let to = sums.0.as_mut_ptr();
         tile!("tilestored [{t} + {row}], tmm0", t = in(reg) to, row = in(reg) ROW_BYTES);
         tile!("tilestored [{t} + {row} + 2048], tmm2", t = in(reg) to, row = in(reg) ROW_BYTES);
@@ -165,191 +177,5 @@ unsafe fn multiply<const SPLIT: bool, const WIDE: bool>(units: [Units; 2], sums:
             tile!("tilestored [{t} + {row} + 3072], tmm3", t = in(reg) to, row = in(reg) ROW_BYTES);
         }
         *unwritten = Unwritten::of(units, to);
-    }
-}
-
-#[inline(always)]
-unsafe fn step<const WIDE: bool>(upper: *const u16, lower: *const u16, stride: usize, weights: *const u16) {
-    // SAFETY: `multiply`'s.
-    unsafe {
-        if WIDE {
-            asm!(
-                "tileloadd tmm6, [{w} + {row}]",
-                "tileloadd tmm4, [{u} + {s}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{w} + {row} + 1024]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{l} + {s}]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                u = in(reg) upper, l = in(reg) lower, s = in(reg) stride, w = in(reg) weights, row = in(reg) ROW_BYTES,
-                options(nostack, readonly, preserves_flags)
-            );
-        } else {
-            asm!(
-                "tileloadd tmm6, [{w} + {row}]",
-                "tileloadd tmm4, [{u} + {s}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm5, [{l} + {s}]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                u = in(reg) upper, l = in(reg) lower, s = in(reg) stride, w = in(reg) weights, row = in(reg) ROW_BYTES,
-                options(nostack, readonly, preserves_flags)
-            );
-        }
-    }
-}
-
-/// Upper times lower, upper times upper, lower times upper parts; lower times lower is below what counts.
-#[inline(always)]
-unsafe fn split_step<const WIDE: bool>(upper: *const u16, lower: *const u16, stride: usize, part: usize, weights: *const u16) {
-    // SAFETY: `multiply`'s.
-    unsafe {
-        if WIDE {
-            asm!(
-                "tileloadd tmm6, [{w} + {row} + 2048]",
-                "tileloadd tmm4, [{u} + {s}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{w} + {row} + 3072]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{l} + {s}]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm6, [{w} + {row}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tileloadd tmm7, [{w} + {row} + 1024]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm4, [{up} + {s}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{lp} + {s}]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                u = in(reg) upper, l = in(reg) lower, up = in(reg) upper.byte_add(part), lp = in(reg) lower.byte_add(part),
-                s = in(reg) stride, w = in(reg) weights, row = in(reg) ROW_BYTES,
-                options(nostack, readonly, preserves_flags)
-            );
-        } else {
-            asm!(
-                "tileloadd tmm6, [{w} + {row} + 1024]",
-                "tileloadd tmm4, [{u} + {s}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm5, [{l} + {s}]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tileloadd tmm7, [{w} + {row}]",
-                "tdpbf16ps tmm0, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm7",
-                "tileloadd tmm4, [{up} + {s}]",
-                "tdpbf16ps tmm0, tmm4, tmm7",
-                "tileloadd tmm5, [{lp} + {s}]",
-                "tdpbf16ps tmm2, tmm5, tmm7",
-                u = in(reg) upper, l = in(reg) lower, up = in(reg) upper.byte_add(part), lp = in(reg) lower.byte_add(part),
-                s = in(reg) stride, w = in(reg) weights, row = in(reg) ROW_BYTES,
-                options(nostack, readonly, preserves_flags)
-            );
-        }
-    }
-}
-
-/// Sums that are still to be rounded and written.
-struct Unwritten {
-    from: *const f32,
-    to: *mut u16,
-    /// Rows left of this tile.
-    left: usize,
-    /// The second tile's first sums, its place and its rows, until it is its turn.
-    next: (*const f32, *mut u16, usize),
-    /// Distance of units and of parts in the result.
-    pitch: usize,
-    part: usize,
-    mask: u32,
-    relu: bool,
-}
-
-impl Unwritten {
-    const NOTHING: Self = Self {
-        from: std::ptr::null(),
-        to: std::ptr::null_mut(),
-        left: 0,
-        next: (std::ptr::null(), std::ptr::null_mut(), 0),
-        pitch: 0,
-        part: 0,
-        mask: 0,
-        relu: false,
-    };
-
-    /// All of two tiles of units whose sums begin at `from`.
-    fn of([a, b]: [Units; 2], from: *const f32) -> Self {
-        let product = a.line.product;
-        let first_column = a.line.block * product.block;
-        let columns = (product.columns - first_column).min(product.block);
-        let place = |units: Units| units.line.to.wrapping_add(units.first * product.columns + first_column);
-        let rows = a.line.units.min(ROWS);
-        Self {
-            from,
-            to: place(a),
-            left: rows,
-            next: (from.wrapping_add(2 * ROWS * COLUMNS), place(b), rows),
-            pitch: product.columns,
-            part: a.line.to_part,
-            mask: if columns == 2 * COLUMNS { u32::MAX } else { (1 << columns) - 1 },
-            relu: product.relu,
-        }
-    }
-
-    /// Writes up to `count` rows.
-    ///
-    /// # Safety
-    /// The sums must still be there, and the places good for what the mask lets through.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    unsafe fn write(&mut self, count: usize, split: bool) {
-        let mut count = count;
-        while count > 0 && self.left > 0 {
-            // SAFETY: the caller's promise. Where there is but one tile of columns, the mask leaves out the other.
-            unsafe {
-                let (left, right) = (_mm512_load_ps(self.from), _mm512_load_ps(self.from.add(ROWS * COLUMNS)));
-                if split {
-                    store::<true>(left, right, self.relu, self.to, self.part, self.mask);
-                } else {
-                    store::<false>(left, right, self.relu, self.to, self.part, self.mask);
-                }
-            }
-            self.from = self.from.wrapping_add(COLUMNS);
-            self.to = self.to.wrapping_add(self.pitch);
-            self.left -= 1;
-            count -= 1;
-            if self.left == 0 {
-                (self.from, self.to, self.left) = std::mem::replace(&mut self.next, (std::ptr::null(), std::ptr::null_mut(), 0));
-            }
-        }
-    }
-}
-
-/// Writes 32 numbers where `mask` says so, negative ones as zero with `relu`.
-///
-/// # Safety
-/// Good for the masked values in every part.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-pub(super) unsafe fn store<const SPLIT: bool>(left: __m512, right: __m512, relu: bool, to: *mut u16, part: usize, mask: u32) {
-    // SAFETY: the caller's promise; `__m512bh` and `__m512i` are the same 512 bits.
-    unsafe {
-        let (mut left, mut right) = (left, right);
-        if relu {
-            // The second operand is what comes out if one of them is not a number.
-            left = _mm512_max_ps(_mm512_setzero_ps(), left);
-            right = _mm512_max_ps(_mm512_setzero_ps(), right);
-        }
-        let upper: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(right, left));
-        _mm512_mask_storeu_epi16(to.cast(), mask, upper);
-        if SPLIT {
-            let widened = |half: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-            let rest_left = _mm512_sub_ps(left, widened(_mm512_castsi512_si256(upper)));
-            let rest_right = _mm512_sub_ps(right, widened(_mm512_extracti64x4_epi64(upper, 1)));
-            let lower: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(rest_right, rest_left));
-            _mm512_mask_storeu_epi16(to.add(part).cast(), mask, lower);
-        }
     }
 }

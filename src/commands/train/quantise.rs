@@ -1,0 +1,104 @@
+//! `train quantise`: prepares a model for eight bits and tells what they cost.
+
+use super::pictures::PictureOptions;
+use crate::cell::TILE_PX;
+use crate::config::{DeviceChoice, Precision};
+use crate::measure::Counts;
+use crate::nn::{Calibration, Checkpoint, Quantisation};
+use crate::train::{Picture, evaluate};
+use anyhow::{Context, bail};
+use candle_core::Device;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Prepare a model for the precision int8: find out on some pictures how far its activations reach, and on others what
+/// eight bits cost.
+///
+/// The model that is written is the same one with the ranges added; it still runs with every other precision. It is not
+/// written where the IoU of int8 is lower than that of f32 by more than --tolerance.
+#[derive(Debug, clap::Args)]
+pub struct TrainQuantiseArgs {
+    /// The model
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Where the prepared model goes
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    #[command(flatten)]
+    pictures: PictureOptions,
+    /// The first so many pictures are for finding the ranges, the others for the comparison
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    calibrate: usize,
+    /// How much lower the IoU may be
+    #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
+    tolerance: f64,
+    /// CPU threads for the network; 0: as many as the machine has
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+/// Runs the command.
+pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
+    let mut checkpoint = Checkpoint::load(&args.model, &Device::Cpu).context("--model")?;
+    let pictures = args.pictures.open()?;
+    if args.calibrate == 0 || pictures.count() <= args.calibrate {
+        bail!(
+            "--calibrate {}: of {} pictures at least one must be left to find the ranges on, and one to compare on",
+            args.calibrate,
+            pictures.count()
+        );
+    }
+    let mut calibration = Calibration::new(&checkpoint).context("--model")?;
+    let bar = ProgressBar::new(args.calibrate as u64)
+        .with_style(ProgressStyle::with_template("finding ranges {bar:30} {pos}/{len} pictures, {eta} left")?);
+    for index in 0..args.calibrate {
+        let picture = pictures.get(index)?;
+        for tile in tiles(&checkpoint, &picture) {
+            calibration.add(&tile)?;
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    checkpoint.meta.quantisation = Some(Quantisation { ranges: calibration.finish(), report: serde_json::Value::Null });
+
+    let compared = pictures.count() - args.calibrate;
+    let counts = |precision: Precision| -> anyhow::Result<Counts> {
+        let mut engine = crate::nn::engine(&checkpoint, DeviceChoice::Cpu, precision, args.threads)?;
+        let (normalisation, threshold) = (&checkpoint.meta.normalisation, checkpoint.meta.threshold);
+        let picture = |index| pictures.get(args.calibrate + index);
+        let found = evaluate(engine.as_mut(), normalisation, threshold, compared, picture, |_| Ok(()))?.pixels.counts(threshold);
+        println!("{precision:10} IoU {:.4}  PA {:.4}  OII {:+.3}   {}", found.iou(), found.pa(), found.oii(), engine.describe());
+        Ok(found)
+    };
+    let (exact, coarse) = (counts(Precision::F32)?, counts(Precision::Int8)?);
+    let cost = exact.iou() - coarse.iou();
+    println!("on {compared} pictures int8 costs {:.2} points of IoU", 100.0 * cost);
+    if cost.is_nan() || cost > args.tolerance {
+        eprintln!("more than --tolerance {}: not written; run this model with bf16", args.tolerance);
+        return Ok(ExitCode::FAILURE);
+    }
+    let report = serde_json::json!({
+        "pictures": pictures.describe()?, "calibrated_on": args.calibrate, "compared_on": compared,
+        "iou_f32": exact.iou(), "iou_int8": coarse.iou(),
+    });
+    if let Some(quantisation) = &mut checkpoint.meta.quantisation {
+        quantisation.report = report;
+    }
+    checkpoint.save(&args.out)?;
+    println!("written: {}", args.out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Normalised tiles of a picture, side by side; what is beyond its last whole tile is left out, unless it has none.
+fn tiles(checkpoint: &Checkpoint, picture: &Picture) -> Vec<Vec<f32>> {
+    let starts = |extent: usize| (0..(extent / TILE_PX).max(1)).map(|i| i * TILE_PX);
+    let places = starts(picture.height_px).flat_map(|top| starts(picture.width_px).map(move |left| (left, top)));
+    let tile = |(left, top)| {
+        let (grey, spans) = picture.cut(left, top, TILE_PX);
+        let mut tile = vec![0.0; TILE_PX * TILE_PX];
+        checkpoint.meta.normalisation.apply(&grey, TILE_PX, &spans, &mut tile);
+        tile
+    };
+    places.map(tile).collect()
+}

@@ -1,0 +1,100 @@
+//! A U-Net of candle's operators with its batch norms folded into the weights, for devices other than the CPU.
+
+use super::fold::{folded, read};
+use crate::nn::layout::{self, ConvNorm, DoubleConv};
+use crate::nn::{Checkpoint, NnError, ops};
+use candle_core::{DType, Device, Result, Tensor};
+
+/// See [`layout::UNet`].
+pub(super) struct FoldedUNet {
+    down: Vec<[Convolution; 2]>,
+    up: Vec<Up>,
+    head: Convolution,
+    dtype: DType,
+}
+
+struct Up {
+    /// Absent where the size is doubled by interpolation.
+    transposed: Option<Convolution>,
+    convolutions: [Convolution; 2],
+}
+
+/// Weight, and bias as `[1, outputs, 1, 1]`.
+struct Convolution {
+    name: String,
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl FoldedUNet {
+    pub fn new(checkpoint: &Checkpoint, device: &Device, dtype: DType) -> std::result::Result<Self, NnError> {
+        checkpoint.check()?;
+        let layout = layout::UNet::new(&checkpoint.meta.shape);
+        let convolution = |name: &str, weights: Vec<f32>, shape: (usize, usize, usize, usize), bias: Vec<f32>| -> Result<Convolution> {
+            let bias_shape = (1, bias.len(), 1, 1);
+            let on_device = |values, shape| Tensor::from_vec(values, shape, device)?.to_dtype(dtype);
+            Ok(Convolution { name: name.into(), weight: on_device(weights, shape)?, bias: on_device(bias, bias_shape)? })
+        };
+        let half = |half: &ConvNorm| -> std::result::Result<Convolution, NnError> {
+            let made = folded(checkpoint, half)?;
+            Ok(convolution(&half.convolution, made.weights, (half.output, half.input, half.side, half.side), made.bias)?)
+        };
+        let double = |block: &DoubleConv| -> std::result::Result<[Convolution; 2], NnError> {
+            let [first, second] = block.halves();
+            Ok([half(&first)?, half(&second)?])
+        };
+        let named = |name: &str, shape| -> std::result::Result<Convolution, NnError> {
+            Ok(convolution(name, read(checkpoint, &format!("{name}.weight"))?, shape, read(checkpoint, &format!("{name}.bias"))?)?)
+        };
+        let up = layout.up.iter().map(|step| {
+            let transposed = step.transposed.as_ref().map(|name| named(name, (step.below, step.upsampled, 2, 2))).transpose()?;
+            Ok(Up { transposed, convolutions: double(&step.convolutions)? })
+        });
+        Ok(Self {
+            down: layout.down.iter().map(double).collect::<std::result::Result<_, NnError>>()?,
+            up: up.collect::<std::result::Result<_, NnError>>()?,
+            head: named(&layout.head.name, (1, layout.head.input, 1, 1))?,
+            dtype,
+        })
+    }
+
+    /// Logits `[n, 1, h, w]` in `f32` of tiles `[n, 1, h, w]`.
+    pub fn forward(&self, tiles: &Tensor) -> Result<Tensor> {
+        self.forward_seen(tiles, &mut |_, _| Ok(()))
+    }
+
+    /// As [`forward`](Self::forward), and shows the result of each convolution with a ReLU to `see`, by the convolution's name.
+    pub fn forward_seen(&self, tiles: &Tensor, see: &mut dyn FnMut(&str, &Tensor) -> Result<()>) -> Result<Tensor> {
+        let mut skips: Vec<Tensor> = Vec::new();
+        for convolutions in &self.down {
+            let input = match skips.last() {
+                None => tiles.to_dtype(self.dtype)?,
+                Some(above) => ops::max_pool(above)?,
+            };
+            skips.push(in_turn(convolutions, input, see)?);
+        }
+        let mut deepest = skips.pop().unwrap_or_else(|| tiles.clone());
+        for (step, skip) in self.up.iter().zip(skips.iter().rev()) {
+            let raised = match &step.transposed {
+                Some(Convolution { weight, bias, .. }) => deepest.conv_transpose2d(weight, 0, 0, 2, 1)?.broadcast_add(bias)?,
+                None => ops::upsample_bilinear(&deepest)?,
+            };
+            deepest = in_turn(&step.convolutions, Tensor::cat(&[skip, &raised], 1)?, see)?;
+        }
+        self.head.of(&deepest)?.to_dtype(DType::F32)
+    }
+}
+
+impl Convolution {
+    fn of(&self, x: &Tensor) -> Result<Tensor> {
+        ops::conv(x, &self.weight, 1)?.broadcast_add(&self.bias)
+    }
+}
+
+fn in_turn(convolutions: &[Convolution], mut x: Tensor, see: &mut dyn FnMut(&str, &Tensor) -> Result<()>) -> Result<Tensor> {
+    for convolution in convolutions {
+        x = convolution.of(&x)?.relu()?;
+        see(&convolution.name, &x)?;
+    }
+    Ok(x)
+}

@@ -1,0 +1,74 @@
+//! Products of bytes with AVX-512: 16 sums of four at once, from the same weights as AMX.
+
+use super::amx::store_bytes;
+use super::product::{BYTE_INPUTS, COLUMNS, LineTask};
+use std::arch::x86_64::*;
+
+/// Units computed together.
+const UNITS: usize = 14;
+/// Bytes of a tile of weights.
+const TILE: usize = BYTE_INPUTS * COLUMNS;
+
+/// Computes a line.
+///
+/// # Safety
+/// AVX-512 with VNNI must be here; the task's pointers good for what the product reads and writes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) unsafe fn line(task: &LineTask<u8, u8>) {
+    let wide = task.product.stored(task.block, COLUMNS) > COLUMNS;
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (wide, task.units >= UNITS) {
+            (true, true) => walk::<2, UNITS>(task),
+            (true, false) => walk::<2, 1>(task),
+            (false, true) => walk::<1, UNITS>(task),
+            (false, false) => walk::<1, 1>(task),
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn walk<const VECTORS: usize, const COUNT: usize>(task: &LineTask<u8, u8>) {
+    let product = task.product;
+    let first_column = task.block * product.block;
+    let columns = (product.columns - first_column).min(product.block);
+    let mask = if columns == 32 { u32::MAX } else { (1_u32 << columns) - 1 };
+    for first in (0..task.units).step_by(COUNT) {
+        // The last ones overlap those before, where the units are no multiple.
+        let first = first.min(task.units - COUNT);
+        // SAFETY: the units are the line's; weights, their worth and the bias are padded to whole vectors.
+        unsafe {
+            let mut sums = [[_mm512_setzero_si512(); VECTORS]; COUNT];
+            let mut weights = product.weights.start().add(task.block * product.block_values);
+            for (source, (channels, steps)) in product.sources.iter().zip(&product.steps).enumerate() {
+                let pitch = product.unit * channels;
+                for line in 0..product.lines {
+                    let from = task.from[source][line].add(first * pitch);
+                    for step in steps {
+                        for k in (0..BYTE_INPUTS).step_by(4) {
+                            let mut four = [_mm512_setzero_si512(); VECTORS];
+                            for (v, four) in four.iter_mut().enumerate() {
+                                *four = _mm512_load_si512(weights.add(v * TILE).cast());
+                            }
+                            for (unit, row) in sums.iter_mut().enumerate() {
+                                let inputs = _mm512_set1_epi32(from.add(unit * pitch + step + k).cast::<i32>().read_unaligned());
+                                for (sum, four) in row.iter_mut().zip(four) {
+                                    *sum = _mm512_dpbusd_epi32(*sum, inputs, four);
+                                }
+                            }
+                            weights = weights.add(4 * COLUMNS);
+                        }
+                        weights = weights.add((VECTORS - 1) * TILE);
+                    }
+                }
+            }
+            let (worth, bias) = (product.worth.start().add(first_column), product.bias.start().add(first_column));
+            for (unit, row) in sums.iter().enumerate() {
+                let to = task.to.add((first + unit) * product.columns + first_column);
+                let right = if VECTORS == 2 { row[VECTORS - 1] } else { _mm512_setzero_si512() };
+                store_bytes(row[0], right, worth, bias, to, mask);
+            }
+        }
+    }
+}

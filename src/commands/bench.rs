@@ -33,7 +33,10 @@ pub struct BenchArgs {
     /// CPU threads for the network; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
-    /// How exactly the network is computed: f32, f32-grade or bf16
+    /// Where the network runs: auto, cpu or cuda:N
+    #[arg(long, default_value = "cpu", value_parser = super::train::device_choice)]
+    device: DeviceChoice,
+    /// How exactly the network is computed: f32, f32-grade, bf16 or int8
     #[arg(long, default_value_t)]
     precision: Precision,
 }
@@ -41,10 +44,15 @@ pub struct BenchArgs {
 /// Times each stage on simulated wafers that lie turned by 1.5°, one core for all but the network.
 pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     start_log("warn");
+    let started = Instant::now();
     let mut inspector = match &args.model {
-        Some(file) => Some(Inspector::new(&load_checkpoint(file)?, DeviceChoice::Cpu, args.precision, args.threads)?),
+        Some(file) => Some(Inspector::new(&load_checkpoint(file)?, args.device, args.precision, args.threads)?),
         None => None,
     };
+    if let Some(inspector) = &mut inspector {
+        inspector.warm_up()?;
+        println!("{}: loaded, compiled and warm after {:.0} ms", inspector.info().engine, ms_since(started));
+    }
     let stages = ["stitch", "network", "last row", "judge", "encode mask"];
     let mut times: [Vec<f64>; 5] = Default::default();
     let bar = indicatif::ProgressBar::new(args.cells + 1);
@@ -66,6 +74,9 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
             continue;
         }
         println!("{stage:<12} {:>9.2} {:>9.2} {:>9.2}", all[0], all[all.len() / 2], all[all.len() - 1]);
+    }
+    if let Some(mb) = super::memory::peak_mb() {
+        println!("{mb:.0} MB of memory at most, of which the simulated wafers take about 50");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ pub mod calibrate;
 pub mod check;
 pub mod demo;
 pub mod listen;
+mod memory;
 mod overlay;
 pub mod run;
 pub mod train;

@@ -15,7 +15,7 @@ pub use problem::{Problem, Problems, Severity};
 pub use reader::{Reader, read_document};
 pub use sections::{
     Belt, Camera, CameraKind, DeviceChoice, FeatureValue, FilesCamera, GapKind, GigeCamera, GstreamerCamera, Http, Lane, Network,
-    Precision, Publish, Review, SimulatedCamera, Station, Wafer, WaferKind,
+    Precision, Publish, Review, SimulatedCamera, Station, Threads, Wafer, WaferKind,
 };
 pub use station::StationConfig;
 pub use units::wafer_size_mm;

@@ -23,10 +23,26 @@ pub struct Network {
     pub model: PathBuf,
     /// Where it runs.
     pub device: DeviceChoice,
-    /// CPU threads for the network; 0: as many as the machine has.
-    pub threads: usize,
+    /// CPU threads for the network.
+    pub threads: Threads,
     /// How exactly the CPU computes it.
     pub precision: Precision,
+}
+
+/// CPU threads for the network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Threads {
+    /// Their number; 0: one for each of `cpus`, or as many as the machine has.
+    pub count: usize,
+    /// The CPUs that they are kept on, one after the other; none: wherever the system puts them.
+    pub cpus: Vec<usize>,
+}
+
+/// So many threads, wherever the system puts them.
+impl From<usize> for Threads {
+    fn from(count: usize) -> Self {
+        Self { count, cpus: Vec::new() }
+    }
 }
 
 /// How exactly the network is computed on the CPU.

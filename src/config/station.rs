@@ -1,5 +1,5 @@
 use super::lane::read_lane;
-use super::{CameraKind, DeviceChoice, Http, Lane, Network, Precision, Problems, Publish, Reader, Review, Station, read_document};
+use super::{CameraKind, DeviceChoice, Http, Lane, Network, Precision, Problems, Publish, Reader, Review, Station, Threads, read_document};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,10 @@ fn read_station(root: &mut Reader) -> StationConfig {
             .required_path("model", "the path of a checkpoint (.safetensors), such as \"models/crack.safetensors\"")
             .unwrap_or_default(),
         device: read_device(t),
-        threads: t.number("threads", "a whole number of CPU threads, 0 (all) to 256", 0..=256, 0),
+        threads: Threads {
+            count: t.number("threads", "a whole number of CPU threads, 0 (all) to 256", 0..=256, 0),
+            cpus: read_cpus(t),
+        },
         precision: t.or("precision", "\"f32\", \"f32-grade\", \"bf16\" or \"int8\"", Precision::default()),
     });
     let publish = root.table("publish", |t| Publish {
@@ -75,6 +78,16 @@ fn read_station(root: &mut Reader) -> StationConfig {
     }
     check_lanes_apart(root, &lanes);
     StationConfig { file: root.file().to_owned(), station, network, publish, http, review, lanes }
+}
+
+fn read_cpus(t: &mut Reader) -> Vec<usize> {
+    /// What the system's own sets of CPUs hold.
+    const MOST: usize = 1023;
+    let cpus: Vec<usize> = t.or("cpus", "a list of CPU numbers, such as [2, 3]", Vec::new());
+    if let Some(cpu) = cpus.iter().find(|cpu| **cpu > MOST) {
+        t.error("cpus", format!("has the CPU {cpu}"), "give the numbers that `lscpu --extended` shows");
+    }
+    cpus
 }
 
 fn read_device(t: &mut Reader) -> DeviceChoice {

@@ -5,7 +5,7 @@
 //! probabilities.
 
 use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow, without_rim};
-use crate::config::{DeviceChoice, Precision};
+use crate::config::{DeviceChoice, Precision, Threads};
 use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation, Probabilities};
 use std::sync::Arc;
 
@@ -86,7 +86,12 @@ pub struct Inspector {
 
 impl Inspector {
     /// Makes the checkpoint's network ready on `device`; on the CPU with `precision` and `threads` threads (0: all).
-    pub fn new(checkpoint: &Checkpoint, device: DeviceChoice, precision: Precision, threads: usize) -> Result<Self, InspectError> {
+    pub fn new(
+        checkpoint: &Checkpoint,
+        device: DeviceChoice,
+        precision: Precision,
+        threads: impl Into<Threads>,
+    ) -> Result<Self, InspectError> {
         let engine = nn::engine(checkpoint, device, precision, threads)?;
         let meta = &checkpoint.meta;
         Ok(Self {

@@ -129,8 +129,8 @@ struct Camera {
 
 impl Camera {
     fn new(dice: &mut Dice) -> Self {
-        let side = if dice.chance(0.75) { dice.log_range(300.0, 700.0) } else { dice.log_range(700.0, 1344.0) } as usize;
-        Self { side, optics: dice.range(0.3, 1.1), noise: dice.range(0.4, 1.8) }
+        let side = if dice.chance(0.75) { dice.log_range(240.0, 700.0) } else { dice.log_range(700.0, 1344.0) } as usize;
+        Self { side, optics: dice.range(0.3, 1.6), noise: dice.range(0.4, 1.8) }
     }
 
     /// What its sensor receives.

@@ -34,7 +34,7 @@ struct Severity {
 }
 
 const HAIR: Severity = Severity { width_px: (1.5, 7.0), depth: (0.12, 0.8), separating: 0.12 };
-const OPEN: Severity = Severity { width_px: (1.5, 7.0), depth: (0.08, 0.8), separating: 0.65 };
+const OPEN: Severity = Severity { width_px: (1.5, 11.0), depth: (0.08, 0.8), separating: 0.65 };
 
 /// The cracks of one damaged cell; breaks contacts of the grid where they cross bus bars.
 pub(super) fn damage(dice: &mut Dice, outline: &Outline, grid: &mut Grid) -> Vec<Fracture> {

@@ -123,7 +123,7 @@ impl Prepared {
             Some(checkpoint) => checkpoint,
             None => load_checkpoint(&config.network.model)?,
         };
-        let mut inspector = Inspector::new(&checkpoint, config.network.device, config.network.precision, config.network.threads)?;
+        let mut inspector = Inspector::new(&checkpoint, config.network.device, config.network.precision, config.network.threads.clone())?;
         let mut lanes = Vec::new();
         for lane in &config.lanes {
             inspector.check_pitch(&lane.name, mm_per_px(lane))?;

@@ -202,6 +202,9 @@ fn tell(outcome: &Outcome, settings: &FitSettings) {
         seconds / outcome.steps.max(1) as f64,
         100.0 * outcome.waited.as_secs_f64() / seconds.max(1e-9)
     );
+    if let Some(mb) = crate::commands::memory::peak_mb() {
+        eprintln!("{mb:.0} MB of memory at most");
+    }
     let best = settings.files.best.display();
     match outcome.best {
         Some(found) => {

@@ -6,6 +6,7 @@ pub mod fit;
 pub mod import;
 mod interrupt;
 pub mod options;
+pub(super) use options::device_choice;
 pub mod pictures;
 pub mod promote;
 pub mod quantise;

@@ -389,7 +389,7 @@ fn upsampling(text: &str) -> Result<Upsampling, String> {
 }
 
 /// Reads `auto`, `cpu` or `cuda:N`.
-pub(super) fn device_choice(text: &str) -> Result<DeviceChoice, String> {
+pub(in crate::commands) fn device_choice(text: &str) -> Result<DeviceChoice, String> {
     match text.split_once(':') {
         None if text == "auto" => Ok(DeviceChoice::Auto),
         None if text == "cpu" => Ok(DeviceChoice::Cpu),

@@ -1,7 +1,8 @@
 use super::fold::Scale;
 use super::plan::{Plan, Run};
+use super::pool::pool;
 use super::{Engine, check_tiles};
-use crate::config::Precision;
+use crate::config::{Precision, Threads};
 use crate::nn::kernels::Isa;
 use crate::nn::kernels::nhwc::{Brain, Byte, Multiply, Single, Split};
 use crate::nn::layout::UNet;
@@ -56,19 +57,15 @@ fn ranges(checkpoint: &Checkpoint) -> Result<&BTreeMap<String, f32>, NnError> {
 
 impl CpuEngine {
     /// Compiles for tiles of `side × side`, `side` divisible by 16.
-    pub(super) fn new(checkpoint: &Checkpoint, side: usize, precision: Precision, threads: usize) -> Result<Self, NnError> {
+    pub(super) fn new(checkpoint: &Checkpoint, side: usize, precision: Precision, threads: &Threads) -> Result<Self, NnError> {
         Self::with_isa(checkpoint, side, precision, threads, Isa::best())
     }
 
     /// As [`CpuEngine::new`], with an instruction set that need not be the best one here.
-    pub(super) fn with_isa(checkpoint: &Checkpoint, side: usize, precision: Precision, threads: usize, isa: Isa) -> Result<Self, NnError> {
+    pub(super) fn with_isa(checkpoint: &Checkpoint, side: usize, precision: Precision, threads: &Threads, isa: Isa) -> Result<Self, NnError> {
         checkpoint.check()?;
         let layout = UNet::new(&checkpoint.meta.shape);
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("network-{i}"))
-            .build()
-            .map_err(|error| NnError::Threads(error.to_string()))?;
+        let pool = pool(threads)?;
         let threads = pool.current_num_threads();
         let arithmetic = Arithmetic::of(precision, isa);
         if arithmetic == Arithmetic::Single && matches!(precision, Precision::Bf16 | Precision::Int8) {

@@ -1,5 +1,7 @@
+use super::pool::pool;
 use super::{Engine, check_tiles};
 use crate::cell::TILE_PX;
+use crate::config::Threads;
 use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
 use candle_core::{Device, Tensor};
 
@@ -14,13 +16,9 @@ pub(super) struct LayerwiseEngine {
 
 impl LayerwiseEngine {
     /// Says in the log what keeps the network from the compiled engine.
-    pub(super) fn new(checkpoint: &Checkpoint, threads: usize) -> Result<Self, NnError> {
+    pub(super) fn new(checkpoint: &Checkpoint, threads: &Threads) -> Result<Self, NnError> {
         let network = Network::from_checkpoint(checkpoint, &Device::Cpu)?;
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("network-{i}"))
-            .build()
-            .map_err(|error| NnError::Threads(error.to_string()))?;
+        let pool = pool(threads)?;
         let shape = checkpoint.meta.shape;
         let lacking = missing(shape.architecture);
         tracing::warn!(network = %shape, lacking, "network: the compiled engine lacks operators of this network, it runs layer by layer and slower");

@@ -6,6 +6,7 @@ mod device;
 mod fold;
 mod layerwise;
 mod plan;
+mod pool;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ pub use calibration::Calibration;
 
 use super::{Architecture, Checkpoint, NnError};
 use crate::cell::{TILE_PX, TILES_PER_SIDE};
-use crate::config::{DeviceChoice, Precision};
+use crate::config::{DeviceChoice, Precision, Threads};
 
 /// Crack probabilities of tiles, tile by tile, line by line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,12 +66,18 @@ fn quantised(logit: f32) -> u8 {
 ///
 /// # Errors
 /// A checkpoint whose tensors do not fit, or a device that is not there.
-pub fn engine(checkpoint: &Checkpoint, device: DeviceChoice, precision: Precision, threads: usize) -> Result<Box<dyn Engine>, NnError> {
+pub fn engine(
+    checkpoint: &Checkpoint,
+    device: DeviceChoice,
+    precision: Precision,
+    threads: impl Into<Threads>,
+) -> Result<Box<dyn Engine>, NnError> {
+    let threads = threads.into();
     match device {
         DeviceChoice::Cpu if checkpoint.meta.shape.architecture != Architecture::UNet => {
-            Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, threads)?))
+            Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, &threads)?))
         }
-        DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, precision, threads)?)),
+        DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, precision, &threads)?)),
         DeviceChoice::Cuda(ordinal) => Ok(Box::new(device::DeviceEngine::cuda(checkpoint, ordinal, precision)?)),
         DeviceChoice::Auto => match device::DeviceEngine::cuda(checkpoint, 0, precision) {
             Ok(engine) => {

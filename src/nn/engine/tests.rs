@@ -83,7 +83,7 @@ fn logits_are_the_trained_networks() {
             let mean = want.iter().sum::<f32>() / want.len() as f32;
             let deviation = (want.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / want.len() as f32).sqrt();
             for (isa, precision) in ways() {
-                let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, 2, isa).unwrap();
+                let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, &2.into(), isa).unwrap();
                 let got = engine.logits(&tiles, 2).unwrap();
                 let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max) / deviation;
                 assert!(worst <= tolerance(precision), "{isa} {precision}, base {base_width}, {side} px, {upsampling:?}: {worst}");
@@ -116,7 +116,7 @@ fn eight_bits_compute_about_the_same_once_the_ranges_are_known() {
     let side = crate::cell::TILE_PX;
     let mut checkpoint = checkpoint(4, Upsampling::Bilinear);
     let tile = pictures(1, side);
-    let refused = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, 1, Isa::best());
+    let refused = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, &1.into(), Isa::best());
     if Isa::Avx512Bf16.is_here() {
         assert!(refused.err().unwrap().to_string().contains("train quantise"));
     }
@@ -125,7 +125,7 @@ fn eight_bits_compute_about_the_same_once_the_ranges_are_known() {
     let ranges = calibration.finish();
     assert_eq!(ranges.len(), 18, "two convolutions in each of nine blocks");
     checkpoint.meta.quantisation = Some(crate::nn::Quantisation { ranges, report: serde_json::Value::Null });
-    let want = CpuEngine::new(&checkpoint, side, Precision::F32, 2).unwrap().logits(&tile, 1).unwrap();
+    let want = CpuEngine::new(&checkpoint, side, Precision::F32, &2.into()).unwrap().logits(&tile, 1).unwrap();
     let mean = want.iter().sum::<f32>() / want.len() as f32;
     let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
     for isa in [Isa::Avx512Bf16, Isa::Amx] {
@@ -133,7 +133,7 @@ fn eight_bits_compute_about_the_same_once_the_ranges_are_known() {
             println!("skipped: int8 with {isa}, which this processor has not");
             continue;
         }
-        let mut engine = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, 2, isa).unwrap();
+        let mut engine = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, &2.into(), isa).unwrap();
         assert!(engine.describe().contains(&format!("int8 ({isa})")));
         let got = engine.logits(&tile, 1).unwrap();
         let error = square(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / square(&mut want.iter().map(|w| w - mean));
@@ -149,14 +149,14 @@ fn neither_batch_nor_threads_change_a_bit() {
         let tiles = pictures(3, side);
         for (isa, precision) in ways() {
             let run = |threads: usize, batch: usize| -> Vec<f32> {
-                let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, threads, isa).unwrap();
+                let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, &threads.into(), isa).unwrap();
                 let bits = tiles.chunks(batch * side * side).flat_map(|tiles| engine.logits(tiles, tiles.len() / side / side).unwrap());
                 bits.collect()
             };
             let alone = run(1, 1);
             assert!(alone == run(3, 3), "{isa} {precision}");
             // A second run finds the first one's values in its buffers.
-            let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, 2, isa).unwrap();
+            let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, &2.into(), isa).unwrap();
             engine.logits(&tiles[side * side..], 2).unwrap();
             assert!(engine.logits(&tiles, 3).unwrap() == alone, "{isa} {precision} after another batch");
         }
@@ -171,7 +171,7 @@ fn what_is_no_number_comes_out_as_none() {
         for value in [f32::NAN, f32::INFINITY] {
             for (isa, precision) in ways() {
                 let mut tiles = pictures(1, side);
-                let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, 2, isa).unwrap();
+                let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, &2.into(), isa).unwrap();
                 let clean = engine.logits(&tiles, 1).unwrap();
                 assert!(clean.iter().all(|logit| logit.is_finite()));
                 tiles[20 * side + 20] = value;
@@ -186,7 +186,7 @@ fn what_is_no_number_comes_out_as_none() {
 
 #[test]
 fn a_batch_of_another_size_is_refused() {
-    let mut engine = CpuEngine::new(&checkpoint(2, Upsampling::Bilinear), 16, Precision::F32, 1).unwrap();
+    let mut engine = CpuEngine::new(&checkpoint(2, Upsampling::Bilinear), 16, Precision::F32, &1.into()).unwrap();
     assert!(matches!(engine.logits(&[0.0; 16 * 16 + 1], 1), Err(NnError::Shape { .. })));
     assert!(matches!(engine.logits(&[0.0; 16 * 16], 2), Err(NnError::Shape { .. })));
     assert!(engine.logits(&[], 0).unwrap().is_empty());
@@ -195,7 +195,7 @@ fn a_batch_of_another_size_is_refused() {
 #[test]
 fn the_description_says_what_is_done_really() {
     let checkpoint = checkpoint(2, Upsampling::Bilinear);
-    let name = |precision, isa| CpuEngine::with_isa(&checkpoint, 16, precision, 1, isa).unwrap().describe();
+    let name = |precision, isa| CpuEngine::with_isa(&checkpoint, 16, precision, &1.into(), isa).unwrap().describe();
     assert!(name(Precision::Bf16, Isa::Portable).contains("f32 (portable), 1 threads"));
     if Isa::Amx.is_here() {
         assert!(name(Precision::F32Grade, Isa::Amx).contains("f32-grade (AMX)"));

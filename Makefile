@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh Debian 12+ or Ubuntu 24.04 machine with Rust:
 #   make demo   sets up, builds and shows the line at work on its embedded default
 #   make test   sets up and passes all tests
-.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda bench bench-peers fmt deb
+.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda bench bench-peers bench-training peers fmt deb
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,11 +42,17 @@ bench: setup
 	cargo bench
 	cargo run --release --bin hairline -- bench
 
-# PyTorch, ONNX Runtime and OpenVINO beside the engine; downloads them once into target/peers.
-bench-peers: build
+# PyTorch, ONNX Runtime and OpenVINO, to be measured against; downloaded once into target/peers.
+peers:
 	test -d target/peers || python3 -m venv target/peers
 	target/peers/bin/pip install --quiet torch onnx onnxruntime openvino safetensors numpy
+
+bench-peers: build peers
 	target/peers/bin/python benches/peers.py
+	target/peers/bin/python benches/peers.py --bilinear --widths 16,32
+
+bench-training: build peers
+	target/peers/bin/python benches/training.py
 
 deb: build
 	deploy/notices.py target/THIRD-PARTY-NOTICES

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """The engine beside PyTorch, ONNX Runtime and OpenVINO: the same U-Net, the same cell of nine tiles, the same cores.
 
-    peers.py --hairline target/release/hairline --train target/release/train [--widths 16,32,64] [--rounds 3]
+    peers.py --hairline target/release/hairline --train target/release/train [--widths 16,32,64] [--rounds 3] [--bilinear]
 
 Every peer runs in a process of its own, one after the other, and all of that several rounds over: on a machine
 that others use too, only figures of one run can be compared. Needs torch, onnx, onnxruntime, openvino,
 safetensors and numpy; `make bench-peers` puts them into a virtual environment.
 
 The peers' times are for the network alone; Hairline's are those of `hairline bench`, which also makes tiles out of
-grey values and 8-bit probabilities out of logits.
+grey values and 8-bit probabilities out of logits. Hairline's int8 takes networks with --bilinear only.
 """
 
 import argparse
@@ -36,15 +36,17 @@ PEERS = [
 OURS = ["bf16", "f32-grade", "f32"]
 
 
-def unet(width):
-    """The U-Net with transposed convolutions that the checkpoints' names come from."""
+def unet(width, bilinear):
+    """The U-Net that the checkpoints' names come from, with transposed convolutions or bilinear upsampling."""
     import torch
     from torch import nn
 
-    def double(inputs, outputs):
-        layers = []
-        for source in (inputs, outputs):
-            layers += [nn.Conv2d(source, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    half = 2 if bilinear else 1
+
+    def double(inputs, outputs, middle=None):
+        layers, middle = [], middle or outputs
+        for source, target in ((inputs, middle), (middle, outputs)):
+            layers += [nn.Conv2d(source, target, 3, padding=1, bias=False), nn.BatchNorm2d(target), nn.ReLU()]
         block = nn.Module()
         block.double_conv = nn.Sequential(*layers)
         return block
@@ -55,12 +57,16 @@ def unet(width):
             self.inc = double(1, width)
             for level in range(1, 5):
                 down = nn.Module()
-                down.maxpool_conv = nn.Sequential(nn.MaxPool2d(2), double(width << (level - 1), width << level))
+                down.maxpool_conv = nn.Sequential(nn.MaxPool2d(2), double(width << (level - 1), (width << level) // (half if level == 4 else 1)))
                 setattr(self, f"down{level}", down)
                 inputs = width << (5 - level)
                 up = nn.Module()
-                up.up = nn.ConvTranspose2d(inputs, inputs // 2, 2, stride=2)
-                up.conv = double(inputs, inputs // 2)
+                if bilinear:
+                    up.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+                else:
+                    up.up = nn.ConvTranspose2d(inputs, inputs // 2, 2, stride=2)
+                outputs = width if level == 4 else inputs // 2 // half
+                up.conv = double(inputs, outputs, inputs // 2 if bilinear else outputs)
                 setattr(self, f"up{level}", up)
             self.outc = nn.Module()
             self.outc.conv = nn.Conv2d(width, 1, 1)
@@ -79,7 +85,7 @@ def unet(width):
     return UNet()
 
 
-def prepare(folder, width, train):
+def prepare(folder, width, train, bilinear):
     """Weights, ONNX (also quantised), tiles with their logits, and our checkpoint."""
     import numpy
     import torch
@@ -87,7 +93,7 @@ def prepare(folder, width, train):
     from safetensors.torch import save_file
 
     torch.manual_seed(width)
-    net = unet(width).eval()
+    net = unet(width, bilinear).eval()
     with torch.no_grad():
         for part in net.modules():
             if isinstance(part, torch.nn.BatchNorm2d):
@@ -113,9 +119,13 @@ def prepare(folder, width, train):
     quantize_static(onnx, f"{folder}/{width}-int8.onnx", Tiles(), quant_format=QuantFormat.QDQ, per_channel=True)
     model = f"{folder}/{width}-hairline.safetensors"
     subprocess.run([train, "import", f"{folder}/{width}.safetensors", "--out", model], check=True, stdout=subprocess.DEVNULL)
+    if bilinear:
+        # Random weights find nothing, so that there is no IoU to lose.
+        quantise = [train, "quantise", "--model", model, "--simulate", "laser", "--wafers", "2", "--calibrate", "1", "--tolerance", "2"]
+        subprocess.run([*quantise, "--out", model], check=True, stdout=subprocess.DEVNULL)
 
 
-def runner(name, folder, width, threads):
+def runner(name, folder, width, threads, bilinear):
     """A function that runs the peer once."""
     import numpy
 
@@ -141,7 +151,7 @@ def runner(name, folder, width, threads):
     from safetensors.torch import load_file
 
     torch.set_num_threads(threads)
-    net = unet(width).eval().to(memory_format=torch.channels_last)
+    net = unet(width, bilinear).eval().to(memory_format=torch.channels_last)
     net.load_state_dict(load_file(f"{folder}/{width}.safetensors"), strict=False)
     batch = torch.from_numpy(tiles).to(memory_format=torch.channels_last)
 
@@ -152,11 +162,11 @@ def runner(name, folder, width, threads):
     return run
 
 
-def peer(name, folder, width, threads, runs):
+def peer(name, folder, width, threads, runs, bilinear):
     """One peer in this process: seconds, error and memory as a line of JSON."""
     import numpy
 
-    run = runner(name, folder, width, threads)
+    run = runner(name, folder, width, threads, bilinear)
     wanted = numpy.load(f"{folder}/{width}.npz")["logits"]
     error = float(numpy.abs(numpy.asarray(run(), numpy.float32) - wanted).max())
     seconds = []
@@ -168,8 +178,9 @@ def peer(name, folder, width, threads, runs):
     print(json.dumps({"seconds": seconds, "error": error, "peak_gb": peak}))
 
 
-def ask_peer(name, environment, folder, width, threads, runs):
-    command = [sys.executable, __file__, "--peer", name, "--dir", folder, "--widths", str(width), "--threads", str(threads), "--runs", str(runs)]
+def ask_peer(name, environment, folder, width, options):
+    command = [sys.executable, __file__, "--peer", name, "--dir", folder, "--widths", str(width), "--threads", str(options.threads), "--runs", str(options.runs)]
+    command += ["--bilinear"] * options.bilinear
     answer = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
     return json.loads(answer.stdout.decode().splitlines()[-1])
 
@@ -189,19 +200,20 @@ def ask_hairline(binary, precision, folder, width, threads, runs):
 
 def table(options, folder):
     for width in options.widths:
-        prepare(folder, width, options.train)
+        prepare(folder, width, options.train, options.bilinear)
         results = {}
         for _ in range(options.rounds):
             for name, environment in PEERS:
                 label = name + "".join(f" ({value})" for value in environment.values())
                 try:
-                    results.setdefault(label, []).append(ask_peer(name, environment, folder, width, options.threads, options.runs))
+                    results.setdefault(label, []).append(ask_peer(name, environment, folder, width, options))
                 except subprocess.CalledProcessError:
                     results.setdefault(label, [])
-            for precision in OURS:
+            for precision in OURS + ["int8"] * options.bilinear:
                 label = f"hairline {precision}"
                 results.setdefault(label, []).append(ask_hairline(options.hairline, precision, folder, width, options.threads, options.runs))
-        print(f"\nbase {width}, a cell of {TILES} tiles, {options.threads} threads, {options.rounds} rounds\n")
+        how = "bilinear" if options.bilinear else "transposed"
+        print(f"\nbase {width}, {how}, a cell of {TILES} tiles, {options.threads} threads, {options.rounds} rounds\n")
         print("| | median s | least s | peak GB | largest error |\n|---|---|---|---|---|")
         for label, rounds in results.items():
             if not rounds:
@@ -225,11 +237,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=5, help="cells in each round")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--bilinear", action="store_true", help="networks with bilinear upsampling")
     parser.add_argument("--dir", help="keep what is prepared in this folder")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
-        return peer(options.peer, options.dir, options.widths[0], options.threads, options.runs)
+        return peer(options.peer, options.dir, options.widths[0], options.threads, options.runs, options.bilinear)
     if options.dir:
         os.makedirs(options.dir, exist_ok=True)
         return table(options, options.dir)

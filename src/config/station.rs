@@ -44,10 +44,7 @@ fn read_station(root: &mut Reader) -> StationConfig {
             .required_path("model", "the path of a checkpoint (.safetensors), such as \"models/crack.safetensors\"")
             .unwrap_or_default(),
         device: read_device(t),
-        threads: Threads {
-            count: t.number("threads", "a whole number of CPU threads, 0 (all) to 256", 0..=256, 0),
-            cpus: read_cpus(t),
-        },
+        threads: Threads { count: t.number("threads", "a whole number of CPU threads, 0 (all) to 256", 0..=256, 0), cpus: read_cpus(t) },
         precision: t.or("precision", "\"f32\", \"f32-grade\", \"bf16\" or \"int8\"", Precision::default()),
     });
     let publish = root.table("publish", |t| Publish {

@@ -48,6 +48,22 @@ pub struct Quantisation {
 impl CheckpointMeta {
     /// The version written and read.
     pub const FORMAT: u32 = 1;
+
+    /// The description of a network of which nothing but the shape is known.
+    pub fn of(shape: NetworkShape, name: &str) -> Self {
+        Self {
+            format: Self::FORMAT,
+            shape,
+            normalisation: Normalisation::Tile,
+            threshold: 0.5,
+            mm_per_px_min: 0.1,
+            mm_per_px_max: 0.2,
+            training: serde_json::Value::Null,
+            data_digest: String::new(),
+            name: name.into(),
+            quantisation: None,
+        }
+    }
 }
 
 /// A network's weights with their description: one safetensors file.

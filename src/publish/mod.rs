@@ -10,20 +10,26 @@ mod bindings;
 mod endpoint;
 mod error;
 mod mask_png;
+mod peer;
 mod publisher;
 mod replay;
 mod requester;
 mod sockets;
+mod station_id;
+mod statistics;
 mod store;
 mod subscriber;
 #[cfg(test)]
 pub(crate) mod tests;
+mod waker;
 pub mod wire;
 
 pub use bindings::{BindError, Bindings};
 pub use error::PublishError;
 pub use mask_png::{decode_mask, encode_mask, mask_size_px};
-pub use publisher::{Publisher, StationId, Statistics};
+pub use publisher::Publisher;
 pub use requester::{Requester, Resent};
+pub use station_id::StationId;
+pub use statistics::Statistics;
 pub use store::{Replay, StoredMessage, StoredRun};
 pub use subscriber::{Gap, Heard, Numbers, Subscriber};

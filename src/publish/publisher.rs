@@ -1,13 +1,16 @@
 use super::replay::{Reader, Replays};
-use super::sockets::{Command, Sockets, Waker};
+use super::sockets::{Command, Sockets};
+use super::station_id::StationId;
+use super::statistics::{Counters, Statistics};
 use super::store::{StoredMessage, Unrecorded};
+use super::waker::Waker;
 use super::wire::{BlindMessage, MaskEncoding, MaskMessage, MaskSchema, StatusMessage, Topic, VerdictMessage};
 use super::{Bindings, PublishError, Replay, endpoint, mask_size_px};
 use crate::config;
 use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 use serde::Serialize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -23,17 +26,6 @@ const SUBSCRIPTION_MAX_BYTES: i64 = 1024;
 const REQUEST_MAX_BYTES: i64 = 64 * 1024;
 /// Replies that may wait for one client; a replay pauses there.
 const REPLIES: i32 = 128;
-
-/// Who publishes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StationId {
-    /// Name of the station.
-    pub station: String,
-    /// Id of this run.
-    pub run: String,
-    /// Names of its lanes.
-    pub lanes: Vec<Arc<str>>,
-}
 
 /// Owns the sockets' thread: tells verdicts, masks and status, and answers requests.
 ///
@@ -216,57 +208,4 @@ fn socket(context: &zmq::Context, kind: zmq::SocketType, hwm: i32, max_bytes: i6
 
 fn frames(topic: Topic, lane: &str, header: &impl Serialize, payload: &[u8]) -> Result<[Vec<u8>; 3], PublishError> {
     Ok([topic.of(lane).into_bytes(), serde_json::to_vec(header)?, payload.to_vec()])
-}
-
-/// What a publisher has done since its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Statistics {
-    /// Verdicts sent.
-    pub verdicts: u64,
-    /// Masks sent.
-    pub masks: u64,
-    /// Status and blind messages sent.
-    pub statuses: u64,
-    /// Different topics that somebody listens to now.
-    pub topics: i64,
-    /// Requests understood.
-    pub requests: u64,
-    /// Requests and subscriptions that were not.
-    pub bad_requests: u64,
-    /// Verdicts sent again by replays.
-    pub replayed: u64,
-    /// Messages that ZeroMQ refused; not 0 is a fault.
-    pub failed: u64,
-}
-
-#[derive(Default)]
-pub(super) struct Counters {
-    pub verdicts: AtomicU64,
-    pub masks: AtomicU64,
-    pub statuses: AtomicU64,
-    pub topics: AtomicI64,
-    pub requests: AtomicU64,
-    pub bad_requests: AtomicU64,
-    pub replayed: AtomicU64,
-    pub failed: AtomicU64,
-}
-
-impl Counters {
-    pub fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn read(&self) -> Statistics {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Statistics {
-            verdicts: read(&self.verdicts),
-            masks: read(&self.masks),
-            statuses: read(&self.statuses),
-            topics: self.topics.load(Ordering::Relaxed),
-            requests: read(&self.requests),
-            bad_requests: read(&self.bad_requests),
-            replayed: read(&self.replayed),
-            failed: read(&self.failed),
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! Replays under way: read from the ledger by a thread of their own, sent bit by bit between verdicts.
 
-use super::sockets::{Peer, Sending, Waker};
+use super::peer::{Peer, Sending};
 use super::store::{Replay, StoredMessage, StoredRun, Unrecorded};
+use super::waker::Waker;
 use super::wire::{ReplayRequest, Reply, ReplyBody, VerdictMessage};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;

@@ -1,13 +1,15 @@
 //! The thread that owns the sockets.
 
-use super::publisher::{Counters, StationId};
+use super::Bindings;
+use super::peer::{Peer, Sending};
 use super::replay::{Done, Job, Jobs, Pace, Replays};
+use super::station_id::StationId;
+use super::statistics::Counters;
 use super::wire::{LaneNumbers, Reply, ReplyBody, Request, RunNumbers};
-use super::{Bindings, PublishError};
 use crossbeam_channel::Receiver;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Longest sleep; what wakes it earlier is a message, a request, or the [`Waker`].
 const REST_MS: i64 = 500;
@@ -19,58 +21,11 @@ const TURN: usize = 64;
 const FRAMES_MAX: usize = 4;
 /// Longest error that is sent to a client, characters.
 const ERROR_MAX_CHARS: usize = 300;
-/// Bound for the wake-up socket: further knocks on a door that is being opened add nothing.
-const KNOCKS: i32 = 8;
 
 /// A message on its way to the feed.
 pub(super) enum Command {
     Verdict { lane: Arc<str>, number: u64, verdict: [Vec<u8>; 3], mask: Option<[Vec<u8>; 3]> },
     Status([Vec<u8>; 3]),
-}
-
-/// Wakes the thread out of its poll. Threads share it.
-pub(super) struct Waker(Mutex<zmq::Socket>);
-
-impl Waker {
-    /// The waker, and the socket on which its knocks arrive.
-    pub fn pair(context: &zmq::Context) -> Result<(Self, zmq::Socket), PublishError> {
-        let pair = || {
-            let (out, wake) = (context.socket(zmq::PAIR)?, context.socket(zmq::PAIR)?);
-            for socket in [&out, &wake] {
-                socket.set_linger(0)?;
-                socket.set_sndhwm(KNOCKS)?;
-                socket.set_rcvhwm(KNOCKS)?;
-            }
-            wake.bind("inproc://wake")?;
-            out.connect("inproc://wake")?;
-            Ok((Self(Mutex::new(out)), wake))
-        };
-        pair().map_err(PublishError::socket("opening the wake-up socket"))
-    }
-
-    pub fn wake(&self) {
-        let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Full means that it is being woken already.
-        let _ = socket.send(&b""[..], zmq::DONTWAIT);
-    }
-}
-
-/// Where a reply goes.
-#[derive(Debug, Clone)]
-pub(super) struct Peer {
-    identity: Vec<u8>,
-    /// A REQ client puts an empty frame before its request and expects it back.
-    delimiter: bool,
-}
-
-/// What became of a reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sending {
-    Sent,
-    /// The client's queue is full.
-    Full,
-    /// The client is not there any more.
-    Gone,
 }
 
 /// All that the thread works with.
@@ -214,7 +169,7 @@ impl Sockets {
     fn replay(&mut self) -> Pace {
         let (requests, counters) = (&self.requests, &self.counters);
         self.replays.step(&self.jobs.ask, |peer, reply, payload| {
-            let sending = send(requests, peer, reply, payload);
+            let sending = peer.send(requests, reply, payload);
             if sending == Sending::Sent && matches!(reply.body, ReplyBody::Replayed { .. }) {
                 Counters::add(&counters.replayed);
             }
@@ -224,7 +179,7 @@ impl Sockets {
 
     /// A client that does not read its replies does not get them.
     fn reply(&self, peer: &Peer, body: ReplyBody) {
-        send(&self.requests, peer, &Reply::new(body), &[]);
+        peer.send(&self.requests, &Reply::new(body), &[]);
     }
 
     fn refuse(&self, peer: &Peer, error: String) {
@@ -244,25 +199,5 @@ fn receive(socket: &zmq::Socket) -> Option<Vec<Vec<u8>>> {
         if !frame.get_more() {
             return Some(frames);
         }
-    }
-}
-
-fn send(requests: &zmq::Socket, peer: &Peer, reply: &Reply, payload: &[u8]) -> Sending {
-    let header = match serde_json::to_vec(reply) {
-        Ok(header) => header,
-        Err(error) => {
-            tracing::error!(%error, "a reply cannot be written");
-            return Sending::Gone;
-        }
-    };
-    let mut frames = vec![peer.identity.as_slice()];
-    if peer.delimiter {
-        frames.push(&[]);
-    }
-    frames.extend([header.as_slice(), payload]);
-    match requests.send_multipart(frames, zmq::DONTWAIT) {
-        Ok(()) => Sending::Sent,
-        Err(zmq::Error::EAGAIN) => Sending::Full,
-        Err(_) => Sending::Gone,
     }
 }

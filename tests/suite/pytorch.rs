@@ -6,16 +6,8 @@ use std::path::Path;
 
 fn meta(upsampling: Upsampling) -> CheckpointMeta {
     CheckpointMeta {
-        format: CheckpointMeta::FORMAT,
-        shape: NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling },
         normalisation: Normalisation::Fixed { mean: 0.0, std: 1.0 },
-        threshold: 0.5,
-        mm_per_px_min: 0.1,
-        mm_per_px_max: 0.2,
-        training: serde_json::Value::Null,
-        data_digest: String::new(),
-        name: "imported".into(),
-        quantisation: None,
+        ..CheckpointMeta::of(NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling }, "imported")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use hairline::ledger::Ledger;
-use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Network, NetworkShape, Normalisation, Upsampling};
+use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Network, NetworkShape, Upsampling};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -10,18 +10,7 @@ use std::process::{Command, Output, Stdio};
 pub fn tiny_model(folder: &Path) -> PathBuf {
     let shape = NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling: Upsampling::Bilinear };
     let network = Network::new(&shape, 1, &Device::Cpu).unwrap();
-    let meta = CheckpointMeta {
-        format: CheckpointMeta::FORMAT,
-        shape,
-        normalisation: Normalisation::Tile,
-        threshold: 0.5,
-        mm_per_px_min: 0.05,
-        mm_per_px_max: 0.3,
-        training: serde_json::Value::Null,
-        data_digest: String::new(),
-        name: "tiny".into(),
-        quantisation: None,
-    };
+    let meta = CheckpointMeta { mm_per_px_min: 0.05, mm_per_px_max: 0.3, ..CheckpointMeta::of(shape, "tiny") };
     let file = folder.join("tiny.safetensors");
     Checkpoint { meta, tensors: network.tensors().unwrap(), digest: String::new() }.save(&file).unwrap();
     file

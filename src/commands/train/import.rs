@@ -42,18 +42,15 @@ pub struct TrainImportArgs {
 pub fn run(args: TrainImportArgs) -> anyhow::Result<ExitCode> {
     let stem = args.out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let weights = args.weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // What the weights say takes its place.
+    let shape = NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling: Upsampling::Bilinear };
     let meta = CheckpointMeta {
-        format: CheckpointMeta::FORMAT,
-        // What the weights say takes its place.
-        shape: NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling: Upsampling::Bilinear },
         normalisation: args.mean.zip(args.std).map_or(Normalisation::Tile, |(mean, std)| Normalisation::Fixed { mean, std }),
         threshold: args.threshold,
         mm_per_px_min: args.mm_per_px_min,
         mm_per_px_max: args.mm_per_px_max,
         training: serde_json::json!({ "imported_from": weights }),
-        data_digest: String::new(),
-        name: args.name.unwrap_or(stem),
-        quantisation: None,
+        ..CheckpointMeta::of(shape, &args.name.unwrap_or(stem))
     };
     let checkpoint = Checkpoint::import(&args.weights, meta)?;
     checkpoint.save(&args.out)?;

@@ -62,7 +62,13 @@ impl CpuEngine {
     }
 
     /// As [`CpuEngine::new`], with an instruction set that need not be the best one here.
-    pub(super) fn with_isa(checkpoint: &Checkpoint, side: usize, precision: Precision, threads: &Threads, isa: Isa) -> Result<Self, NnError> {
+    pub(super) fn with_isa(
+        checkpoint: &Checkpoint,
+        side: usize,
+        precision: Precision,
+        threads: &Threads,
+        isa: Isa,
+    ) -> Result<Self, NnError> {
         checkpoint.check()?;
         let layout = UNet::new(&checkpoint.meta.shape);
         let pool = pool(threads)?;

@@ -3,7 +3,7 @@
 use super::cpu::CpuEngine;
 use super::*;
 use crate::nn::kernels::Isa;
-use crate::nn::{Architecture, CheckpointMeta, Mode, Network, NetworkShape, Normalisation, Upsampling};
+use crate::nn::{Architecture, CheckpointMeta, Mode, Network, NetworkShape, Upsampling};
 use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -24,18 +24,7 @@ fn checkpoint(base_width: usize, upsampling: Upsampling) -> Checkpoint {
         let values: Vec<f32> = (0..tensor.elem_count()).map(|_| random.random_range(range.clone())).collect();
         *tensor = Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap();
     }
-    let meta = CheckpointMeta {
-        format: CheckpointMeta::FORMAT,
-        shape,
-        normalisation: Normalisation::Tile,
-        threshold: 0.5,
-        mm_per_px_min: 0.1,
-        mm_per_px_max: 0.2,
-        training: serde_json::Value::Null,
-        data_digest: String::new(),
-        name: "test".into(),
-        quantisation: None,
-    };
+    let meta = CheckpointMeta::of(shape, "test");
     Checkpoint { meta, tensors, digest: String::new() }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{DeviceChoice, Precision};
 use crate::loss::{Hyperparameters, Loss, Objective};
-use crate::nn::{CheckpointMeta, Normalisation, Upsampling, engine};
+use crate::nn::{CheckpointMeta, Upsampling, engine};
 
 const ALL: [Architecture; 4] = [Architecture::UNet, Architecture::SegNet, Architecture::PspNet, Architecture::DeepLabV3];
 
@@ -12,18 +12,7 @@ fn shape(architecture: Architecture) -> NetworkShape {
 }
 
 fn checkpoint(network: &Network) -> Checkpoint {
-    let meta = CheckpointMeta {
-        format: CheckpointMeta::FORMAT,
-        shape: *network.shape(),
-        normalisation: Normalisation::Tile,
-        threshold: 0.5,
-        mm_per_px_min: 0.1,
-        mm_per_px_max: 0.2,
-        training: serde_json::Value::Null,
-        data_digest: String::new(),
-        name: "test".into(),
-        quantisation: None,
-    };
+    let meta = CheckpointMeta::of(*network.shape(), "test");
     Checkpoint { meta, tensors: network.tensors().unwrap(), digest: String::new() }
 }
 

@@ -1,6 +1,6 @@
 use super::{FitSettings, Observer};
 use crate::config::Precision;
-use crate::nn::{Checkpoint, CheckpointMeta, Network, Normalisation};
+use crate::nn::{Checkpoint, CheckpointMeta, Network};
 use crate::train::{Best, Optimiser, Source, TrainError, TrainingState, evaluate};
 use serde_json::json;
 use std::time::Duration;
@@ -99,16 +99,12 @@ impl Keeper<'_> {
             "data": self.source.summary(),
         });
         let meta = CheckpointMeta {
-            format: CheckpointMeta::FORMAT,
-            shape: *self.network.shape(),
-            normalisation: Normalisation::Tile,
             threshold: settings.threshold,
             mm_per_px_min: settings.mm_per_px.0,
             mm_per_px_max: settings.mm_per_px.1,
             training,
             data_digest: self.data_digest.clone(),
-            name: settings.name.clone(),
-            quantisation: None,
+            ..CheckpointMeta::of(*self.network.shape(), &settings.name)
         };
         Ok(Checkpoint { meta, tensors: self.network.tensors()?, digest: String::new() })
     }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks everything here: scripts, installation into a scratch folder, Prometheus rules, the unit.
+# Checks everything here: scripts, licences, installation into a scratch folder, Prometheus rules, the unit.
 set -eu
 cd "$(dirname "$0")"
 

@@ -88,6 +88,9 @@ for folder in configs models deploy/prometheus; do
     install -d "$to"
     cp -R "$source/$folder/." "$to/"
 done
+for notice in LICENSE-MIT LICENSE-APACHE target/THIRD-PARTY-NOTICES; do
+    if [ -r "$source/$notice" ]; then cp "$source/$notice" "$share/"; fi
+done
 chmod -R u=rwX,go=rX "$share"
 
 install -d "$units"

@@ -17,7 +17,7 @@ ALLOWED = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC",
     "MIT", "MIT-0", "Unicode-3.0", "Unlicense", "Zlib",
 }
-TEXTS = re.compile(r"(licen[cs]e|copying|notice|copyright)", re.IGNORECASE)
+TEXTS = re.compile(r"((un)?licen[cs]e|copying|notice|copyright)", re.IGNORECASE)
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -28,7 +28,7 @@ def may_be_shipped(expression):
 
 
 def compiled_in(metadata):
-    """The packages that end up in the programs: what they depend on, but for build scripts, macros and tests."""
+    """The packages that end up in the programs, a CUDA build's too: what they depend on, but for build scripts and tests."""
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     packages = {package["id"]: package for package in metadata["packages"]}
     found, left = set(), [metadata["resolve"]["root"]]
@@ -42,7 +42,7 @@ def compiled_in(metadata):
 
 
 def main():
-    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"]
+    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--features", "cudnn", "--filter-platform", "x86_64-unknown-linux-gnu"]
     told = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     packages = compiled_in(json.loads(told.stdout))
     refused = [f"{p['name']} {p['version']}: {p['license']}" for p in packages if not may_be_shipped(p["license"] or "unknown")]

@@ -25,7 +25,7 @@ pub struct Network {
     pub device: DeviceChoice,
     /// CPU threads for the network.
     pub threads: Threads,
-    /// How exactly the CPU computes it.
+    /// How exactly it is computed.
     pub precision: Precision,
 }
 
@@ -45,7 +45,7 @@ impl From<usize> for Threads {
     }
 }
 
-/// How exactly the network is computed on the CPU.
+/// How exactly the network is computed. On CUDA `bf16` is, and everything else is `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {

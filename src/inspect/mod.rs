@@ -1,8 +1,8 @@
 //! Inspection: rows of tiles in, crack probabilities out.
 //!
 //! The network stands behind [`nn::Engine`]; what is done here is what every engine needs: tiles cut
-//! from the row, normalised as the checkpoint says, and logits turned back into one row of
-//! probabilities.
+//! from the row, normalised as the checkpoint says, and the tiles' probabilities put back together to
+//! rows.
 
 use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow, without_rim};
 use crate::config::{DeviceChoice, Precision, Threads};
@@ -85,7 +85,7 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// Makes the checkpoint's network ready on `device`; on the CPU with `precision` and `threads` threads (0: all).
+    /// Makes the checkpoint's network ready on `device` with `precision`; on the CPU with `threads` threads (0: all).
     pub fn new(
         checkpoint: &Checkpoint,
         device: DeviceChoice,
@@ -137,7 +137,8 @@ impl Inspector {
     /// One inference of one row and one of as many as [`batch`](Self::batch), all empty, so that the first cells do not
     /// pay for what is done only once.
     pub fn warm_up(&mut self) -> Result<(), InspectError> {
-        for rows in [1, self.batch()] {
+        let batch = self.batch();
+        for rows in std::iter::once(1).chain((batch > 1).then_some(batch)) {
             self.engine.probabilities(&vec![0.0; rows * TileRow::PIXELS], rows * TILES_PER_SIDE)?;
         }
         Ok(())

@@ -40,22 +40,25 @@ pub(super) fn run(mut inspector: Inspector, jobs: Vec<Receiver<InspectJob>>, des
     }
 }
 
-/// Fills a batch with what the lanes have ready, one row of each in turn, up to `most` rows. It never waits for more: while the
-/// network works, the next batch gathers by itself, and an idle network serves a single row at once.
+/// Fills a batch with what the lanes have ready, one row of each in turn after the first one's lane, up to `most` rows. It never
+/// waits for more: while the network works, the next batch gathers by itself, and an idle network serves a single row at once.
 fn gather<T>(first: (usize, T), open: &[usize], jobs: &[Receiver<T>], most: usize) -> Vec<(usize, T)> {
+    let after = open.iter().position(|lane| *lane == first.0).map_or(0, |position| position + 1);
     let mut batch = vec![first];
-    loop {
-        let before = batch.len();
-        for lane in open {
-            if batch.len() >= most {
-                return batch;
-            }
-            batch.extend(jobs[*lane].try_recv().ok().map(|job| (*lane, job)));
+    let mut empty = 0;
+    for lane in open.iter().cycle().skip(after) {
+        if batch.len() >= most || empty == open.len() {
+            break;
         }
-        if batch.len() == before {
-            return batch;
+        match jobs[*lane].try_recv() {
+            Ok(job) => {
+                batch.push((*lane, job));
+                empty = 0;
+            }
+            Err(_) => empty += 1,
         }
     }
+    batch
 }
 
 #[cfg(test)]
@@ -72,8 +75,18 @@ mod tests {
         lanes[2].0.send(20).unwrap();
         let jobs: Vec<_> = lanes.iter().map(|(_, receiver)| receiver.clone()).collect();
         let first = (0, lanes[0].1.recv().unwrap());
-        assert_eq!(gather(first, &[0, 1, 2], &jobs, 4), [(0, 0), (0, 1), (2, 20), (0, 2)]);
+        assert_eq!(gather(first, &[0, 1, 2], &jobs, 4), [(0, 0), (2, 20), (0, 1), (0, 2)]);
         assert_eq!(gather((1, 9), &[0, 1, 2], &jobs, 8), [(1, 9), (0, 3), (0, 4)]);
         assert_eq!(gather((1, 9), &[0, 1, 2], &jobs, 1), [(1, 9)]);
+    }
+
+    #[test]
+    fn a_batch_that_is_full_favours_no_lane() {
+        let lanes: Vec<_> = (0..3).map(|_| bounded(8)).collect();
+        lanes.iter().for_each(|(sender, _)| sender.send(7).unwrap());
+        let jobs: Vec<_> = lanes.iter().map(|(_, receiver)| receiver.clone()).collect();
+        assert_eq!(gather((0, 9), &[0, 1, 2], &jobs, 2), [(0, 9), (1, 7)]);
+        assert_eq!(gather((1, 9), &[0, 1, 2], &jobs, 2), [(1, 9), (2, 7)]);
+        assert_eq!(gather((2, 9), &[0, 1, 2], &jobs, 3), [(2, 9), (0, 7)]);
     }
 }

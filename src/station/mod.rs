@@ -8,6 +8,7 @@
 //! Every queue is bounded. A source that can wait blocks on a full one; behind a live camera the cell is
 //! held with the reason. Threads end in the order of the arrows, so that cells on their way get verdicts.
 
+mod check;
 mod desk;
 mod error;
 mod halt;
@@ -21,8 +22,9 @@ mod state;
 mod supervisor;
 mod verdicts;
 
+pub use check::check;
 pub use error::StationError;
-pub use setup::{check, load_checkpoint};
+pub use setup::load_checkpoint;
 
 use crate::cell::Mask;
 use crate::config::StationConfig;

@@ -12,7 +12,7 @@ use super::verdicts::{Office, VerdictWorker};
 use super::{RunOptions, StationError};
 use crate::camera::CameraLink;
 use crate::cell::{CELL_PX, Moment};
-use crate::config::{CameraKind, Lane, Problems, StationConfig};
+use crate::config::{CameraKind, Lane, StationConfig};
 use crate::http::{Health, Metrics};
 use crate::inspect::Inspector;
 use crate::ledger::Ledger;
@@ -40,51 +40,12 @@ pub fn load_checkpoint(file: &Path) -> Result<Checkpoint, StationError> {
     Ok(Checkpoint::load(file, &candle_core::Device::Cpu)?)
 }
 
-/// Checks a validated configuration against the files it names: model, recipes and calibrations.
-/// Reports everything that is wrong at once.
-pub fn check(config: &StationConfig) -> Problems {
-    let mut problems = Problems::default();
-    let remedy_model = "give the path of a checkpoint that `train fit` wrote";
-    let inspector = match load_checkpoint(&config.network.model) {
-        Ok(checkpoint) => Some(checkpoint),
-        Err(e) => {
-            problems.error(&config.file, None, "network.model", e.to_string(), remedy_model);
-            None
-        }
-    };
-    for (i, lane) in config.lanes.iter().enumerate() {
-        match crate::judge::Recipe::load(&lane.recipe) {
-            Ok((_, warnings)) => problems.append(warnings),
-            Err(found) => problems.append(found),
-        }
-        if let Err(e) = crate::camera::check(&lane.camera) {
-            problems.error(&config.file, None, format!("lane[{i}].camera"), e.to_string(), "correct the files this camera replays");
-        }
-        if let Err(e) = calibration(lane).and_then(|c| stitcher(lane, c.as_ref())) {
-            problems.error(&config.file, None, format!("lane[{i}].calibration"), e.to_string(), "run `hairline calibrate` for this camera");
-        }
-        if let Some(meta) = inspector.as_ref().map(|c| &c.meta)
-            && !(meta.mm_per_px_min..=meta.mm_per_px_max).contains(&mm_per_px(lane))
-        {
-            let what = format!(
-                "gives {:.3} mm per pixel, but the model {:?} is good for {:.3} to {:.3}",
-                mm_per_px(lane),
-                meta.name,
-                meta.mm_per_px_min,
-                meta.mm_per_px_max
-            );
-            problems.error(&config.file, None, format!("lane[{i}].wafer"), what, "use a model trained for this wafer size");
-        }
-    }
-    problems
-}
-
 /// Millimetres a stitched pixel stands for: the wafer's longer side is 1344 px.
-fn mm_per_px(lane: &Lane) -> f64 {
+pub(super) fn mm_per_px(lane: &Lane) -> f64 {
     lane.wafer.width_mm.max(lane.wafer.length_mm) / CELL_PX as f64
 }
 
-fn calibration(lane: &Lane) -> Result<Option<Calibration>, StationError> {
+pub(super) fn calibration(lane: &Lane) -> Result<Option<Calibration>, StationError> {
     let Some(file) = &lane.calibration else { return Ok(None) };
     let wrap = |source| StationError::Calibration { lane: lane.name.to_string(), file: file.clone(), source };
     let calibration = Calibration::load(file).map_err(wrap)?;
@@ -94,7 +55,7 @@ fn calibration(lane: &Lane) -> Result<Option<Calibration>, StationError> {
     Ok(Some(calibration))
 }
 
-fn stitcher(lane: &Lane, calibration: Option<&Calibration>) -> Result<Stitcher, StationError> {
+pub(super) fn stitcher(lane: &Lane, calibration: Option<&Calibration>) -> Result<Stitcher, StationError> {
     Stitcher::new(lane.name.clone(), &lane.wafer, &lane.belt, calibration)
         .map_err(|source| StationError::Stitch { lane: lane.name.to_string(), source })
 }

@@ -131,12 +131,14 @@ mod tests {
     #[test]
     fn places_between_values_are_weighed_by_their_distance() {
         let values: Vec<f32> = (0..200).map(|v| ((v * 7919) % 65536) as f32).collect();
-        for step in [0.3, 0.967, 1.0, 1.042, 2.7] {
+        for step in [0.3, 0.967, 1.0, 1.042, 2.7, 2.9] {
             let (mut out, start) = (vec![0; 70], 3.3);
             along_line(&values, (start * f64::from(ONE_COLUMN)) as u32, (step * f64::from(ONE_COLUMN)) as u32, &mut out);
             for (n, found) in out.iter().enumerate() {
-                let at = (start + n as f64 * step).min(198.999);
-                let (a, b) = (f64::from(values[at as usize]), f64::from(values[at as usize + 1]));
+                // Beyond the last pair it is that pair's that is taken.
+                let at = start + n as f64 * step;
+                let pair = (at as usize).min(198);
+                let (a, b) = (f64::from(values[pair]), f64::from(values[pair + 1]));
                 let slack = 1.0 + (b - a).abs() * 0.002;
                 assert!((f64::from(*found) - (a + (b - a) * at.fract())).abs() <= slack, "step {step}, pixel {n}");
             }

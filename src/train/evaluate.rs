@@ -76,7 +76,7 @@ impl Inspected<'_> {
 /// are no multiples of 448 px the last tiles overlap the ones before. Smaller pictures are padded.
 ///
 /// # Errors
-/// What the engine says.
+/// What the engine says; [`TrainError::Data`] where its answer is not a number.
 pub fn inspect(engine: &mut dyn Engine, normalisation: &Normalisation, picture: &Picture) -> Result<Vec<u8>, TrainError> {
     let mut values = vec![0; picture.width_px * picture.height_px];
     let columns = starts(picture.width_px);
@@ -87,6 +87,10 @@ pub fn inspect(engine: &mut dyn Engine, normalisation: &Normalisation, picture: 
             normalisation.apply(&grey, TILE_PX, &spans, tile);
         }
         let found = engine.probabilities(&tiles, columns.len())?;
+        if found.sound.contains(&false) {
+            let problem = "the network's answer is not a number; this model is of no use, go back to an earlier checkpoint".to_owned();
+            return Err(TrainError::Data { path: picture.name.clone().into(), problem });
+        }
         for (tile, left) in found.values.chunks_exact(TILE_PX * TILE_PX).zip(&columns) {
             for (y, line) in tile.chunks_exact(TILE_PX).enumerate().take(picture.height_px - top) {
                 let span = picture.spans[top + y];
@@ -184,6 +188,25 @@ mod tests {
             let crack_px = width.min(height) as u64;
             assert_eq!(pixels.counts(0.5), Counts { tp: crack_px, fp: 0, fn_: 0 }, "{width}x{height}");
         }
+    }
+
+    /// Knows nothing.
+    struct Lost;
+
+    impl Engine for Lost {
+        fn logits(&mut self, tiles: &[f32], _count: usize) -> Result<Vec<f32>, crate::nn::NnError> {
+            Ok(vec![f32::NAN; tiles.len()])
+        }
+
+        fn describe(&self) -> String {
+            "lost".into()
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_number_is_no_clean_picture() {
+        let error = inspect(&mut Lost, &Normalisation::Tile, &picture(448, 448)).unwrap_err().to_string();
+        assert!(error.contains("not a number") && error.starts_with('p'), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The pictures that `train eval` and `train promote` look at.
+//! The pictures that `train eval`, `train promote` and `train quantise` look at.
 
 use crate::train::{Folder, HeldBack, Kinds, Picture, Sampling, Set, Simulated, Source, SplitPlan, TrainError};
 use serde_json::json;

@@ -100,6 +100,9 @@ fn worse(new: &Candidate, current: &Candidate, tolerance: f64) -> Vec<String> {
     if new.found.detected < current.found.detected {
         reasons.push(format!("it finds {} cracked cells, the current model {}", new.found.detected, current.found.detected));
     }
+    if current.checkpoint.meta.quantisation.is_some() && new.checkpoint.meta.quantisation.is_none() {
+        reasons.push("the current model is prepared for int8, the new one is not; run `train quantise` first".into());
+    }
     if new.found.alarmed > current.found.alarmed {
         reasons.push(format!("it alarms on {} clean cells, the current model on {}", new.found.alarmed, current.found.alarmed));
     }
@@ -144,6 +147,7 @@ fn model_card(new: &Candidate, current: Option<&Candidate>, golden: &Pictures, t
         told("steps", &training["steps"]),
         told("seed", &training["seed"]),
         told("training data", &training["data"]),
+        told("int8", meta.quantisation.as_ref().map_or(&serde_json::Value::Null, |quantisation| &quantisation.report)),
         format!("| digest of the training data | {digest} |\n| compared with | {compared} |\n| golden set | {} |\n\n", golden.describe()?),
         table.to_owned(),
     ]

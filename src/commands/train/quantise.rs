@@ -31,7 +31,7 @@ pub struct TrainQuantiseArgs {
     #[arg(long, value_name = "N", default_value_t = 8)]
     calibrate: usize,
     /// How much lower the IoU may be
-    #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.005, value_parser = tolerance)]
     tolerance: f64,
     /// CPU threads for the network; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -65,6 +65,12 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
     let compared = pictures.count() - args.calibrate;
     let counts = |precision: Precision| -> anyhow::Result<Counts> {
         let mut engine = crate::nn::engine(&checkpoint, DeviceChoice::Cpu, precision, args.threads)?;
+        if engine.precision() != precision {
+            bail!(
+                "this processor cannot multiply in {precision} ({}); prepare the model on a machine with AVX-512 VNNI or AMX",
+                engine.describe()
+            );
+        }
         let (normalisation, threshold) = (&checkpoint.meta.normalisation, checkpoint.meta.threshold);
         let picture = |index| pictures.get(args.calibrate + index);
         let found = evaluate(engine.as_mut(), normalisation, threshold, compared, picture, |_| Ok(()))?.pixels.counts(threshold);
@@ -72,9 +78,14 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
         Ok(found)
     };
     let (exact, coarse) = (counts(Precision::F32)?, counts(Precision::Int8)?);
+    if exact.tp + exact.fn_ == 0 {
+        bail!(
+            "none of the {compared} pictures that int8 was compared on shows a crack: nothing is known of its cost; give more or other pictures"
+        );
+    }
     let cost = exact.iou() - coarse.iou();
     println!("on {compared} pictures int8 costs {:.2} points of IoU", 100.0 * cost);
-    if cost.is_nan() || cost > args.tolerance {
+    if cost > args.tolerance {
         eprintln!("more than --tolerance {}: not written; run this model with bf16", args.tolerance);
         return Ok(ExitCode::FAILURE);
     }
@@ -88,6 +99,10 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
     checkpoint.save(&args.out)?;
     println!("written: {}", args.out.display());
     Ok(ExitCode::SUCCESS)
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share: &f64| *share >= 0.0).ok_or_else(|| "give a share of at least 0, such as 0.005".into())
 }
 
 /// Normalised tiles of a picture, side by side; what is beyond its last whole tile is left out, unless it has none.

@@ -1,7 +1,7 @@
 use super::check_tiles;
 use super::tensors::FoldedUNet;
 use crate::cell::TILE_PX;
-use crate::nn::{Architecture, Checkpoint, NnError};
+use crate::nn::{Architecture, Checkpoint, CheckpointMeta, NnError, Upsampling};
 use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 
@@ -21,16 +21,9 @@ impl Calibration {
     /// Begins.
     ///
     /// # Errors
-    /// A network other than a U-Net, or tensors that do not fit.
+    /// A network that `int8` cannot run, or tensors that do not fit.
     pub fn new(checkpoint: &Checkpoint) -> Result<Self, NnError> {
-        if checkpoint.meta.shape.architecture != Architecture::UNet {
-            return Err(NnError::Unfit {
-                origin: checkpoint.meta.name.clone(),
-                found: checkpoint.meta.shape.to_string(),
-                expected: "a U-Net".into(),
-                remedy: "run other networks as they are".into(),
-            });
-        }
+        check_kind(&checkpoint.meta)?;
         Ok(Self { network: FoldedUNet::new(checkpoint, &Device::Cpu, DType::F32)?, ranges: BTreeMap::new() })
     }
 
@@ -57,4 +50,28 @@ impl Calibration {
     pub fn finish(self) -> BTreeMap<String, f32> {
         self.ranges
     }
+}
+
+/// The ranges of a model that is to run in `int8`.
+///
+/// # Errors
+/// [`NnError::Unfit`] where it cannot, with the remedy.
+pub fn ranges(meta: &CheckpointMeta) -> Result<&BTreeMap<String, f32>, NnError> {
+    check_kind(meta)?;
+    let unprepared = || unfit(meta, "no ranges of its activations", "prepare it with `train quantise`, or take another precision");
+    meta.quantisation.as_ref().map(|quantisation| &quantisation.ranges).ok_or_else(unprepared)
+}
+
+fn check_kind(meta: &CheckpointMeta) -> Result<(), NnError> {
+    match (meta.shape.architecture, meta.shape.upsampling) {
+        (Architecture::UNet, Upsampling::Bilinear) => Ok(()),
+        (Architecture::UNet, Upsampling::Transposed) => {
+            Err(unfit(meta, "transposed convolutions, whose results have signs", "take bf16, or a model with bilinear upsampling"))
+        }
+        _ => Err(unfit(meta, &meta.shape.to_string(), "take another precision, or a U-Net")),
+    }
+}
+
+fn unfit(meta: &CheckpointMeta, found: &str, remedy: &str) -> NnError {
+    NnError::Unfit { origin: meta.name.clone(), found: found.into(), expected: "a U-Net prepared for int8".into(), remedy: remedy.into() }
 }

@@ -1,3 +1,4 @@
+use super::calibration::ranges;
 use super::fold::Scale;
 use super::plan::{Plan, Run};
 use super::pool::pool;
@@ -6,8 +7,7 @@ use crate::config::{Precision, Threads};
 use crate::nn::kernels::Isa;
 use crate::nn::kernels::nhwc::{Brain, Byte, Multiply, Single, Split};
 use crate::nn::layout::UNet;
-use crate::nn::{Checkpoint, NnError, Upsampling};
-use std::collections::BTreeMap;
+use crate::nn::{Checkpoint, NnError};
 
 /// A U-Net compiled for the CPU.
 ///
@@ -16,6 +16,7 @@ pub(super) struct CpuEngine {
     plan: Box<dyn Run>,
     side: usize,
     pool: rayon::ThreadPool,
+    precision: Precision,
     name: String,
 }
 
@@ -37,21 +38,6 @@ impl Arithmetic {
             Precision::F32Grade if isa >= Split::NEEDS => Self::Split,
             _ => Self::Single,
         }
-    }
-}
-
-/// How far the activations of a model reach that is to run in bytes.
-fn ranges(checkpoint: &Checkpoint) -> Result<&BTreeMap<String, f32>, NnError> {
-    let meta = &checkpoint.meta;
-    let refuse = |found: &str, remedy: &str| {
-        Err(NnError::Unfit { origin: meta.name.clone(), found: found.into(), expected: "a model for `int8`".into(), remedy: remedy.into() })
-    };
-    if meta.shape.upsampling == Upsampling::Transposed {
-        return refuse("transposed convolutions, whose results have signs", "take bf16, or a model with bilinear upsampling");
-    }
-    match &meta.quantisation {
-        Some(quantisation) => Ok(&quantisation.ranges),
-        None => refuse("no ranges of its activations", "prepare it with `train quantise`, or take another precision"),
     }
 }
 
@@ -77,7 +63,7 @@ impl CpuEngine {
         if arithmetic == Arithmetic::Single && matches!(precision, Precision::Bf16 | Precision::Int8) {
             tracing::warn!(asked = %precision, used = "f32", processor = %isa, "network: this processor cannot multiply so");
         }
-        let ranges = (arithmetic == Arithmetic::Byte).then(|| ranges(checkpoint)).transpose()?;
+        let ranges = (arithmetic == Arithmetic::Byte).then(|| ranges(&checkpoint.meta)).transpose()?;
         let plan: Box<dyn Run> = match arithmetic {
             Arithmetic::Single => Box::new(Plan::<Single>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),
             Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),
@@ -91,7 +77,7 @@ impl CpuEngine {
             Arithmetic::Byte => Precision::Int8,
         };
         let name = format!("{} on the CPU, {used} ({isa}), {threads} threads", checkpoint.meta.shape);
-        Ok(Self { plan, side, pool, name })
+        Ok(Self { plan, side, pool, precision: used, name })
     }
 }
 
@@ -106,6 +92,10 @@ impl Engine for CpuEngine {
             }
         });
         Ok(logits)
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn describe(&self) -> String {

@@ -5,8 +5,9 @@ use crate::config::Precision;
 use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
 use candle_core::{DType, Device, Result, Tensor};
 
-/// Tiles that go through at a time: two cells. More would fill the device no better and take more of its memory.
-const BATCH: usize = 18;
+/// Tiles that go through at a time: two cells; more would fill the device no better and take more of its memory. Without cuDNN
+/// every convolution spreads its input out ninefold, and one row is enough of that.
+const BATCH: usize = if cfg!(feature = "cudnn") { 18 } else { 3 };
 
 /// A network on a device of candle's.
 pub(super) struct DeviceEngine {

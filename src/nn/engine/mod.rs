@@ -11,7 +11,7 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 
-pub use calibration::Calibration;
+pub use calibration::{Calibration, ranges};
 
 use super::{Architecture, Checkpoint, NnError};
 use crate::cell::{TILE_PX, TILES_PER_SIDE};
@@ -48,6 +48,11 @@ pub trait Engine: Send {
     /// Tiles that are best handed over at a time, where there are as many: more gain nothing.
     fn batch(&self) -> usize {
         TILES_PER_SIDE
+    }
+
+    /// How exactly it computes, which may be more exactly than was asked for.
+    fn precision(&self) -> Precision {
+        Precision::F32
     }
 
     /// One line for the log: what runs where.

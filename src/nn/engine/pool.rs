@@ -23,7 +23,7 @@ fn keep_on(cpu: usize) {
     let mut set = rustix::thread::CpuSet::new();
     set.set(cpu);
     if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
-        tracing::warn!(cpu, %error, "network: a thread cannot be kept on this CPU; see `network.cpus` and `lscpu --extended`");
+        tracing::warn!(cpu, %error, "network: a thread cannot be kept on this CPU; `network.cpus` must name CPUs of `lscpu --extended` that this service may use");
     }
 }
 

@@ -11,6 +11,8 @@ pub(in crate::nn) enum Isa {
     Avx2,
     /// AVX-512 F, BW, VL.
     Avx512,
+    /// AVX-512 with products of bytes.
+    Avx512Vnni,
     /// AVX-512 with products of bf16 and of bytes.
     Avx512Bf16,
     /// Tiles of bf16 and of bytes.
@@ -19,7 +21,7 @@ pub(in crate::nn) enum Isa {
 
 impl Isa {
     /// Every one, the greatest first.
-    pub const ALL: [Self; 5] = [Self::Amx, Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 6] = [Self::Amx, Self::Avx512Bf16, Self::Avx512Vnni, Self::Avx512, Self::Avx2, Self::Portable];
 
     /// The greatest that this processor and its kernel have.
     pub fn best() -> Self {
@@ -43,7 +45,8 @@ impl Isa {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
             }
-            Self::Avx512Bf16 => Self::Avx512.detected() && is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni"),
+            Self::Avx512Vnni => Self::Avx512.detected() && is_x86_feature_detected!("avx512vnni"),
+            Self::Avx512Bf16 => Self::Avx512Vnni.detected() && is_x86_feature_detected!("avx512bf16"),
             Self::Amx => Self::Avx512Bf16.detected() && has_tiles() && tiles_granted(),
         }
     }
@@ -60,6 +63,7 @@ impl std::fmt::Display for Isa {
             Self::Portable => "portable",
             Self::Avx2 => "AVX2",
             Self::Avx512 => "AVX-512",
+            Self::Avx512Vnni => "AVX-512 VNNI",
             Self::Avx512Bf16 => "AVX-512 bf16",
             Self::Amx => "AMX",
         })

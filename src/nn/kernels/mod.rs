@@ -1,4 +1,4 @@
-//! The loops in which the network's time is spent, on plain slices of `f32` in NCHW order.
+//! The loops in which the network's time is spent: training on plain slices of `f32` in NCHW order, inference in `nhwc`.
 //!
 //! The only place with `unsafe`. Every result is a chain of operations in an order that depends on
 //! the layer alone, so that it is the same bit for bit whatever the batch and the number of threads.

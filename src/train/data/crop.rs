@@ -94,10 +94,19 @@ impl CropPlan {
             window(&values, &mut input);
             window(&truth, &mut label);
         } else {
-            let within = |values: &[f32], x: isize, y: isize| match (usize::try_from(x), usize::try_from(y)) {
-                (Ok(x), Ok(y)) if x < region && y < region => values[y * region + x],
-                _ => 0.0,
+            // What a turned or shifted crop reaches beyond the region is its mirror image too.
+            let last = region as isize - 1;
+            let mirrored = |at: isize| {
+                if at < 0 {
+                    -1 - at
+                } else if at > last {
+                    2 * last + 1 - at
+                } else {
+                    at
+                }
+                .clamp(0, last) as usize
             };
+            let within = |values: &[f32], x: isize, y: isize| values[mirrored(y) * region + mirrored(x)];
             for i in 0..side * side {
                 let (x, y) = variation.origin(i % side, i / side, side);
                 let (x, y) = (x + dx as f32, y + dy as f32);

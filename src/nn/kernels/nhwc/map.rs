@@ -43,7 +43,7 @@ impl<F: Format> Map<F> {
     }
 }
 
-/// Values of one part of a line: whole cache lines.
+/// Values of one part of a line: a multiple of 32, so that lines of two and four bytes begin at cache lines.
 fn part(w: usize, c: usize) -> usize {
     ((w + 2) * c).next_multiple_of(32)
 }

@@ -98,7 +98,7 @@ impl Multiply for Split {
 }
 
 impl Multiply for Byte {
-    const NEEDS: Isa = Isa::Avx512Bf16;
+    const NEEDS: Isa = Isa::Avx512Vnni;
 
     fn order(_: Isa) -> Order {
         Order::Byte

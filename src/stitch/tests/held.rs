@@ -1,0 +1,129 @@
+//! Cells that cannot be judged, and what comes after them.
+
+use super::*;
+
+#[test]
+fn two_stuck_cells_are_one_hold_and_the_next_is_right() {
+    let mut scene = row_of_wafers(3, 0.5);
+    scene.wafers[1].centre.1 = scene.wafers[0].centre.1 + SIDE;
+    assert_eq!(holds(&run(&mut standard(), &scene)), ["stuck", "none"]);
+}
+
+#[test]
+fn what_never_ends_is_given_up_and_the_next_after_a_gap_is_right() {
+    let mut scene = row_of_wafers(7, 0.0);
+    scene.wafers[0].length_px = 5.5 * PITCH;
+    scene.wafers[0].centre.1 = 30.0 + 2.75 * PITCH;
+    scene.wafers.drain(1..6);
+    let mut stitcher = standard();
+    let events = blocks(&scene, 64, 0..0, Moment::now());
+    let (first, rest) = events.split_at(22);
+    let mut out = push_all(&mut stitcher, first);
+    assert_eq!(stitcher.state(), BeltState::Blocked);
+    out.extend(push_all(&mut stitcher, rest));
+    assert_eq!(holds(&out), ["never_ends", "none"]);
+}
+
+#[test]
+fn broken_cells_are_held_and_the_next_is_right() {
+    #[allow(clippy::type_complexity)]
+    let breaks: [(&str, fn(&mut Drawn)); 4] = [
+        ("short", |w| w.length_px = 200.0),
+        ("a strip", |w| w.length_px = 40.0),
+        ("narrow", |w| w.width_px = 250.0),
+        ("a corner broken off", |w| w.corners_px[0] = 200.0),
+    ];
+    for (what, break_it) in breaks {
+        let mut scene = row_of_wafers(2, 0.7);
+        break_it(&mut scene.wafers[0]);
+        assert_eq!(holds(&run(&mut standard(), &scene)), ["broken", "none"], "{what}");
+    }
+}
+
+#[test]
+fn cells_that_lie_wrong_are_held_and_the_next_is_right() {
+    #[allow(clippy::type_complexity)]
+    let shifts: [(&str, fn(&mut Drawn)); 3] =
+        [("skewed", |w| w.skew_deg = 4.0), ("off the sensor", |w| w.centre.0 += 60.0), ("too wide", |w| w.width_px = 315.0)];
+    for (what, shift) in shifts {
+        let mut scene = row_of_wafers(2, 0.7);
+        shift(&mut scene.wafers[0]);
+        assert_eq!(holds(&run(&mut standard(), &scene)), ["geometry", "none"], "{what}");
+    }
+}
+
+#[test]
+fn another_line_width_holds_the_cell_under_it_only() {
+    let narrow = row_of_wafers(1, 0.0);
+    let mut wide = row_of_wafers(2, 0.0);
+    wide.width_px = 400;
+    let start = Moment::now();
+    let mut events = blocks(&narrow, 10, 0..0, start);
+    events.truncate(20);
+    events.extend(blocks(&wide, 10, 0..0, start).split_off(20));
+    assert_eq!(holds(&push_all(&mut standard(), &events)), ["width_changed", "none"]);
+}
+
+#[test]
+fn losses_hold_what_they_touched_and_nothing_else() {
+    // Wafers lie on lines 30..330, 390..690, 750..1050, 1110..1410.
+    let cases: [(std::ops::Range<usize>, &[&str]); 7] = [
+        (340..370, &["none", "none", "none", "none"]),
+        (400..420, &["none", "lines_lost", "none", "none"]),
+        (350..440, &["none", "lines_lost", "none", "none"]),
+        (600..720, &["none", "lines_lost", "none", "none"]),
+        (600..800, &["none", "lines_lost", "lines_lost", "none"]),
+        (600..1200, &["none", "lines_lost", "lines_lost"]),
+        (350..740, &["none", "none", "none"]),
+    ];
+    let scene = row_of_wafers(4, 0.0);
+    for (lost, expected) in cases {
+        let start = Moment::now();
+        let events = push_all(&mut standard(), &blocks(&scene, 64, lost.clone(), start));
+        assert_eq!(holds(&events), expected, "lines {lost:?} lost");
+        if lost == (600..720) {
+            let line = ends(&events)[1].camera_time_ns.expect("told") / PERIOD_NS;
+            assert!(line.abs_diff(689) <= 2, "the trailing edge is reckoned from the nominal length: {line}");
+        }
+    }
+}
+
+#[test]
+fn lines_that_are_missing_without_a_word_are_lost_too() {
+    let scene = row_of_wafers(2, 0.0);
+    let mut events = blocks(&scene, 64, 100..120, Moment::now());
+    events.retain(|e| !matches!(e, CameraEvent::Lost { .. }));
+    let events = push_all(&mut standard(), &events);
+    assert_eq!(holds(&events), ["lines_lost", "none"]);
+    assert_eq!(ends(&events)[0].hold, Some(HoldReason::LinesLost { lines: 20 }));
+}
+
+#[test]
+fn a_camera_that_goes_takes_its_cell_with_it() {
+    let scene = row_of_wafers(2, 0.0);
+    let mut events = blocks(&scene, 60, 0..0, Moment::now());
+    events.insert(3, CameraEvent::Gone { at: Moment::now(), reason: "no answer".into() });
+    let mut stitcher = standard();
+    let out = push_all(&mut stitcher, &events);
+    assert_eq!(holds(&out), ["camera_gone", "camera_gone", "none"], "what is seen after the return is a cell of its own");
+    assert_eq!(stitcher.cells(), 3);
+}
+
+#[test]
+fn the_end_of_the_stream_ends_the_open_cell() {
+    let mut scene = row_of_wafers(1, 0.0);
+    scene.lines = 200;
+    let mut stitcher = standard();
+    let mut out = run(&mut stitcher, &scene);
+    assert!(matches!(stitcher.state(), BeltState::InCell { lines: 168..=172, .. }), "{:?}", stitcher.state());
+    stitcher.finish(HoldReason::Restart, Moment::now(), &mut out);
+    assert_eq!(holds(&out), ["restart"]);
+    assert_eq!(stitcher.state(), BeltState::Gap);
+}
+
+#[test]
+fn wafer_at_the_very_start_is_held() {
+    let mut scene = row_of_wafers(2, 0.0);
+    scene.wafers[0].centre.1 -= 100.0;
+    assert_eq!(holds(&run(&mut standard(), &scene)), ["restart", "none"]);
+}

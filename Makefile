@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh Debian 12+ or Ubuntu 24.04 machine with Rust:
 #   make demo   sets up, builds and shows the line at work on its embedded default
 #   make test   sets up and passes all tests
-.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda bench bench-peers bench-training peers fmt deb
+.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda check-fuzz fuzz sanitize bench bench-peers bench-training peers fmt deb
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,6 +37,23 @@ CUDA_CHECK_DIR ?= target/cuda-check
 check-cuda: setup
 	PATH="$(CURDIR)/deploy/cuda:$$PATH" CUDARC_CUDA_VERSION=13000 CUDA_COMPUTE_CAP=90 \
 	    cargo check --features cudnn --target-dir $(CUDA_CHECK_DIR)
+
+# The fuzz targets are a package of their own, with the project's own versions of everything.
+check-fuzz: setup
+	cp Cargo.lock fuzz/Cargo.lock
+	cargo check --manifest-path fuzz/Cargo.toml --target-dir target
+
+# Each target for a minute, blind to coverage; `cargo +nightly fuzz run NAME` sees more.
+FUZZ_SECONDS ?= 60
+fuzz: check-fuzz
+	for target in wire mask checkpoint configuration lines; do \
+	    cargo run --release --manifest-path fuzz/Cargo.toml --target-dir target --bin $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+# The kernels under the address sanitizer, which sees intrinsics but not what is written in assembly.
+sanitize: setup
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --lib --target x86_64-unknown-linux-gnu --target-dir target/sanitize \
+	    nn::kernels
 
 bench: setup
 	cargo bench

@@ -1,6 +1,6 @@
 //! `train eval`: how good a model is.
 
-use super::options::device_choice;
+use super::machine::device_choice;
 use super::pictures::PictureOptions;
 use crate::cell::{CELL_PX, ProbabilityMap};
 use crate::config::{DeviceChoice, Precision};

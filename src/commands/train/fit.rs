@@ -1,7 +1,8 @@
 //! `train fit`: trains a network and leaves a checkpoint that the line can load.
 
 use super::interrupt::Interrupt;
-use super::options::{FitOptions, MachineOptions};
+use super::machine::MachineOptions;
+use super::options::FitOptions;
 use super::watch::Watch;
 use crate::config::Precision;
 use crate::nn::Checkpoint;
@@ -67,8 +68,10 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
         }
         (None, None, Some(out)) => {
             let name = out.file_stem().with_context(|| format!("--out {}: not a file name", out.display()))?.to_string_lossy().into_owned();
-            let settings = options.settings(Files::beside(&out), &name, &machine)?;
-            let outcome = train(&options, &settings, options.source()?, &machine, &out.with_extension("jsonl"), None)?;
+            options.settings(Files::beside(&out), &name, &machine)?;
+            let source = options.source()?;
+            let settings = options.settings_on(source.as_ref(), Files::beside(&out), &name, &machine)?;
+            let outcome = train(&options, &settings, source, &machine, &out.with_extension("jsonl"), None)?;
             if outcome.stopped {
                 eprintln!("stopped early; continue from its weights with --init {}", settings.files.last.display());
             }
@@ -107,7 +110,7 @@ fn train_in(
     let state_path = run.path("state.safetensors");
     let state = if state_path.exists() { Some(TrainingState::load(&state_path)?) } else { None };
     let name = run.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let settings = options.settings(Files::within(run.clone(), options.keep_all), &name, machine)?;
+    let settings = options.settings_on(source.as_ref(), Files::within(run.clone(), options.keep_all), &name, machine)?;
     let outcome = train(options, &settings, source.clone(), machine, &run.path("log.jsonl"), state.as_ref())?;
     if outcome.best.is_some() {
         report(run, source.as_ref(), &settings)?;

@@ -5,8 +5,8 @@ pub mod eval;
 pub mod fit;
 pub mod import;
 mod interrupt;
-pub mod options;
-pub(super) use options::device_choice;
+mod machine;
+mod options;
 pub mod pictures;
 pub mod promote;
 pub mod quantise;
@@ -14,3 +14,5 @@ pub mod search;
 pub mod synth;
 pub mod trials;
 mod watch;
+
+pub(super) use machine::device_choice;

@@ -1,6 +1,6 @@
 //! What a training is told, as arguments of the command line and as a run folder's `settings.json`.
 
-use crate::config::DeviceChoice;
+use super::machine::MachineOptions;
 use crate::loss::{Hyperparameters, Loss, Objective};
 use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Upsampling};
 use crate::train::{
@@ -83,6 +83,11 @@ pub struct FitOptions {
     /// Steps to train; with --minutes as many as there is time for unless told [default: 3000]
     #[arg(long, value_name = "N", help_heading = "Training")]
     steps: Option<u64>,
+    /// Passes over the training pictures, each giving eight crops; evaluates after each unless told otherwise
+    #[arg(long, value_name = "N", requires = "data", conflicts_with = "steps", value_parser = clap::value_parser!(u64).range(1..=1_000_000),
+          help_heading = "Training")]
+    #[serde(default)]
+    epochs: Option<u64>,
     /// Stop after so many minutes; the learning rate follows whichever of steps and time is nearer its end
     #[arg(long, value_name = "M", help_heading = "Training")]
     minutes: Option<f64>,
@@ -176,20 +181,6 @@ pub struct FitOptions {
     /// Keep the checkpoint of every evaluation in the run folder
     #[arg(long, help_heading = "Validation")]
     pub(super) keep_all: bool,
-}
-
-/// Where a training runs; changes how long it takes, on a CPU not what comes out.
-#[derive(Debug, Clone, Copy, PartialEq, clap::Args)]
-pub struct MachineOptions {
-    /// Where to train: auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = device_choice, help_heading = "Machine")]
-    device: DeviceChoice,
-    /// CPU threads for the network; 0: as many as the machine has
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
-    threads: usize,
-    /// Threads that prepare crops ahead of the training
-    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Machine")]
-    workers: usize,
 }
 
 /// What `--schedule` takes.
@@ -290,6 +281,21 @@ impl FitOptions {
         })
     }
 
+    /// As [`settings`](Self::settings), with steps that follow from the data's size where passes over it are told.
+    pub(super) fn settings_on(
+        &self,
+        source: &dyn Source,
+        files: Files,
+        name: &str,
+        machine: &MachineOptions,
+    ) -> anyhow::Result<FitSettings> {
+        let settings = self.settings(files, name, machine)?;
+        Ok(match (self.epochs, source.training_count()) {
+            (Some(epochs), Some(pictures)) => settings.of_epochs(epochs, pictures),
+            _ => settings,
+        })
+    }
+
     /// The loss's numbers: those told, else its usual ones.
     fn hyperparameters(&self) -> Hyperparameters {
         let usual = Hyperparameters::of(self.loss);
@@ -350,50 +356,10 @@ impl FitOptions {
     }
 }
 
-impl MachineOptions {
-    /// Sets the number of threads that the whole process reckons with.
-    pub(super) fn apply(&self) -> anyhow::Result<()> {
-        if self.threads > 0 {
-            rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global().context("--threads")?;
-        }
-        Ok(())
-    }
-
-    /// Where tensors live.
-    pub(super) fn tensor_device(&self) -> anyhow::Result<Device> {
-        match self.device {
-            DeviceChoice::Cpu => Ok(Device::Cpu),
-            DeviceChoice::Auto => Ok(Device::cuda_if_available(0)?),
-            DeviceChoice::Cuda(index) => Device::new_cuda(index)
-                .with_context(|| format!("--device cuda:{index}: not available; take cpu, or a build with the feature `cuda`")),
-        }
-    }
-
-    /// The arguments that say the same.
-    pub(super) fn arguments(&self) -> Vec<String> {
-        let device = match self.device {
-            DeviceChoice::Auto => "auto".to_owned(),
-            DeviceChoice::Cpu => "cpu".to_owned(),
-            DeviceChoice::Cuda(index) => format!("cuda:{index}"),
-        };
-        ["--device".to_owned(), device, "--threads".into(), self.threads.to_string(), "--workers".into(), self.workers.to_string()].into()
-    }
-}
-
 fn upsampling(text: &str) -> Result<Upsampling, String> {
     match text {
         "bilinear" => Ok(Upsampling::Bilinear),
         "transposed" => Ok(Upsampling::Transposed),
         _ => Err("must be bilinear or transposed".into()),
-    }
-}
-
-/// Reads `auto`, `cpu` or `cuda:N`.
-pub(in crate::commands) fn device_choice(text: &str) -> Result<DeviceChoice, String> {
-    match text.split_once(':') {
-        None if text == "auto" => Ok(DeviceChoice::Auto),
-        None if text == "cpu" => Ok(DeviceChoice::Cpu),
-        Some(("cuda", index)) => index.parse().map(DeviceChoice::Cuda).map_err(|_| "cuda: needs a number, such as cuda:0".into()),
-        _ => Err("must be auto, cpu or cuda:N".into()),
     }
 }

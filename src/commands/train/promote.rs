@@ -1,6 +1,6 @@
 //! `train promote`: a model goes to the line only if it is no worse than the one there.
 
-use super::options::device_choice;
+use super::machine::device_choice;
 use super::pictures::{PictureOptions, Pictures};
 use crate::config::{DeviceChoice, Precision};
 use crate::nn::Checkpoint;

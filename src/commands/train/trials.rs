@@ -2,7 +2,8 @@
 
 use super::fit::{settings_json, stored_options};
 use super::interrupt::Interrupt;
-use super::options::{FitOptions, device_choice};
+use super::machine::device_choice;
+use super::options::FitOptions;
 use crate::config::DeviceChoice;
 use crate::train::RunFolder;
 use anyhow::Context;

@@ -115,6 +115,10 @@ impl Source for Folder {
         self.validation.len()
     }
 
+    fn training_count(&self) -> Option<usize> {
+        Some(self.training.len())
+    }
+
     fn cracked_share(&self) -> f64 {
         let share = self.cracked.len() as f64 / self.training.len().max(1) as f64;
         if self.sampling == Sampling::Balanced && share > 0.0 { 0.5 + 0.5 * share } else { share }

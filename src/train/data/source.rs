@@ -29,6 +29,11 @@ pub trait Source: Send + Sync {
     /// Number of validation pictures.
     fn validation_count(&self) -> usize;
 
+    /// Number of training pictures, where there is an end of them.
+    fn training_count(&self) -> Option<usize> {
+        None
+    }
+
     /// Share of [`training`](Self::training)'s pictures that are cracked, 0 to 1, so that crops can be
     /// chosen to show a crack half of the time.
     fn cracked_share(&self) -> f64;

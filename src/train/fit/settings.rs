@@ -1,7 +1,7 @@
 use crate::config::DeviceChoice;
 use crate::loss::Objective;
 use crate::measure::Counts;
-use crate::train::{Augmentation, OptimiserSettings, Rule, RunFolder, Sampling, Schedule, TrainError};
+use crate::train::{Augmentation, CropPlan, OptimiserSettings, Rule, RunFolder, Sampling, Schedule, TrainError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -101,6 +101,13 @@ pub struct FitSettings {
 impl FitSettings {
     /// Evaluations of a training that is not told how often.
     pub const EVALUATIONS: u64 = 20;
+
+    /// The same with the steps of so many passes over `pictures` training pictures of
+    /// [`CropPlan::PER_PICTURE`] crops each, evaluated after each pass unless it is told otherwise.
+    pub fn of_epochs(self, epochs: u64, pictures: usize) -> Self {
+        let pass = (pictures * CropPlan::PER_PICTURE).div_ceil(self.batch.max(1)).max(1) as u64;
+        Self { steps: epochs.saturating_mul(pass), eval_every: self.eval_every.or(Some(pass)), ..self }
+    }
 
     pub(super) fn check(&self) -> Result<(), TrainError> {
         let check = |ok: bool, name, problem: &str| if ok { Ok(()) } else { Err(TrainError::Setting { name, problem: problem.into() }) };

@@ -286,3 +286,12 @@ fn settings_that_make_no_sense_are_named() {
         assert!(error.starts_with(name), "{error}");
     }
 }
+
+#[test]
+fn an_epoch_is_a_pass_over_all_crops_and_ends_with_an_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = settings(folder.path(), 1).of_epochs(3, 5); // 40 crops in batches of 4
+    assert_eq!((of.steps, of.eval_every), (30, Some(10)));
+    let told = FitSettings { eval_every: Some(7), batch: 3, ..settings(folder.path(), 1) }.of_epochs(1, 5);
+    assert_eq!((told.steps, told.eval_every), (14, Some(7)));
+}

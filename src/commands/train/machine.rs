@@ -1,0 +1,59 @@
+//! Where a training runs, as arguments of the command line.
+
+use crate::config::DeviceChoice;
+use anyhow::Context;
+use candle_core::Device;
+
+/// Where a training runs; changes how long it takes, on a CPU not what comes out.
+#[derive(Debug, Clone, Copy, PartialEq, clap::Args)]
+pub struct MachineOptions {
+    /// Where to train: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto", value_parser = device_choice, help_heading = "Machine")]
+    pub(super) device: DeviceChoice,
+    /// CPU threads for the network; 0: as many as the machine has
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
+    pub(super) threads: usize,
+    /// Threads that prepare crops ahead of the training
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Machine")]
+    pub(super) workers: usize,
+}
+
+impl MachineOptions {
+    /// Sets the number of threads that the whole process reckons with.
+    pub(super) fn apply(&self) -> anyhow::Result<()> {
+        if self.threads > 0 {
+            rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global().context("--threads")?;
+        }
+        Ok(())
+    }
+
+    /// Where tensors live.
+    pub(super) fn tensor_device(&self) -> anyhow::Result<Device> {
+        match self.device {
+            DeviceChoice::Cpu => Ok(Device::Cpu),
+            DeviceChoice::Auto => Ok(Device::cuda_if_available(0)?),
+            DeviceChoice::Cuda(index) => Device::new_cuda(index)
+                .with_context(|| format!("--device cuda:{index}: not available; take cpu, or a build with the feature `cuda`")),
+        }
+    }
+
+    /// The arguments that say the same.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let device = match self.device {
+            DeviceChoice::Auto => "auto".to_owned(),
+            DeviceChoice::Cpu => "cpu".to_owned(),
+            DeviceChoice::Cuda(index) => format!("cuda:{index}"),
+        };
+        ["--device".to_owned(), device, "--threads".into(), self.threads.to_string(), "--workers".into(), self.workers.to_string()].into()
+    }
+}
+
+/// Reads `auto`, `cpu` or `cuda:N`.
+pub(in crate::commands) fn device_choice(text: &str) -> Result<DeviceChoice, String> {
+    match text.split_once(':') {
+        None if text == "auto" => Ok(DeviceChoice::Auto),
+        None if text == "cpu" => Ok(DeviceChoice::Cpu),
+        Some(("cuda", index)) => index.parse().map(DeviceChoice::Cuda).map_err(|_| "cuda: needs a number, such as cuda:0".into()),
+        _ => Err("must be auto, cpu or cuda:N".into()),
+    }
+}

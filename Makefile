@@ -73,4 +73,4 @@ bench-training: build peers
 
 deb: build
 	deploy/notices.py target/THIRD-PARTY-NOTICES
-	cargo deb --no-build
+	cargo deb --no-build --strip

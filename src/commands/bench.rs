@@ -76,7 +76,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         println!("{stage:<12} {:>9.2} {:>9.2} {:>9.2}", all[0], all[all.len() / 2], all[all.len() - 1]);
     }
     if let Some(mb) = super::memory::peak_mb() {
-        println!("{mb:.0} MB of memory at most, of which the simulated wafers take about 50");
+        println!("{mb:.0} MB of memory at most, simulated wafers and all");
     }
     Ok(ExitCode::SUCCESS)
 }

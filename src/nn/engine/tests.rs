@@ -193,3 +193,13 @@ fn the_description_says_what_is_done_really() {
         assert!(name(Precision::F32Grade, Isa::Amx).contains("f32-grade (AMX)"));
     }
 }
+
+#[test]
+fn probabilities_are_rounded_to_255ths() {
+    assert_eq!([-40.0, -6.3, -6.2, 0.0, 40.0].map(quantised), [0, 0, 1, 128, 255]);
+    let mut logit = -7.0_f32;
+    while logit < -5.5 {
+        assert_eq!(quantised(logit), (255.0 / (1.0 + (-logit).exp())).round() as u8, "{logit}");
+        logit += 1e-4;
+    }
+}

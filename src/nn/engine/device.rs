@@ -13,6 +13,7 @@ const BATCH: usize = if cfg!(feature = "cudnn") { 18 } else { 3 };
 pub(super) struct DeviceEngine {
     body: Body,
     device: Device,
+    precision: Precision,
     name: String,
 }
 
@@ -46,7 +47,8 @@ impl DeviceEngine {
             tracing::warn!(network = %shape, "network: only U-Nets are compiled for this device, it runs layer by layer in f32");
             (Body::Layered(Network::from_checkpoint(checkpoint, &device)?), DType::F32)
         };
-        Ok(Self { body, device, name: format!("{shape} on {place}, {}", used.as_str()) })
+        let precision = if used == DType::BF16 { Precision::Bf16 } else { Precision::F32 };
+        Ok(Self { body, device, precision, name: format!("{shape} on {place}, {}", used.as_str()) })
     }
 
     /// Calls `each` with the logits, `[n, 1, h, w]` in `f32`, of one batch after the other.
@@ -89,6 +91,10 @@ impl Engine for DeviceEngine {
 
     fn batch(&self) -> usize {
         BATCH
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn describe(&self) -> String {

@@ -5,67 +5,51 @@
 use super::ROW_BYTES;
 use std::arch::asm;
 
-#[inline(always)]
-pub(super) unsafe fn step<const WIDE: bool>(upper: *const u8, lower: *const u8, stride: usize, weights: *const u8) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if WIDE {
-            asm!(
-                "tileloadd tmm6, [{w} + {row}]",
-                "tileloadd tmm4, [{u} + {s}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{w} + {row} + 1024]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{l} + {s}]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                u = in(reg) upper, l = in(reg) lower, s = in(reg) stride, w = in(reg) weights, row = in(reg) ROW_BYTES,
-                options(nostack, readonly, preserves_flags)
-            );
-        } else {
-            asm!(
-                "tileloadd tmm6, [{w} + {row}]",
-                "tileloadd tmm4, [{u} + {s}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm5, [{l} + {s}]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                u = in(reg) upper, l = in(reg) lower, s = in(reg) stride, w = in(reg) weights, row = in(reg) ROW_BYTES,
-                options(nostack, readonly, preserves_flags)
-            );
+/// Defines a step with the instruction that multiplies.
+macro_rules! define_step {
+    ($(#[$doc:meta])* $name:ident, $product:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub(super) unsafe fn $name<const WIDE: bool>(upper: *const u8, lower: *const u8, stride: usize, weights: *const u8) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                if WIDE {
+                    asm!(
+                        "tileloadd tmm6, [{w} + {row}]",
+                        "tileloadd tmm4, [{u} + {s}]",
+                        concat!($product, " tmm0, tmm4, tmm6"),
+                        "tileloadd tmm7, [{w} + {row} + 1024]",
+                        concat!($product, " tmm1, tmm4, tmm7"),
+                        "tileloadd tmm5, [{l} + {s}]",
+                        concat!($product, " tmm2, tmm5, tmm6"),
+                        concat!($product, " tmm3, tmm5, tmm7"),
+                        u = in(reg) upper, l = in(reg) lower, s = in(reg) stride, w = in(reg) weights, row = in(reg) ROW_BYTES,
+                        options(nostack, readonly, preserves_flags)
+                    );
+                } else {
+                    asm!(
+                        "tileloadd tmm6, [{w} + {row}]",
+                        "tileloadd tmm4, [{u} + {s}]",
+                        concat!($product, " tmm0, tmm4, tmm6"),
+                        "tileloadd tmm5, [{l} + {s}]",
+                        concat!($product, " tmm2, tmm5, tmm6"),
+                        u = in(reg) upper, l = in(reg) lower, s = in(reg) stride, w = in(reg) weights, row = in(reg) ROW_BYTES,
+                        options(nostack, readonly, preserves_flags)
+                    );
+                }
+            }
         }
-    }
+    };
 }
 
-/// The same with bytes: inputs without a sign, weights with one.
-#[inline(always)]
-pub(super) unsafe fn byte_step<const WIDE: bool>(upper: *const u8, lower: *const u8, stride: usize, weights: *const u8) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if WIDE {
-            asm!(
-                "tileloadd tmm6, [{w} + {row}]",
-                "tileloadd tmm4, [{u} + {s}]",
-                "tdpbusd tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{w} + {row} + 1024]",
-                "tdpbusd tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{l} + {s}]",
-                "tdpbusd tmm2, tmm5, tmm6",
-                "tdpbusd tmm3, tmm5, tmm7",
-                u = in(reg) upper, l = in(reg) lower, s = in(reg) stride, w = in(reg) weights, row = in(reg) ROW_BYTES,
-                options(nostack, readonly, preserves_flags)
-            );
-        } else {
-            asm!(
-                "tileloadd tmm6, [{w} + {row}]",
-                "tileloadd tmm4, [{u} + {s}]",
-                "tdpbusd tmm0, tmm4, tmm6",
-                "tileloadd tmm5, [{l} + {s}]",
-                "tdpbusd tmm2, tmm5, tmm6",
-                u = in(reg) upper, l = in(reg) lower, s = in(reg) stride, w = in(reg) weights, row = in(reg) ROW_BYTES,
-                options(nostack, readonly, preserves_flags)
-            );
-        }
-    }
+define_step! {
+    /// Of bf16.
+    step, "tdpbf16ps"
+}
+
+define_step! {
+    /// Of bytes: inputs without a sign, weights with one.
+    byte_step, "tdpbusd"
 }
 
 /// Upper times lower, upper times upper, lower times upper parts; lower times lower is below what counts.

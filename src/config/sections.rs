@@ -46,7 +46,7 @@ impl From<usize> for Threads {
 }
 
 /// How exactly the network is computed. On CUDA `bf16` is, and everything else is `f32`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// In `f32` throughout.

@@ -28,7 +28,8 @@ pub(super) fn picture(dice: &mut Dice, cracked: bool, corner_px: Option<u32>) ->
 /// The wafer's outline and how the cell ends before it.
 struct Frame {
     outline: Outline,
-    /// Dark rim and corners inside the outline: cell pictures cut out of a module show them.
+    /// Where the shine ends, how far inside the outline and how softly: cell pictures cut out of a
+    /// module show dark rims and corners, and a station's outline never meets a corner exactly.
     shining: Option<(Outline, f32, f32)>,
 }
 
@@ -37,7 +38,11 @@ impl Frame {
         let cut = dice.range(50.0, 200.0);
         match corner_px {
             Some(corner) => Self { outline: Outline { corner_px: (corner as f32).min(CELL_PX as f32 / 2.0) }, shining: None },
-            None if dice.chance(0.35) => Self { outline: Outline { corner_px: cut }, shining: None },
+            None if dice.chance(0.35) => {
+                let outline = Outline { corner_px: cut };
+                let beside = Outline { corner_px: cut + dice.range(-12.0, 16.0) };
+                Self { outline, shining: dice.chance(0.7).then(|| (beside, 0.0, dice.range(4.0, 24.0))) }
+            }
             None if dice.chance(0.15) => Self { outline: Outline { corner_px: 0.0 }, shining: None },
             None => {
                 let rim = if dice.chance(0.6) { dice.range(0.0, 8.0) } else { dice.range(8.0, 36.0) };

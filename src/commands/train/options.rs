@@ -1,6 +1,7 @@
 //! What a training is told, as arguments of the command line and as a run folder's `settings.json`.
 
 use super::machine::MachineOptions;
+use crate::config::Precision;
 use crate::loss::{Hyperparameters, Loss, Objective};
 use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Upsampling};
 use crate::train::{
@@ -127,6 +128,10 @@ pub struct FitOptions {
     /// Cut gradients to this norm; 0: never
     #[arg(long, value_name = "NORM", default_value_t = OptimiserSettings::default().clip_norm, help_heading = "Training")]
     clip_norm: f64,
+    /// Products of convolutions on a CPU with AMX: f32, f32-grade (16 significant bits, faster) or bf16 (8, faster still)
+    #[arg(long, default_value_t, value_parser = training_precision, help_heading = "Training")]
+    #[serde(default = "exact")] // what runs were before they could be told
+    precision: Precision,
     /// Crops taken: half of them aimed at cracks, or from everywhere alike
     #[arg(long, value_enum, default_value = "balanced", help_heading = "Training")]
     sampling: Sampling,
@@ -181,6 +186,17 @@ pub struct FitOptions {
     /// Keep the checkpoint of every evaluation in the run folder
     #[arg(long, help_heading = "Validation")]
     pub(super) keep_all: bool,
+}
+
+fn exact() -> Precision {
+    Precision::F32
+}
+
+fn training_precision(text: &str) -> Result<Precision, String> {
+    match text.parse() {
+        Ok(Precision::Int8) | Err(_) => Err("give f32, f32-grade or bf16".into()),
+        found => found,
+    }
 }
 
 /// What `--schedule` takes.
@@ -272,6 +288,7 @@ impl FitOptions {
             learning_rate: self.learning_rate,
             schedule: Schedule { decay, warmup_steps: self.warmup },
             optimiser: OptimiserSettings { rule, weight_decay, clip_norm },
+            precision: self.precision,
             seed: self.seed,
             threshold: self.threshold,
             mm_per_px: (self.mm_per_px_min, self.mm_per_px_max),

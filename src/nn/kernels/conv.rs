@@ -1,9 +1,11 @@
 //! Convolution 3×3 and 1×1 that keeps the size: stride 1, padded with zeros.
 
-use super::Dims;
 use super::fresh::fresh;
+use super::isa::Isa;
 use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::shared::Shared;
+use super::{Dims, LEAST_CHANNELS};
+use crate::config::Precision;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -71,15 +73,70 @@ pub(super) fn copy_bordered(
     }
 }
 
+/// A convolution's weights as they are to be laid over a picture.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Weights<'a> {
+    /// Output channels.
+    pub outputs: usize,
+    /// Input channels.
+    pub inputs: usize,
+    /// Side of the kernel: 1 or 3.
+    pub side: usize,
+    values: &'a [f32],
+    /// Whether channels are exchanged and the kernel turned.
+    backward: bool,
+}
+
+impl<'a> Weights<'a> {
+    /// `[output, input, side, side]` as they are.
+    pub fn forward(values: &'a [f32], outputs: usize, inputs: usize, side: usize) -> Self {
+        assert_eq!(values.len(), outputs * inputs * side * side, "weights of a convolution");
+        Self { outputs, inputs, side, values, backward: false }
+    }
+
+    /// The same for the gradient of the input: channels exchanged, kernel turned.
+    pub fn backward(self) -> Self {
+        Self { outputs: self.inputs, inputs: self.outputs, backward: !self.backward, ..self }
+    }
+
+    /// The weight of a tap, taps counted line by line.
+    #[inline(always)]
+    pub(super) fn at(&self, output: usize, input: usize, tap: usize) -> f32 {
+        let taps = self.side * self.side;
+        if self.backward {
+            self.values[(input * self.outputs + output) * taps + taps - 1 - tap]
+        } else {
+            self.values[(output * self.inputs + input) * taps + tap]
+        }
+    }
+}
+
+/// Whether tiles do it: how many bf16 stand for a number, 0 where nothing but `f32` will do.
+pub(super) fn parts(precision: Precision, inputs: usize, outputs: usize) -> usize {
+    let worthwhile = inputs.min(outputs) >= LEAST_CHANNELS && Isa::best() == Isa::Amx;
+    match precision {
+        Precision::F32Grade if worthwhile => 2,
+        Precision::Bf16 if worthwhile => 1,
+        _ => 0,
+    }
+}
+
 /// Convolves a batch: `x` holds `[n, inputs, h, w]`, the result `[n, outputs, h, w]`.
 ///
 /// `dims` are those of `x`; the taps of a 3×3 kernel are `dilation` pixels apart. Runs on the current rayon pool,
-/// a task for each block of lines.
-pub(in crate::nn) fn conv_nchw(x: &[f32], dims: Dims, packed: &Packed, dilation: usize) -> Vec<f32> {
+/// a task for each block of lines. `f32-grade` and `bf16` need AMX and at least 8 channels, else they are `f32`.
+pub(in crate::nn) fn convolved(x: &[f32], dims: Dims, weights: &Weights, dilation: usize, precision: Precision) -> Vec<f32> {
     assert_eq!(x.len(), dims.len(), "input of a convolution");
-    assert_eq!(dims.c, packed.inputs, "input channels of a convolution");
+    assert_eq!(dims.c, weights.inputs, "input channels of a convolution");
+    #[cfg(target_arch = "x86_64")]
+    match parts(precision, weights.inputs, weights.outputs) {
+        2 => return super::tiled::convolved::<2>(x, dims, weights, dilation),
+        1 => return super::tiled::convolved::<1>(x, dims, weights, dilation),
+        _ => {}
+    }
+    let packed = Packed::new(weights);
     // SAFETY: the blocks cover every line of every output channel.
-    unsafe { fresh(dims.with_channels(packed.outputs).len(), |out| conv_blocks(x, dims, packed, dilation, out)) }
+    unsafe { fresh(dims.with_channels(packed.outputs).len(), |out| conv_blocks(x, dims, &packed, dilation, out)) }
 }
 
 /// Writes all of `out`.
@@ -104,7 +161,6 @@ fn conv_blocks(x: &[f32], dims: Dims, packed: &Packed, dilation: usize, out: &mu
                 let panel = Panel {
                     packed,
                     group,
-                    relu: false,
                     source: input.as_ptr(),
                     source_plane: plane,
                     line,

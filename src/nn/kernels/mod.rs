@@ -14,17 +14,23 @@ mod panel;
 mod pool;
 mod shared;
 mod simd;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 mod upsample;
 mod weight_gradient;
 
-pub(super) use conv::conv_nchw;
+pub(super) use conv::{Weights, convolved};
 pub(super) use isa::Isa;
 pub use memory::keep_freed_memory;
 pub(super) use norm::{Moments, channel_gradients, moments, norm_relu, norm_relu_input_gradient};
-pub(super) use panel::Packed;
 pub(super) use pool::{max_pool, max_pool_gradient, max_pool_indices, unpool, unpool_gradient};
 pub(super) use upsample::{interleave, interleave_gradient, resize, resize_gradient};
-pub(super) use weight_gradient::weight_gradient;
+pub(super) use weight_gradient::{Kernel, weight_gradient};
+
+/// Channels, of input and output alike, from which on a convolution's training is worth the tiles' trouble.
+const LEAST_CHANNELS: usize = 8;
 
 /// Size of a batch of pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,16 +6,17 @@
 //! always at the same distance from the pixel it adds to, and a whole block of lines is one long
 //! loop. What it computes at the border columns is thrown away.
 
+use super::conv::Weights;
 use super::simd::{Lanes, Task, dispatch};
 
 /// Output channels computed together.
-pub(in crate::nn) const GROUP: usize = 8;
+pub(super) const GROUP: usize = 8;
 /// Values past the end of a padded plane that whole vectors may read.
-pub(in crate::nn) const SLACK: usize = 64;
+pub(super) const SLACK: usize = 64;
 
-/// Convolution weights in the order in which [`Panel`] reads them, with what is added at the end.
+/// Convolution weights in the order in which [`Panel`] reads them.
 #[derive(Debug, Clone)]
-pub(in crate::nn) struct Packed {
+pub(super) struct Packed {
     /// Output channels.
     pub outputs: usize,
     /// Input channels.
@@ -24,41 +25,23 @@ pub(in crate::nn) struct Packed {
     pub side: usize,
     /// `[output group][input][tap][8]`.
     weights: Vec<f32>,
-    bias: Vec<f32>,
 }
 
 impl Packed {
-    /// Packs the weights that `at(output, input, tap)` gives, taps counted line by line.
-    pub fn new(outputs: usize, inputs: usize, side: usize, bias: Option<&[f32]>, at: impl Fn(usize, usize, usize) -> f32) -> Self {
+    pub fn new(weights: &Weights) -> Self {
+        let Weights { outputs, inputs, side, .. } = *weights;
         let taps = side * side;
-        let groups = outputs.div_ceil(GROUP);
-        let mut weights = vec![0.0; groups * inputs * taps * GROUP];
-        for (group, weights) in weights.chunks_exact_mut((inputs * taps * GROUP).max(1)).enumerate() {
+        let mut values = vec![0.0; outputs.div_ceil(GROUP) * inputs * taps * GROUP];
+        for (group, values) in values.chunks_exact_mut((inputs * taps * GROUP).max(1)).enumerate() {
             for lane in 0..GROUP.min(outputs - group * GROUP) {
-                for (input, weights) in weights.chunks_exact_mut(taps * GROUP).enumerate() {
+                for (input, values) in values.chunks_exact_mut(taps * GROUP).enumerate() {
                     for tap in 0..taps {
-                        weights[tap * GROUP + lane] = at(group * GROUP + lane, input, tap);
+                        values[tap * GROUP + lane] = weights.at(group * GROUP + lane, input, tap);
                     }
                 }
             }
         }
-        let mut padded_bias = vec![0.0; groups * GROUP];
-        if let Some(bias) = bias {
-            padded_bias[..outputs].copy_from_slice(bias);
-        }
-        Self { outputs, inputs, side, weights, bias: padded_bias }
-    }
-
-    /// Packs `[output, input, side, side]`.
-    pub fn forward(weights: &[f32], outputs: usize, inputs: usize, side: usize, bias: Option<&[f32]>) -> Self {
-        let taps = side * side;
-        Self::new(outputs, inputs, side, bias, |o, i, t| weights[(o * inputs + i) * taps + t])
-    }
-
-    /// Packs `[output, input, side, side]` for the gradient of the input: channels exchanged, kernel turned.
-    pub fn backward(weights: &[f32], outputs: usize, inputs: usize, side: usize) -> Self {
-        let taps = side * side;
-        Self::new(inputs, outputs, side, None, |i, o, t| weights[(o * inputs + i) * taps + taps - 1 - t])
+        Self { outputs, inputs, side, weights: values }
     }
 
     /// Groups of eight output channels.
@@ -78,8 +61,6 @@ pub(super) struct Panel<'a> {
     pub packed: &'a Packed,
     /// Which eight output channels.
     pub group: usize,
-    /// Whether negative results become zero.
-    pub relu: bool,
     /// First value that the first tap reads, in the first input channel.
     pub source: *const f32,
     /// Distance of input channels.
@@ -113,14 +94,10 @@ impl Panel<'_> {
     unsafe fn tile<L: Lanes, const VECTORS: usize, const OUTPUTS: usize, const SIDE: usize>(&self, at: usize, first: usize, count: usize) {
         let taps = SIDE * SIDE;
         let inputs = self.packed.inputs;
-        // SAFETY: the weights hold `groups * inputs * taps * GROUP` values and the bias `groups * GROUP`;
-        // source and target are the caller's promise; only the group's own channels are stored.
+        // SAFETY: the weights hold `groups * inputs * taps * GROUP` values; source and target are the caller's promise;
+        // only the group's own channels are stored.
         unsafe {
-            let bias = self.packed.bias.as_ptr().add(self.group * GROUP + first);
             let mut sums = [[L::splat(0.0); VECTORS]; OUTPUTS];
-            for (o, row) in sums.iter_mut().enumerate() {
-                *row = [L::splat(*bias.add(o)); VECTORS];
-            }
             let mut weights = self.packed.weights.as_ptr().add(self.group * inputs * taps * GROUP + first);
             let mut plane = self.source.add(at);
             for _ in 0..inputs {
@@ -142,14 +119,12 @@ impl Panel<'_> {
                 }
                 plane = plane.add(self.source_plane);
             }
-            let floor = L::splat(if self.relu { 0.0 } else { f32::NEG_INFINITY });
             let outputs = self.packed.width_of(self.group).saturating_sub(first);
             for (o, row) in sums.iter().enumerate().take(outputs) {
                 let to = self.target.add((first + o) * self.target_plane + at);
                 for (v, sum) in row.iter().enumerate() {
                     let left = count - v * L::WIDTH;
-                    let value = floor.max(*sum);
-                    if left >= L::WIDTH { value.store(to.add(v * L::WIDTH)) } else { value.store_first(to.add(v * L::WIDTH), left) }
+                    if left >= L::WIDTH { sum.store(to.add(v * L::WIDTH)) } else { sum.store_first(to.add(v * L::WIDTH), left) }
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! Gradient of a convolution's weights.
 
 use super::Dims;
-use super::conv::{BLOCK_VALUES, block_lines, copy_bordered, with_scratch};
+use super::conv::{BLOCK_VALUES, block_lines, copy_bordered, parts, with_scratch};
 use super::panel::GROUP;
 use super::simd::{Lanes, Task, dispatch};
+use crate::config::Precision;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -65,49 +66,68 @@ impl Task for Correlation {
 
 /// Values of a run that are worked on at a time: those of eight output channels fit the first-level cache.
 const CHUNK: usize = 1024;
-/// Output groups of a task, at least: their products should outweigh the copy of the inputs.
-const LEAST_GROUPS: usize = 4;
+/// Outputs of a task, at least: their products should outweigh the copy of the inputs.
+const LEAST_OUTPUTS: usize = 32;
 /// Tasks that a small layer is split into, as far as its channels allow.
 const TASKS: usize = 8;
 
 /// How the work is split, by the layer's size alone.
 #[derive(Debug, Clone, Copy)]
-struct Split {
+pub(super) struct Split {
     /// Pictures of a task.
-    pictures: usize,
+    pub pictures: usize,
     /// Lines of each.
-    lines: usize,
+    pub lines: usize,
     /// Blocks of lines in a picture.
-    blocks: usize,
+    pub blocks: usize,
     /// Output groups of a task.
-    groups: usize,
+    pub groups: usize,
 }
 
 impl Split {
-    fn new(dims: Dims, outputs: usize) -> Self {
+    /// For outputs that are computed `group` at a time.
+    pub fn new(dims: Dims, outputs: usize, group: usize) -> Self {
         let lines = block_lines(dims.c + outputs, dims.h, dims.w);
         let blocks = dims.h.div_ceil(lines);
         let together = if blocks == 1 { BLOCK_VALUES / ((dims.c + outputs) * (dims.h + 2) * (dims.w + 1)) } else { 1 };
         let pictures = together.clamp(1, dims.n.max(1));
-        let all_groups = outputs.div_ceil(GROUP);
+        let all_groups = outputs.div_ceil(group);
         let runs = dims.n.div_ceil(pictures) * blocks;
-        let groups = all_groups.div_ceil(TASKS.div_ceil(runs.max(1))).max(LEAST_GROUPS).min(all_groups.max(1));
+        let groups = all_groups.div_ceil(TASKS.div_ceil(runs.max(1))).max(LEAST_OUTPUTS / group).min(all_groups.max(1));
         Self { pictures, lines, blocks, groups }
     }
+}
+
+/// The weights whose gradient is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Kernel {
+    /// Output channels.
+    pub outputs: usize,
+    /// Side of the kernel: 1 or 3.
+    pub side: usize,
+    /// Distance of its taps.
+    pub dilation: usize,
 }
 
 /// Gradient of weights `[outputs, inputs, side, side]` from the input `x` (of `dims`) and the
 /// gradient of the output `gradient` (`[n, outputs, h, w]`), both of one size; side 1 or 3, taps `dilation` apart.
 ///
 /// Blocks of lines, or several small pictures at once, are summed each for itself and then in their order.
-pub(in crate::nn) fn weight_gradient(x: &[f32], dims: Dims, gradient: &[f32], outputs: usize, side: usize, dilation: usize) -> Vec<f32> {
+pub(in crate::nn) fn weight_gradient(x: &[f32], dims: Dims, gradient: &[f32], kernel: Kernel, precision: Precision) -> Vec<f32> {
+    let Kernel { outputs, side, dilation } = kernel;
     let out_dims = dims.with_channels(outputs);
     assert_eq!(x.len(), dims.len(), "input of a weight gradient");
     assert_eq!(gradient.len(), out_dims.len(), "output gradient of a weight gradient");
+    #[cfg(target_arch = "x86_64")]
+    match parts(precision, dims.c, outputs) {
+        2 => return super::tiled::weight_gradient::<2>(x, dims, gradient, kernel),
+        1 => return super::tiled::weight_gradient::<1>(x, dims, gradient, kernel),
+        _ => {}
+    }
     let margin = side / 2 * dilation;
     let line = dims.w + margin;
     let taps = side * side;
-    let split = Split::new(dims, outputs);
+    let split = Split::new(dims, outputs, GROUP);
     let shares = outputs.div_ceil(GROUP).div_ceil(split.groups);
     // A picture's lines of the block with its margins; the output's gradient is laid out alike.
     let stretch = (split.lines + 2 * margin) * line;

@@ -48,9 +48,9 @@ impl ConvNormRelu {
     }
 
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let y = ops::conv_norm_relu(x, &self.weight, self.dilation, &self.norm, mode == Mode::Train)?;
+        let y = ops::conv_norm_relu(x, &self.weight, self.dilation, &self.norm, mode.training())?;
         // What only leads to a gradient is let go at once.
-        Ok(if mode == Mode::Train { y } else { y.detach() })
+        Ok(if mode.training().is_some() { y } else { y.detach() })
     }
 }
 

@@ -11,6 +11,7 @@ mod unet;
 
 use super::layout::{self, LEVELS, Parameter, Start};
 use super::{Architecture, Checkpoint, NetworkShape, NnError};
+use crate::config::Precision;
 use candle_core::{Device, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -19,10 +20,21 @@ use std::collections::BTreeMap;
 /// Whether batch norm uses the batch's statistics or the running ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Statistics of the batch; the running ones are brought up to date.
-    Train,
+    /// Statistics of the batch; the running ones are brought up to date. On the CPU products are of that precision
+    /// where it has AMX, else in `f32`.
+    Train(Precision),
     /// Running statistics.
     Eval,
+}
+
+impl Mode {
+    /// The precision to train in.
+    fn training(self) -> Option<Precision> {
+        match self {
+            Self::Train(precision) => Some(precision),
+            Self::Eval => None,
+        }
+    }
 }
 
 /// The layers between pictures and logits.

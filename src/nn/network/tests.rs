@@ -40,7 +40,7 @@ fn train(network: &Network, steps: usize) -> (f32, f32) {
     let mut losses = Vec::new();
     let mut velocities = BTreeMap::new();
     for _ in 0..steps {
-        let loss = objective.of(&network.forward(&x, Mode::Train).unwrap(), &y).unwrap();
+        let loss = objective.of(&network.forward(&x, Mode::Train(Precision::F32)).unwrap(), &y).unwrap();
         losses.push(loss.to_scalar::<f32>().unwrap());
         let gradients = loss.backward().unwrap();
         for (name, variable) in network.variables() {
@@ -95,8 +95,9 @@ fn every_network_inspects_on_the_line_what_it_says_in_training() {
 fn sides_must_be_divisible_by_sixteen_and_the_smallest_fits() {
     for architecture in ALL {
         let network = Network::new(&shape(architecture), 1, &Device::Cpu).unwrap();
-        let of =
-            |h: usize, w: usize| network.forward(&Tensor::ones((1, 1, h, w), candle_core::DType::F32, &Device::Cpu).unwrap(), Mode::Train);
+        let of = |h: usize, w: usize| {
+            network.forward(&Tensor::ones((1, 1, h, w), candle_core::DType::F32, &Device::Cpu).unwrap(), Mode::Train(Precision::F32))
+        };
         assert_eq!(of(16, 48).unwrap().dims(), [1, 1, 16, 48], "{architecture}");
         assert!(of(24, 48).is_err() && of(0, 16).is_err());
     }

@@ -1,5 +1,6 @@
 use super::layer::{ConvNormRelu, Head, Variables, in_turn};
 use super::{Body, Mode};
+use crate::config::Precision;
 use crate::nn::layout::{self, DoubleConv};
 use crate::nn::{NnError, ops};
 use candle_core::{Result, Tensor, Var};
@@ -45,7 +46,7 @@ impl Body for UNet {
         let mut deepest = skips.pop().unwrap_or_else(|| x.clone());
         for (step, skip) in self.up.iter().zip(skips.iter().rev()) {
             let raised = match &step.transposed {
-                Some((weight, bias)) => ops::conv_transposed(&deepest, weight, bias)?,
+                Some((weight, bias)) => ops::conv_transposed(&deepest, weight, bias, mode.training().unwrap_or(Precision::F32))?,
                 None => ops::upsample_bilinear(&deepest)?,
             };
             deepest = in_turn(&step.convolutions, &Tensor::cat(&[skip, &raised], 1)?, mode)?;

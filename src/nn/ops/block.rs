@@ -1,6 +1,7 @@
+use super::conv::{self, Convolution};
 use super::norm::{BatchNorm, Statistics};
-use super::{conv, dims, values, with_values};
-use crate::nn::kernels::{Moments, Packed, conv_nchw, moments};
+use super::{dims, values, with_values};
+use crate::nn::kernels::{Moments, moments};
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
 use std::sync::{Arc, OnceLock};
 
@@ -15,15 +16,15 @@ struct Convolved {
 /// One operator, so that neither the convolution's result nor its gradient goes through the graph, which would
 /// zero, add and copy them once more.
 struct ConvNormRelu {
-    dilation: usize,
+    convolution: Convolution,
     convolved: Arc<OnceLock<Convolved>>,
 }
 
 /// Convolution, batch norm and ReLU of contiguous tensors, for training.
-pub(super) fn conv_norm_relu(x: &Tensor, weight: &Tensor, dilation: usize, norm: &BatchNorm) -> Result<Tensor> {
+pub(super) fn conv_norm_relu(x: &Tensor, weight: &Tensor, convolution: Convolution, norm: &BatchNorm) -> Result<Tensor> {
     let convolved = Arc::new(OnceLock::new());
     let affine = Tensor::stack(&[norm.gain.as_tensor(), norm.offset.as_tensor()], 0)?;
-    let y = x.apply_op3(weight, &affine, ConvNormRelu { dilation, convolved: convolved.clone() })?;
+    let y = x.apply_op3(weight, &affine, ConvNormRelu { convolution, convolved: convolved.clone() })?;
     if let Some(Convolved { moments, .. }) = convolved.get() {
         let size = dims(&y)?;
         norm.update(moments, size.n * size.plane())?;
@@ -46,9 +47,7 @@ impl CustomOp3 for ConvNormRelu {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (size, kernel) = conv::fitting(l1, l2)?;
-        let packed = Packed::forward(values(s2, l2, self.name())?, kernel.n, kernel.c, kernel.w, None);
-        let values_in = values(s1, l1, self.name())?;
-        let convolved = conv_nchw(values_in, size, &packed, self.dilation);
+        let convolved = self.convolution.of(values(s1, l1, self.name())?, size, values(s2, l2, self.name())?, kernel);
         let out_size = size.with_channels(kernel.n);
         let moments = moments(&convolved, out_size);
         let affine = values(s3, l3, self.name())?;
@@ -75,7 +74,7 @@ impl CustomOp3 for ConvNormRelu {
         with_values([x, weight, affine, y, &gradient], self.name(), |[xs, ws, affine, ys, gs]| {
             let gain = &affine[..kernel.n];
             let norm = Statistics::of_batch(moments).gradients(values, ys, gs, size.with_channels(kernel.n), gain);
-            let (dx, dw) = conv::gradients(xs, size, ws, kernel, &norm.values, self.dilation, x.track_op());
+            let (dx, dw) = self.convolution.gradients(xs, size, ws, kernel, &norm.values, x.track_op());
             let tensor = |values, shape: &Shape| Tensor::from_vec(values, shape, &Device::Cpu);
             let dx = dx.map(|dx| tensor(dx, x.shape())).transpose()?;
             Ok((dx, Some(tensor(dw, weight.shape())?), Some(tensor([norm.gain, norm.offset].concat(), &(2, kernel.n).into())?)))

@@ -1,11 +1,13 @@
 use super::{dims, dims_of, values, with_values};
-use crate::nn::kernels::{Dims, Packed, conv_nchw, weight_gradient};
+use crate::config::Precision;
+use crate::nn::kernels::{Dims, Kernel, Weights, convolved, weight_gradient};
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 /// Convolution with padding that keeps the size; arguments: picture, weights.
 pub(super) struct Convolution {
     /// Distance of a 3×3 kernel's taps.
     pub dilation: usize,
+    pub precision: Precision,
 }
 
 /// The sizes of a picture and of the weights that are to be laid over it.
@@ -17,23 +19,30 @@ pub(super) fn fitting(picture: &Layout, weights: &Layout) -> Result<(Dims, Dims)
     Ok((size, kernel))
 }
 
-/// Gradients of picture (of `size`, where `of_picture` asks for it) and weights (of size `kernel`).
-///
-/// The network's own picture needs none, and would cost as much as a whole convolution.
-pub(super) fn gradients(
-    x: &[f32],
-    size: Dims,
-    weights: &[f32],
-    kernel: Dims,
-    gradient: &[f32],
-    dilation: usize,
-    of_picture: bool,
-) -> (Option<Vec<f32>>, Vec<f32>) {
-    let dx = of_picture.then(|| {
-        let packed = Packed::backward(weights, kernel.n, kernel.c, kernel.w);
-        conv_nchw(gradient, size.with_channels(kernel.n), &packed, dilation)
-    });
-    (dx, weight_gradient(x, size, gradient, kernel.n, kernel.w, dilation))
+impl Convolution {
+    /// The convolved picture.
+    pub fn of(&self, x: &[f32], size: Dims, weights: &[f32], kernel: Dims) -> Vec<f32> {
+        convolved(x, size, &Weights::forward(weights, kernel.n, kernel.c, kernel.w), self.dilation, self.precision)
+    }
+
+    /// Gradients of picture (of `size`, where `of_picture` asks for it) and weights (of size `kernel`).
+    ///
+    /// The network's own picture needs none, and would cost as much as a whole convolution.
+    pub fn gradients(
+        &self,
+        x: &[f32],
+        size: Dims,
+        weights: &[f32],
+        kernel: Dims,
+        gradient: &[f32],
+        of_picture: bool,
+    ) -> (Option<Vec<f32>>, Vec<f32>) {
+        let Self { dilation, precision } = *self;
+        let backward = Weights::forward(weights, kernel.n, kernel.c, kernel.w).backward();
+        let dx = of_picture.then(|| convolved(gradient, size.with_channels(kernel.n), &backward, dilation, precision));
+        let kernel = Kernel { outputs: kernel.n, side: kernel.w, dilation };
+        (dx, weight_gradient(x, size, gradient, kernel, precision))
+    }
 }
 
 impl CustomOp2 for Convolution {
@@ -43,8 +52,7 @@ impl CustomOp2 for Convolution {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (size, kernel) = fitting(l1, l2)?;
-        let packed = Packed::forward(values(s2, l2, self.name())?, kernel.n, kernel.c, kernel.w, None);
-        let out = conv_nchw(values(s1, l1, self.name())?, size, &packed, self.dilation);
+        let out = self.of(values(s1, l1, self.name())?, size, values(s2, l2, self.name())?, kernel);
         Ok((CpuStorage::F32(out), (size.n, kernel.n, size.h, size.w).into()))
     }
 
@@ -52,7 +60,7 @@ impl CustomOp2 for Convolution {
         let (size, kernel) = (dims(x)?, dims(weight)?);
         let gradient = gradient.contiguous()?;
         with_values([x, weight, &gradient], self.name(), |[xs, ws, gs]| {
-            let (dx, dw) = gradients(xs, size, ws, kernel, gs, self.dilation, x.track_op());
+            let (dx, dw) = self.gradients(xs, size, ws, kernel, gs, x.track_op());
             let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), &Device::Cpu));
             Ok((dx.transpose()?, Some(Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?)))
         })?

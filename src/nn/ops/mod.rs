@@ -12,6 +12,7 @@ mod portable;
 mod resize;
 
 use super::kernels::Dims;
+use crate::config::Precision;
 use candle_core::{CpuStorage, Error, Layout, Result, Storage, Tensor};
 use rayon::prelude::*;
 
@@ -20,13 +21,18 @@ pub(super) use norm::{BatchNorm, EPSILON};
 /// Convolution of `[n, i, h, w]` with `[o, i, k, k]` that keeps the size: stride 1, padded with zeros; `k` is 1 or 3,
 /// its taps `dilation` pixels apart.
 pub(super) fn conv(x: &Tensor, weight: &Tensor, dilation: usize) -> Result<Tensor> {
+    conv_in(x, weight, dilation, Precision::F32)
+}
+
+/// The same with products of that precision, as far as this processor has them.
+fn conv_in(x: &Tensor, weight: &Tensor, dilation: usize, precision: Precision) -> Result<Tensor> {
     if dilation == 0 {
         candle_core::bail!("convolution: a dilation of 0, expected at least 1");
     }
     if !x.device().is_cpu() {
         return portable::conv(x, weight, dilation);
     }
-    x.contiguous()?.apply_op2(&weight.contiguous()?, conv::Convolution { dilation })
+    x.contiguous()?.apply_op2(&weight.contiguous()?, conv::Convolution { dilation, precision })
 }
 
 /// Batch norm and ReLU.
@@ -37,12 +43,22 @@ pub(super) fn norm_relu(x: &Tensor, norm: &BatchNorm, train: bool) -> Result<Ten
     norm::norm_relu(&x.contiguous()?, norm, train)
 }
 
-/// Convolution as [`conv`] does it, batch norm and ReLU.
-pub(super) fn conv_norm_relu(x: &Tensor, weight: &Tensor, dilation: usize, norm: &BatchNorm, train: bool) -> Result<Tensor> {
-    if !train || !x.device().is_cpu() {
-        return norm_relu(&conv(x, weight, dilation)?, norm, train);
+/// Convolution as [`conv`] does it, batch norm and ReLU; with `training`, by the batch's statistics and with products of
+/// that precision, as far as this processor has them.
+pub(super) fn conv_norm_relu(
+    x: &Tensor,
+    weight: &Tensor,
+    dilation: usize,
+    norm: &BatchNorm,
+    training: Option<Precision>,
+) -> Result<Tensor> {
+    match training {
+        Some(precision) if x.device().is_cpu() => {
+            let convolution = conv::Convolution { dilation, precision };
+            block::conv_norm_relu(&x.contiguous()?, &weight.contiguous()?, convolution, norm)
+        }
+        _ => norm_relu(&conv(x, weight, dilation)?, norm, training.is_some()),
     }
-    block::conv_norm_relu(&x.contiguous()?, &weight.contiguous()?, dilation, norm)
 }
 
 /// Maximum of 2×2 squares, stride 2; sides must be even.
@@ -94,14 +110,14 @@ pub(super) fn upsample_bilinear(x: &Tensor) -> Result<Tensor> {
 /// Transposed convolution of `[n, i, h, w]` with `[i, o, 2, 2]`, stride 2.
 ///
 /// No output pixel gets more than one input pixel, so that this is a 1×1 convolution to the four pixels of each
-/// square, which are then put in their places.
-pub(super) fn conv_transposed(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+/// square, which are then put in their places. Products are of that precision, as far as this processor has them.
+pub(super) fn conv_transposed(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return portable::conv_transposed(x, weight, bias);
     }
     let (inputs, outputs, _, _) = weight.dims4()?;
     let flat = weight.reshape((inputs, outputs * 4))?.t()?.contiguous()?.reshape((outputs * 4, inputs, 1, 1))?;
-    conv(x, &flat, 1)?.apply_op2(bias, resize::Interleave)
+    conv_in(x, &flat, 1, precision)?.apply_op2(bias, resize::Interleave)
 }
 
 /// Adds a value to each channel.

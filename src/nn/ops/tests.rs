@@ -1,6 +1,7 @@
 //! Every operator against candle's own (or a product form), and every gradient against finite differences.
 
 use super::*;
+use crate::nn::kernels::Isa;
 use candle_core::{DType, Device, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -56,13 +57,65 @@ fn convolution_gradients_are_candles() {
     }
 }
 
+/// Distance of two tensors, of the length of the second.
+fn distance(got: &Tensor, want: &Tensor) -> f64 {
+    assert_eq!(got.dims(), want.dims());
+    let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    let (got, want) = (flat(got), flat(want));
+    norm(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / norm(&mut want.iter().copied())
+}
+
+#[test]
+fn convolutions_on_tiles_are_as_exact_as_their_precision() {
+    if !Isa::Amx.is_here() {
+        eprintln!("skipped: this processor has no AMX");
+        return;
+    }
+    let sizes = [[1, 8, 1, 1], [2, 9, 5, 33], [3, 16, 30, 47], [2, 40, 14, 14], [1, 70, 40, 60], [4, 64, 3, 2]];
+    for (i, size) in sizes.iter().enumerate() {
+        for (outputs, side, dilation) in [(8, 3, 1), (13, 1, 1), (16, 3, 2), (40, 3, 1), (65, 3, 4)] {
+            let x = var(size, i as u64);
+            let weight = var(&[outputs, size[1], side, side], 100 + i as u64);
+            let target = random(&[size[0], outputs, size[2], size[3]], 200 + i as u64);
+            let all = |precision| {
+                let y = conv_in(&x, &weight, dilation, precision).unwrap();
+                let store = (&y * &target).unwrap().sum_all().unwrap().backward().unwrap();
+                [y.clone(), store.get(&x).unwrap().clone(), store.get(&weight).unwrap().clone()]
+            };
+            let exact = all(Precision::F32);
+            for (precision, most) in [(Precision::F32Grade, 2e-5), (Precision::Bf16, 5e-3)] {
+                for (name, (got, want)) in ["result", "dx", "dw"].iter().zip(all(precision).iter().zip(&exact)) {
+                    let off = distance(got, want);
+                    assert!(off <= most, "{size:?} to {outputs}, side {side}, dilation {dilation}, {precision}: {name} is off by {off}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_that_are_none_pass_through_tiles() {
+    let x = random(&[1, 8, 6, 20], 3);
+    let broken = (x.narrow(3, 0, 1).unwrap() * f64::NAN).unwrap();
+    let x = Tensor::cat(&[&broken, &x.narrow(3, 1, 19).unwrap()], 3).unwrap();
+    for precision in [Precision::F32, Precision::F32Grade, Precision::Bf16] {
+        let y = conv_in(&x, &random(&[8, 8, 3, 3], 4), 1, precision).unwrap();
+        let sound: Vec<bool> = flat(&y).iter().map(|v| v.is_finite()).collect();
+        assert!(sound.chunks(20).all(|line| !line[0] && !line[1] && line[2..].iter().all(|sound| *sound)), "{precision}");
+    }
+}
+
 #[test]
 fn resizing_is_the_product_form() {
     for (i, [n, c, h, w]) in [[1, 1, 1, 1], [2, 3, 4, 5], [1, 9, 7, 2], [1, 2, 1, 33], [2, 17, 6, 3]].into_iter().enumerate() {
         let x = random(&[n, c, h, w], i as u64);
         assert_near(&upsample_bilinear(&x).unwrap(), &portable::resize_bilinear(&x, 2 * h, 2 * w).unwrap(), 1e-5);
         let (weight, bias) = (random(&[c, 5, 2, 2], 50), random(&[5], 51));
-        assert_near(&conv_transposed(&x, &weight, &bias).unwrap(), &portable::conv_transposed(&x, &weight, &bias).unwrap(), 1e-5);
+        assert_near(
+            &conv_transposed(&x, &weight, &bias, Precision::F32).unwrap(),
+            &portable::conv_transposed(&x, &weight, &bias).unwrap(),
+            1e-5,
+        );
         let even = random(&[n, c, 2 * h, 2 * w], i as u64);
         assert_eq!(flat(&max_pool(&even).unwrap()), flat(&even.max_pool2d(2).unwrap()));
     }
@@ -174,7 +227,7 @@ fn var(shape: &[usize], seed: u64) -> Var {
 #[test]
 fn linear_gradients_are_right() {
     let (x, weight, bias) = (var(&[2, 3, 4, 6], 1), var(&[3, 5, 2, 2], 2), var(&[5], 3));
-    check_gradient(&[&x, &weight, &bias], || conv_transposed(&x, &weight, &bias).unwrap(), 0.25, 1e-4);
+    check_gradient(&[&x, &weight, &bias], || conv_transposed(&x, &weight, &bias, Precision::F32).unwrap(), 0.25, 1e-4);
     check_gradient(&[&x], || upsample_bilinear(&x).unwrap(), 0.25, 1e-4);
     let single = var(&[1, 2, 1, 1], 4);
     check_gradient(&[&single], || upsample_bilinear(&single).unwrap(), 0.25, 1e-4);
@@ -239,13 +292,13 @@ fn the_fused_block_is_its_parts_one_after_the_other() {
             [vec![y], gradients.to_vec(), running.to_vec()].concat()
         };
         let (ours, theirs) = (norm(11), norm(11));
-        let fused = all(conv_norm_relu(&x, &weight, dilation, &ours, true).unwrap(), &ours);
+        let fused = all(conv_norm_relu(&x, &weight, dilation, &ours, Some(Precision::F32)).unwrap(), &ours);
         let parts = all(portable::norm_relu(&portable::conv(&x, &weight, dilation).unwrap(), &theirs, true).unwrap(), &theirs);
         for (got, want) in fused.iter().zip(&parts) {
             assert_near(got, want, 2e-3);
         }
     }
-    assert!(conv_norm_relu(&random(&[1, 2, 4, 4], 64), &random(&[3, 3, 3, 3], 65), 1, &norm(3), true).is_err());
+    assert!(conv_norm_relu(&random(&[1, 2, 4, 4], 64), &random(&[3, 3, 3, 3], 65), 1, &norm(3), Some(Precision::F32)).is_err());
 }
 
 #[test]
@@ -268,14 +321,16 @@ fn batch_norm_gradients_agree_with_differences() {
 fn gradients_do_not_depend_on_the_number_of_threads() {
     let x = random(&[3, 20, 50, 60], 11);
     let weight = var(&[24, 20, 3, 3], 12);
-    let gradient = |threads| {
+    let gradient = |threads, precision| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let y = conv_norm_relu(&x, &weight, 1, &norm(24), true).unwrap();
+            let y = conv_norm_relu(&x, &weight, 1, &norm(24), Some(precision)).unwrap();
             flat(y.sqr().unwrap().sum_all().unwrap().backward().unwrap().get(&weight).unwrap())
         })
     };
-    assert_eq!(gradient(1), gradient(3));
+    for precision in [Precision::F32, Precision::F32Grade, Precision::Bf16] {
+        assert_eq!(gradient(1, precision), gradient(3, precision));
+    }
 }
 
 #[test]

@@ -110,7 +110,7 @@ pub fn fit(
         let wait = asked.elapsed();
         waited += wait;
         step += 1;
-        let loss = settings.objective.of(&network.forward(&batch.input, Mode::Train)?, &batch.label)?;
+        let loss = settings.objective.of(&network.forward(&batch.input, Mode::Train(settings.precision))?, &batch.label)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
         let diverged = |gradient_norm: f64| {
             let batch = settings.files.run.as_ref().map(|run| save_batch(&batch, run.path("diverged.safetensors"))).transpose()?;

@@ -1,4 +1,4 @@
-use crate::config::DeviceChoice;
+use crate::config::{DeviceChoice, Precision};
 use crate::loss::Objective;
 use crate::measure::Counts;
 use crate::train::{Augmentation, CropPlan, OptimiserSettings, Rule, RunFolder, Sampling, Schedule, TrainError};
@@ -84,6 +84,8 @@ pub struct FitSettings {
     pub schedule: Schedule,
     /// The optimiser.
     pub optimiser: OptimiserSettings,
+    /// Precision of products on the CPU, where it has AMX.
+    pub precision: Precision,
     /// Seed of crops and their variation.
     pub seed: u64,
     /// Probability from which a pixel is called crack.

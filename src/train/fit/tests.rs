@@ -3,6 +3,7 @@
 use super::*;
 use crate::cell::Mask;
 use crate::config::DeviceChoice;
+use crate::config::Precision;
 use crate::loss::{Hyperparameters, Loss, Objective};
 use crate::measure::Counts;
 use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Upsampling};
@@ -83,6 +84,7 @@ fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
         learning_rate: 0.05,
         schedule: Schedule { decay: Decay::Poly, warmup_steps: 0 },
         optimiser: OptimiserSettings::default(),
+        precision: Precision::F32,
         seed: 11,
         threshold: 0.5,
         mm_per_px: (0.1, 0.2),

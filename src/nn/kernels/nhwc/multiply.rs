@@ -129,7 +129,7 @@ impl Multiply for Byte {
 #[cfg(target_arch = "x86_64")]
 unsafe fn multiply_tiles<'a, F: Format>(units: usize, tasks: impl Iterator<Item = LineTask<'a, F::Value, F::Value>>) {
     // SAFETY: the caller's promise.
-    let _tiles = unsafe { super::amx::Tiles::set_up(units) };
+    let _tiles = unsafe { super::amx::set_up(units) };
     // SAFETY: the caller's promise; the tiles are set up.
     unsafe { super::amx::lines::<F>(tasks) }
 }

@@ -10,55 +10,11 @@ mod unwritten;
 use super::buffer::Number;
 use super::format::Format;
 use super::product::{COLUMNS, LineTask};
+use crate::nn::kernels::tiles::{ROW_BYTES, ROWS, TILE_BYTES, Tiles};
 use std::arch::asm;
 use steps::{byte_step, split_step, step};
 use unwritten::Unwritten;
 pub(super) use unwritten::{store, store_bytes};
-
-/// Rows of a tile at most.
-const ROWS: usize = 16;
-/// Bytes of a tile's row.
-const ROW_BYTES: usize = 64;
-/// Bytes of a tile.
-const TILE_BYTES: usize = 1024;
-
-/// What LDTILECFG reads.
-#[repr(C, align(64))]
-struct TileConfig {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    row_bytes: [u16; 16],
-    rows: [u8; 16],
-}
-
-/// The tiles' shapes on this thread, until dropped.
-pub(super) struct Tiles;
-
-impl Tiles {
-    /// Sets the tiles up for lines of `units` units.
-    ///
-    /// # Safety
-    /// AMX must be here.
-    pub unsafe fn set_up(units: usize) -> Self {
-        let rows = units.min(ROWS) as u8;
-        let mut config = TileConfig { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
-        for tile in 0..8 {
-            config.row_bytes[tile] = ROW_BYTES as u16;
-            config.rows[tile] = if tile < 6 { rows } else { ROWS as u8 };
-        }
-        // SAFETY: AMX is here; the configuration is one of palette 1.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, preserves_flags)) };
-        Self
-    }
-}
-
-impl Drop for Tiles {
-    fn drop(&mut self) {
-        // SAFETY: `set_up` ran, so that AMX is here.
-        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
-    }
-}
 
 /// Sums as they come out of the tiles: `[tile][row][column]`; of bytes they are whole numbers of 32 bits in the same
 /// places.
@@ -73,6 +29,15 @@ struct Units<'a, V: Number> {
     first: usize,
 }
 
+/// Sets the tiles up for lines of `units` units.
+///
+/// # Safety
+/// AMX must be here.
+pub(super) unsafe fn set_up(units: usize) -> Tiles {
+    // SAFETY: the caller's promise.
+    unsafe { Tiles::set_up(std::array::from_fn(|tile| (if tile < 6 { units } else { ROWS }, ROW_BYTES))) }
+}
+
 /// Computes lines of equally many units.
 ///
 /// Tiles of units are taken two by two, also across lines. The last tile of a line overlaps the one before where
@@ -80,7 +45,7 @@ struct Units<'a, V: Number> {
 /// written: tiles and vectors work side by side.
 ///
 /// # Safety
-/// [`Tiles`] set up for this number of units on this thread; the tasks' pointers good for what the products read
+/// Tiles [`set_up`] for this number of units on this thread; the tasks' pointers good for what the products read
 /// and write.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 pub(super) unsafe fn lines<'a, F: Format>(tasks: impl Iterator<Item = LineTask<'a, F::Value, F::Value>>) {

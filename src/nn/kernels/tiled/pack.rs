@@ -1,0 +1,155 @@
+//! From planes of `f32` to what the tiles read.
+
+use super::ROWS;
+use crate::nn::kernels::Dims;
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+/// Lines of a picture that a task works on, in planes whose lines share a border of zeros.
+#[derive(Clone, Copy)]
+pub(super) struct Lines {
+    /// The first line.
+    pub first: usize,
+    /// How many.
+    pub count: usize,
+    /// Lines of zeros or of the picture above and below, and pixels of zeros before each line.
+    pub margin: usize,
+    /// Values of a plane that are written: lines, margins and zeros up to there.
+    pub extent: usize,
+}
+
+/// Packs two planes into one of pairs: the first's number in the lower half, the second's (zero where there is
+/// none) in the upper. The lower parts, if there are any, are `part` pairs further on.
+///
+/// # Safety
+/// AVX-512 bf16; `extent` pairs behind `to`, in every part.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+pub(super) unsafe fn pairs<const PARTS: usize>(planes: [Option<&[f32]>; 2], dims: Dims, lines: Lines, to: *mut u32, part: usize) {
+    let [first, second] = planes;
+    // SAFETY: the caller's promise; rows lie within their planes.
+    unsafe {
+        bordered(dims, lines, |row, target, count| {
+            let Some((y, row)) = row else {
+                for p in 0..PARTS {
+                    to.add(p * part + target).write_bytes(0, count);
+                }
+                return;
+            };
+            let (first, second) =
+                (first.map(|plane| &plane[y * dims.w + row..][..count]), second.map(|plane| &plane[y * dims.w + row..][..count]));
+            for at in (0..count).step_by(16) {
+                let mask = ((1_u32 << (count - at).min(16)) - 1) as __mmask16;
+                let load = |row: Option<&[f32]>| row.map_or(_mm512_setzero_ps(), |row| _mm512_maskz_loadu_ps(mask, row.as_ptr().add(at)));
+                let (a, b) = (load(first), load(second));
+                let (upper_a, upper_b) = (rounded(a), rounded(b));
+                let target = to.add(target + at);
+                _mm512_mask_storeu_epi32(target.cast(), mask, _mm512_or_si512(upper_a, _mm512_slli_epi32(upper_b, 16)));
+                if PARTS == 2 {
+                    let (lower_a, lower_b) = (rounded(rest(a, upper_a)), rounded(rest(b, upper_b)));
+                    _mm512_mask_storeu_epi32(target.add(part).cast(), mask, _mm512_or_si512(lower_a, _mm512_slli_epi32(lower_b, 16)));
+                }
+            }
+        });
+    }
+}
+
+/// Packs a plane into one of bf16; the lower parts, if there are any, are `part` values further on.
+///
+/// # Safety
+/// AVX-512 bf16; `extent` values behind `to`, in every part.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+pub(super) unsafe fn plain<const PARTS: usize>(plane: Option<&[f32]>, dims: Dims, lines: Lines, to: *mut u16, part: usize) {
+    // SAFETY: the caller's promise; rows lie within their planes.
+    unsafe {
+        bordered(dims, lines, |row, target, count| {
+            let Some((plane, (y, row))) = plane.zip(row) else {
+                for p in 0..PARTS {
+                    to.add(p * part + target).write_bytes(0, count);
+                }
+                return;
+            };
+            let row = &plane[y * dims.w + row..][..count];
+            for at in (0..count).step_by(16) {
+                let mask = ((1_u32 << (count - at).min(16)) - 1) as __mmask16;
+                let value = _mm512_maskz_loadu_ps(mask, row.as_ptr().add(at));
+                let upper = rounded(value);
+                let target = to.add(target + at);
+                _mm256_mask_storeu_epi16(target.cast(), mask, _mm512_cvtepi32_epi16(upper));
+                if PARTS == 2 {
+                    let lower = rounded(rest(value, upper));
+                    _mm256_mask_storeu_epi16(target.add(part).cast(), mask, _mm512_cvtepi32_epi16(lower));
+                }
+            }
+        });
+    }
+}
+
+/// Calls `write(source line and pixel, target, count)` for every run of a bordered plane, in order; without a source
+/// it is zeros.
+#[inline(always)]
+fn bordered(dims: Dims, lines: Lines, mut write: impl FnMut(Option<(usize, usize)>, usize, usize)) {
+    let line = dims.w + lines.margin;
+    let rows = lines.count + 2 * lines.margin;
+    for row in 0..rows {
+        let y = (lines.first + row).wrapping_sub(lines.margin);
+        if y < dims.h {
+            write(None, row * line, lines.margin);
+            write(Some((y, 0)), row * line + lines.margin, dims.w);
+        } else {
+            write(None, row * line, line);
+        }
+    }
+    write(None, rows * line, lines.extent - rows * line);
+}
+
+/// The nearest bf16, ties to even, in the lower half of each lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+fn rounded(values: __m512) -> __m512i {
+    // SAFETY: `__m256bh` and `__m256i` are the same 256 bits.
+    unsafe { _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values))) }
+}
+
+/// What rounding took.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+fn rest(values: __m512, rounded: __m512i) -> __m512 {
+    _mm512_sub_ps(values, _mm512_castsi512_ps(_mm512_slli_epi32(rounded, 16)))
+}
+
+/// Turns 16 rows of 16 pairs, `pitch` pairs apart: pairs become rows.
+///
+/// # Safety
+/// AVX-512; rows and 256 pairs behind `to` in bounds.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn turned(from: *const u32, pitch: usize, to: *mut u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let rows: [__m512i; ROWS] = std::array::from_fn(|row| _mm512_loadu_si512(from.add(row * pitch).cast()));
+        let two: [__m512i; ROWS] = std::array::from_fn(|i| {
+            let (a, b) = (rows[i & !1], rows[i | 1]);
+            if i & 1 == 0 { _mm512_unpacklo_epi32(a, b) } else { _mm512_unpackhi_epi32(a, b) }
+        });
+        // Lane L of four[4 q + j] holds column 4 L + j of rows 4 q to 4 q + 3.
+        let four: [__m512i; ROWS] = std::array::from_fn(|i| {
+            let (a, b) = (two[(i & !3) + (i & 2) / 2], two[(i & !3) + (i & 2) / 2 + 2]);
+            if i & 1 == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) }
+        });
+        for j in 0..4 {
+            let even = |a, b| _mm512_shuffle_i32x4::<0x88>(a, b);
+            let odd = |a, b| _mm512_shuffle_i32x4::<0xdd>(a, b);
+            let (a, b) = (even(four[j], four[4 + j]), odd(four[j], four[4 + j]));
+            let (c, d) = (even(four[8 + j], four[12 + j]), odd(four[8 + j], four[12 + j]));
+            for (lane, column) in [even(a, c), even(b, d), odd(a, c), odd(b, d)].into_iter().enumerate() {
+                _mm512_storeu_si512(to.add((4 * lane + j) * ROWS).cast(), column);
+            }
+        }
+    }
+}
+
+/// Planes `channels` of a picture, and `None` up to a whole number of `step` planes.
+pub(super) fn planes(picture: &[f32], dims: Dims, channels: Range<usize>, step: usize) -> impl Iterator<Item = Option<&[f32]>> {
+    let pixels = dims.plane();
+    let padded = channels.start..channels.start + channels.len().next_multiple_of(step);
+    padded.map(move |c| channels.contains(&c).then(|| &picture[c * pixels..(c + 1) * pixels]))
+}

@@ -66,7 +66,7 @@ fn training(c: &mut Criterion) {
         let (x, y) = (tensor(values), tensor(labels));
         c.bench_function(&format!("training step/{shape}/{pictures} of {side}"), |b| {
             b.iter(|| {
-                let logits = network.forward(black_box(&x), Mode::Train).expect("logits");
+                let logits = network.forward(black_box(&x), Mode::Train(Precision::F32)).expect("logits");
                 objective.of(&logits, &y).and_then(|loss| loss.backward()).expect("gradients")
             });
         });

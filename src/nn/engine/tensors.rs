@@ -1,9 +1,9 @@
 //! A U-Net of candle's operators with its batch norms folded into the weights, for devices other than the CPU.
 
 use super::fold::{folded, read};
-use crate::nn::layout::{self, ConvNorm, DoubleConv};
+use crate::nn::layout::{self, ConvNorm, DoubleConv, Pass};
 use crate::nn::{Checkpoint, NnError, ops};
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Error, Result, Tensor};
 
 /// See [`layout::UNet`].
 pub(super) struct FoldedUNet {
@@ -65,23 +65,40 @@ impl FoldedUNet {
 
     /// As [`forward`](Self::forward), and shows the result of each convolution with a ReLU to `see`, by the convolution's name.
     pub fn forward_seen(&self, tiles: &Tensor, see: &mut dyn FnMut(&str, &Tensor) -> Result<()>) -> Result<Tensor> {
-        let mut skips: Vec<Tensor> = Vec::new();
-        for convolutions in &self.down {
-            let input = match skips.last() {
-                None => tiles.to_dtype(self.dtype)?,
-                Some(above) => ops::max_pool(above)?,
-            };
-            skips.push(in_turn(convolutions, input, see)?);
+        OnTensors { net: self, see }.run(tiles.to_dtype(self.dtype)?)?.to_dtype(DType::F32)
+    }
+}
+
+struct OnTensors<'a> {
+    net: &'a FoldedUNet,
+    see: &'a mut dyn FnMut(&str, &Tensor) -> Result<()>,
+}
+
+impl Pass for OnTensors<'_> {
+    type Map = Tensor;
+    type Error = Error;
+
+    fn pool(&mut self, map: &Tensor) -> Result<Tensor> {
+        ops::max_pool(map)
+    }
+
+    fn down(&mut self, level: usize, map: Tensor) -> Result<Tensor> {
+        in_turn(&self.net.down[level], map, self.see)
+    }
+
+    fn raise(&mut self, step: usize, map: Tensor) -> Result<Tensor> {
+        match &self.net.up[step].transposed {
+            Some(Convolution { weight, bias, .. }) => map.conv_transpose2d(weight, 0, 0, 2, 1)?.broadcast_add(bias),
+            None => ops::upsample_bilinear(&map),
         }
-        let mut deepest = skips.pop().unwrap_or_else(|| tiles.clone());
-        for (step, skip) in self.up.iter().zip(skips.iter().rev()) {
-            let raised = match &step.transposed {
-                Some(Convolution { weight, bias, .. }) => deepest.conv_transpose2d(weight, 0, 0, 2, 1)?.broadcast_add(bias)?,
-                None => ops::upsample_bilinear(&deepest)?,
-            };
-            deepest = in_turn(&step.convolutions, Tensor::cat(&[skip, &raised], 1)?, see)?;
-        }
-        self.head.of(&deepest)?.to_dtype(DType::F32)
+    }
+
+    fn up(&mut self, step: usize, skip: Tensor, raised: Tensor) -> Result<Tensor> {
+        in_turn(&self.net.up[step].convolutions, Tensor::cat(&[skip, raised], 1)?, self.see)
+    }
+
+    fn head(&mut self, map: Tensor) -> Result<Tensor> {
+        self.net.head.of(&map)
     }
 }
 

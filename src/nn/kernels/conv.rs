@@ -3,12 +3,11 @@
 use super::fresh::fresh;
 use super::isa::Isa;
 use super::panel::{GROUP, Packed, Panel, SLACK};
-use super::shared::Shared;
+use super::picture::{Apart, Pictures};
 use super::{Dims, LEAST_CHANNELS};
 use crate::config::Precision;
 use rayon::prelude::*;
 use std::cell::RefCell;
-use std::mem::MaybeUninit;
 
 /// Values of a block's input that should stay in the second-level cache.
 pub(super) const BLOCK_VALUES: usize = 96 * 1024;
@@ -42,12 +41,12 @@ pub(super) fn block_lines(channels: usize, h: usize, w: usize) -> usize {
     (BLOCK_VALUES / (channels * (w + 1))).clamp(1, h.max(1))
 }
 
-/// Copies lines `first..first + lines` of each channel of a picture into bordered planes of
+/// Copies lines `first..first + lines` of each channel of picture `n` into bordered planes of
 /// `extent` values, `plane` apart, with `margin` more lines above and below, zero where there is no picture.
 #[allow(clippy::too_many_arguments)] // slices and sizes of one loop
 pub(super) fn copy_bordered(
-    picture: &[f32],
-    dims: Dims,
+    pictures: &Pictures,
+    n: usize,
     first: usize,
     lines: usize,
     margin: usize,
@@ -55,16 +54,17 @@ pub(super) fn copy_bordered(
     extent: usize,
     to: &mut [f32],
 ) {
-    let line = dims.w + margin;
-    for c in 0..dims.c {
+    let Dims { c: channels, h, w, .. } = pictures.size();
+    let line = w + margin;
+    for c in 0..channels {
         let target = &mut to[c * plane..][..extent];
-        let source = &picture[c * dims.plane()..(c + 1) * dims.plane()];
+        let source = pictures.plane(n, c);
         for r in 0..lines + 2 * margin {
             let row = &mut target[r * line..(r + 1) * line];
             let y = (first + r).wrapping_sub(margin);
-            if y < dims.h {
+            if y < h {
                 row[..margin].fill(0.0);
-                row[margin..].copy_from_slice(&source[y * dims.w..(y + 1) * dims.w]);
+                source.write(y * w, &mut row[margin..]);
             } else {
                 row.fill(0.0);
             }
@@ -121,42 +121,62 @@ pub(super) fn parts(precision: Precision, inputs: usize, outputs: usize) -> usiz
     }
 }
 
-/// Convolves a batch: `x` holds `[n, inputs, h, w]`, the result `[n, outputs, h, w]`.
+/// Convolves a batch of pictures; the result holds `[n, outputs, h, w]`.
 ///
-/// `dims` are those of `x`; the taps of a 3×3 kernel are `dilation` pixels apart. Runs on the current rayon pool,
+/// The taps of a 3×3 kernel are `dilation` pixels apart. Runs on the current rayon pool,
 /// a task for each block of lines. `f32-grade` and `bf16` need AMX and at least 8 channels, else they are `f32`.
-pub(in crate::nn) fn convolved(x: &[f32], dims: Dims, weights: &Weights, dilation: usize, precision: Precision) -> Vec<f32> {
-    assert_eq!(x.len(), dims.len(), "input of a convolution");
-    assert_eq!(dims.c, weights.inputs, "input channels of a convolution");
-    #[cfg(target_arch = "x86_64")]
-    match parts(precision, weights.inputs, weights.outputs) {
-        2 => return super::tiled::convolved::<2>(x, dims, weights, dilation),
-        1 => return super::tiled::convolved::<1>(x, dims, weights, dilation),
-        _ => {}
-    }
-    let packed = Packed::new(weights);
-    // SAFETY: the blocks cover every line of every output channel.
-    unsafe { fresh(dims.with_channels(packed.outputs).len(), |out| conv_blocks(x, dims, &packed, dilation, out)) }
+pub(in crate::nn) fn convolved(x: &Pictures, weights: &Weights, dilation: usize, precision: Precision) -> Vec<f32> {
+    let [all, _] = convolved_apart(x, weights, dilation, precision, weights.outputs);
+    all
+}
+
+/// As [`convolved`], the first `first` outputs and the others each for themselves.
+pub(in crate::nn) fn convolved_apart(
+    x: &Pictures,
+    weights: &Weights,
+    dilation: usize,
+    precision: Precision,
+    first: usize,
+) -> [Vec<f32>; 2] {
+    let size = x.size();
+    assert_eq!(size.c, weights.inputs, "input channels of a convolution");
+    let out_size = size.with_channels(weights.outputs);
+    let blocks = |out: &Apart| {
+        #[cfg(target_arch = "x86_64")]
+        match parts(precision, weights.inputs, weights.outputs) {
+            2 => return super::tiled::convolve::<2>(x, weights, dilation, out),
+            1 => return super::tiled::convolve::<1>(x, weights, dilation, out),
+            _ => {}
+        }
+        convolve(x, &Packed::new(weights), dilation, out);
+    };
+    let mut second_part = Vec::new();
+    let lengths = [first, weights.outputs - first].map(|channels| out_size.with_channels(channels).len());
+    // SAFETY: the blocks cover every line of every output channel, each in its part.
+    let first_part = unsafe {
+        fresh(lengths[0], |first_part| {
+            second_part = fresh(lengths[1], |second_part| blocks(&Apart::new(first_part, second_part, first, out_size)));
+        })
+    };
+    [first_part, second_part]
 }
 
 /// Writes all of `out`.
-fn conv_blocks(x: &[f32], dims: Dims, packed: &Packed, dilation: usize, out: &mut [MaybeUninit<f32>]) {
+fn convolve(x: &Pictures, packed: &Packed, dilation: usize, out: &Apart) {
+    let size = x.size();
     let margin = packed.side / 2 * dilation;
-    let line = dims.w + margin;
-    let lines = block_lines(dims.c, dims.h, dims.w);
-    let blocks = dims.h.div_ceil(lines);
+    let line = size.w + margin;
+    let lines = block_lines(size.c, size.h, size.w);
+    let blocks = size.h.div_ceil(lines);
     let plane = (lines + 2 * margin) * line + margin;
-    let pixels = dims.plane();
-    let target = Shared::new(out);
-    (0..dims.n * blocks).into_par_iter().for_each(|task| {
+    (0..size.n * blocks).into_par_iter().for_each(|task| {
         let (n, first) = (task / blocks, task % blocks * lines);
-        let lines = lines.min(dims.h - first);
-        let picture = &x[n * dims.c * pixels..(n + 1) * dims.c * pixels];
+        let lines = lines.min(size.h - first);
         let run = lines * line;
-        with_scratch(dims.c * plane + SLACK + GROUP * run, |scratch| {
-            let (input, output) = scratch.split_at_mut(dims.c * plane + SLACK);
-            copy_bordered(picture, dims, first, lines, margin, plane, plane, input);
-            input[dims.c * plane..].fill(0.0);
+        with_scratch(size.c * plane + SLACK + GROUP * run, |scratch| {
+            let (input, output) = scratch.split_at_mut(size.c * plane + SLACK);
+            copy_bordered(x, n, first, lines, margin, plane, plane, input);
+            input[size.c * plane..].fill(0.0);
             for group in 0..packed.groups() {
                 let panel = Panel {
                     packed,
@@ -173,11 +193,10 @@ fn conv_blocks(x: &[f32], dims: Dims, packed: &Packed, dilation: usize, out: &mu
                 // a plane at most, which `plane` has; SLACK follows; `output` is this task's own and holds GROUP runs.
                 unsafe { panel.run() };
                 for o in 0..packed.width_of(group) {
-                    let channel = n * packed.outputs + group * GROUP + o;
                     // SAFETY: each task writes the lines of its own block.
-                    let to = unsafe { target.part(channel * pixels + first * dims.w, lines * dims.w) };
-                    for (r, row) in to.chunks_exact_mut(dims.w).enumerate() {
-                        row.write_copy_of_slice(&output[o * run + r * line..][..dims.w]);
+                    let to = unsafe { out.lines(n, group * GROUP + o, first, lines) };
+                    for (r, row) in to.chunks_exact_mut(size.w).enumerate() {
+                        row.write_copy_of_slice(&output[o * run + r * line..][..size.w]);
                     }
                 }
             }

@@ -42,11 +42,12 @@ fn sum_of(values: &[f32], value: impl Fn(f32) -> f32) -> f64 {
     total
 }
 
-/// Sums of `g` where `y` is positive, and of `g * (x - mean)` there.
+/// Sums of `g` where `scale x + shift` is positive, and of `g * (x - mean)` there.
 struct GradientSums<'a> {
     x: &'a [f32],
-    y: &'a [f32],
     g: &'a [f32],
+    scale: f32,
+    shift: f32,
     mean: f32,
     sums: &'a mut (f64, f64),
 }
@@ -54,20 +55,21 @@ struct GradientSums<'a> {
 impl Task for GradientSums<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Self { x, y, g, mean, sums } = self;
-        for ((x, y), g) in x.chunks(SPAN).zip(y.chunks(SPAN)).zip(g.chunks(SPAN)) {
+        let Self { x, g, scale, shift, mean, sums } = self;
+        for (x, g) in x.chunks(SPAN).zip(g.chunks(SPAN)) {
             let whole = x.len() / (2 * L::WIDTH) * (2 * L::WIDTH);
-            // SAFETY: vectors are read below `whole`, which is within all three slices (their lengths are equal).
+            // SAFETY: vectors are read below `whole`, which is within both slices (their lengths are equal).
             let (mut sum, mut product) = unsafe {
                 let centre = L::splat(-mean);
-                let one = L::splat(1.0);
+                let (one, scale, shift) = (L::splat(1.0), L::splat(scale), L::splat(shift));
                 let (mut total, mut products) = ([L::splat(0.0); 2], [L::splat(0.0); 2]);
                 for at in (0..whole).step_by(2 * L::WIDTH) {
                     for half in 0..2 {
                         let at = at + half * L::WIDTH;
-                        let passed = L::load(g.as_ptr().add(at)).where_positive(L::load(y.as_ptr().add(at)));
+                        let value = L::load(x.as_ptr().add(at));
+                        let passed = L::load(g.as_ptr().add(at)).where_positive(shift.plus_product(value, scale));
                         total[half] = total[half].plus_product(passed, one);
-                        products[half] = products[half].plus_product(passed, centre.plus_product(L::load(x.as_ptr().add(at)), one));
+                        products[half] = products[half].plus_product(passed, centre.plus_product(value, one));
                     }
                 }
                 (
@@ -75,8 +77,8 @@ impl Task for GradientSums<'_> {
                     products.map(|half| f64::from(half.sum())).iter().sum::<f64>(),
                 )
             };
-            for ((x, y), g) in x[whole..].iter().zip(&y[whole..]).zip(&g[whole..]) {
-                let passed = if *y > 0.0 { *g } else { 0.0 };
+            for (x, g) in x[whole..].iter().zip(&g[whole..]) {
+                let passed = if x * scale + shift > 0.0 { *g } else { 0.0 };
                 sum += f64::from(passed);
                 product += f64::from(passed * (x - mean));
             }
@@ -134,66 +136,55 @@ pub(in crate::nn) fn norm_relu(x: &[f32], dims: Dims, scale: &[f32], shift: &[f3
     unsafe { fresh(dims.len(), fill) }
 }
 
+/// What a normalisation and ReLU did to a channel: `max(0, scale x + shift)`, where `scale` and `shift` come from the
+/// mean and the inverse of the deviation.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Normalised<'a> {
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    pub mean: &'a [f32],
+    pub inverse_deviation: &'a [f32],
+}
+
 /// Sums that the gradients of normalisation and ReLU need, by channel: of the gradient `g` where the
-/// output `y` is positive, and of `g * (x - mean) * inverse_deviation` there.
-pub(in crate::nn) fn channel_gradients(
-    x: &[f32],
-    y: &[f32],
-    g: &[f32],
-    dims: Dims,
-    mean: &[f32],
-    inverse_deviation: &[f32],
-) -> (Vec<f64>, Vec<f64>) {
-    assert!(x.len() == dims.len() && y.len() == dims.len() && g.len() == dims.len(), "size of a normalisation's gradient");
+/// result is positive, and of `g * (x - mean) * inverse_deviation` there.
+pub(in crate::nn) fn channel_gradients(x: &[f32], g: &[f32], dims: Dims, by: Normalised) -> (Vec<f64>, Vec<f64>) {
+    assert!(x.len() == dims.len() && g.len() == dims.len(), "size of a normalisation's gradient");
     let pixels = dims.plane();
     let planes: Vec<(f64, f64)> = (0..dims.n * dims.c)
         .into_par_iter()
         .map(|plane| {
             let part = plane * pixels..(plane + 1) * pixels;
-            let (x, y, g) = (&x[part.clone()], &y[part.clone()], &g[part]);
-            let mean = mean[plane % dims.c];
+            let (x, g, c) = (&x[part.clone()], &g[part], plane % dims.c);
             let mut sums = (0.0, 0.0);
-            // SAFETY: the three slices are parts of the same length.
-            unsafe { dispatch(GradientSums { x, y, g, mean, sums: &mut sums }) };
+            // SAFETY: the two slices are parts of the same length.
+            unsafe { dispatch(GradientSums { x, g, scale: by.scale[c], shift: by.shift[c], mean: by.mean[c], sums: &mut sums }) };
             sums
         })
         .collect();
     (0..dims.c)
         .map(|c| {
             let (sum, product) = (0..dims.n).map(|n| planes[n * dims.c + c]).fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-            (sum, product * f64::from(inverse_deviation[c]))
+            (sum, product * f64::from(by.inverse_deviation[c]))
         })
         .unzip()
 }
 
-/// Gradient of the input: `gain * (g where y > 0) + slope * x + offset`, each of them by channel.
+/// Puts the gradient of the input in the place of `g`: `scale * (g where scale x + shift > 0) + slope * x + offset`, each
+/// of them by channel.
 ///
 /// With batch statistics, `slope` and `offset` carry what the statistics pass on; else they are zero.
-#[allow(clippy::too_many_arguments)] // slices and sizes of one loop
-pub(in crate::nn) fn norm_relu_input_gradient(
-    x: &[f32],
-    y: &[f32],
-    g: &[f32],
-    dims: Dims,
-    gain: &[f32],
-    slope: &[f32],
-    offset: &[f32],
-) -> Vec<f32> {
-    assert!(x.len() == dims.len() && y.len() == dims.len() && g.len() == dims.len(), "size of a normalisation's gradient");
+pub(in crate::nn) fn norm_relu_input_gradient(x: &[f32], g: &mut [f32], dims: Dims, by: Normalised, slope: &[f32], offset: &[f32]) {
+    assert!(x.len() == dims.len() && g.len() == dims.len(), "size of a normalisation's gradient");
     let pixels = dims.plane();
-    let fill = |out: &mut [MaybeUninit<f32>]| {
-        out.par_chunks_exact_mut(pixels).enumerate().for_each(|(plane, out)| {
-            let part = plane * pixels..(plane + 1) * pixels;
-            let (x, y, g) = (&x[part.clone()], &y[part.clone()], &g[part]);
-            let c = plane % dims.c;
-            let (gain, slope, offset) = (gain[c], slope[c], offset[c]);
-            widened(|| {
-                for (((out, x), y), g) in out.iter_mut().zip(x).zip(y).zip(g) {
-                    out.write(gain * if *y > 0.0 { *g } else { 0.0 } + slope * x + offset);
-                }
-            });
-        })
-    };
-    // SAFETY: as many planes are written as there are in `x`, each whole.
-    unsafe { fresh(dims.len(), fill) }
+    g.par_chunks_exact_mut(pixels).zip(x.par_chunks_exact(pixels)).enumerate().for_each(|(plane, (g, x))| {
+        let c = plane % dims.c;
+        let (scale, shift, slope, offset) = (by.scale[c], by.shift[c], slope[c], offset[c]);
+        widened(|| {
+            for (g, x) in g.iter_mut().zip(x) {
+                let passed = if x * scale + shift > 0.0 { *g } else { 0.0 };
+                *g = scale * passed + slope * x + offset;
+            }
+        });
+    });
 }

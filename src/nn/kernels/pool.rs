@@ -74,7 +74,7 @@ pub(in crate::nn) fn unpool_gradient(gradient: &[f32], indices: &[u8], w: usize,
     });
 }
 
-/// Gradient of [`max_pool`] for one unbordered plane: all of it to the first maximum of each square.
+/// Gradient of [`max_pool`] for one unbordered plane: all of it is added to the first maximum of each square.
 pub(in crate::nn) fn max_pool_gradient(x: &[f32], h: usize, w: usize, gradient: &[f32], out: &mut [f32]) {
     widened(|| {
         for y in 0..h / 2 {
@@ -82,10 +82,10 @@ pub(in crate::nn) fn max_pool_gradient(x: &[f32], h: usize, w: usize, gradient: 
             let (to_above, to_below) = out[2 * y * w..(2 * y + 2) * w].split_at_mut(w);
             for (i, &g) in gradient[y * (w / 2)..][..w / 2].iter().enumerate() {
                 let first = first_maximum(above[2 * i], above[2 * i + 1], below[2 * i], below[2 * i + 1]);
-                to_above[2 * i] = if first == 0 { g } else { 0.0 };
-                to_above[2 * i + 1] = if first == 1 { g } else { 0.0 };
-                to_below[2 * i] = if first == 2 { g } else { 0.0 };
-                to_below[2 * i + 1] = if first == 3 { g } else { 0.0 };
+                to_above[2 * i] += if first == 0 { g } else { 0.0 };
+                to_above[2 * i + 1] += if first == 1 { g } else { 0.0 };
+                to_below[2 * i] += if first == 2 { g } else { 0.0 };
+                to_below[2 * i + 1] += if first == 3 { g } else { 0.0 };
             }
         }
     });

@@ -3,6 +3,7 @@
 use super::Dims;
 use super::conv::{BLOCK_VALUES, block_lines, copy_bordered, parts, with_scratch};
 use super::panel::GROUP;
+use super::picture::Pictures;
 use super::simd::{Lanes, Task, dispatch};
 use crate::config::Precision;
 use rayon::prelude::*;
@@ -109,19 +110,18 @@ pub(in crate::nn) struct Kernel {
     pub dilation: usize,
 }
 
-/// Gradient of weights `[outputs, inputs, side, side]` from the input `x` (of `dims`) and the
-/// gradient of the output `gradient` (`[n, outputs, h, w]`), both of one size; side 1 or 3, taps `dilation` apart.
+/// Gradient of weights `[outputs, inputs, side, side]` from the input `x` and the output's gradient
+/// `[n, outputs, h, w]`, both of one size; side 1 or 3, taps `dilation` apart.
 ///
 /// Blocks of lines, or several small pictures at once, are summed each for itself and then in their order.
-pub(in crate::nn) fn weight_gradient(x: &[f32], dims: Dims, gradient: &[f32], kernel: Kernel, precision: Precision) -> Vec<f32> {
+pub(in crate::nn) fn weight_gradient(x: &Pictures, gradient: &[f32], kernel: Kernel, precision: Precision) -> Vec<f32> {
     let Kernel { outputs, side, dilation } = kernel;
-    let out_dims = dims.with_channels(outputs);
-    assert_eq!(x.len(), dims.len(), "input of a weight gradient");
-    assert_eq!(gradient.len(), out_dims.len(), "output gradient of a weight gradient");
+    let dims = x.size();
+    let gradient = &Pictures::plain(gradient, dims.with_channels(outputs));
     #[cfg(target_arch = "x86_64")]
     match parts(precision, dims.c, outputs) {
-        2 => return super::tiled::weight_gradient::<2>(x, dims, gradient, kernel),
-        1 => return super::tiled::weight_gradient::<1>(x, dims, gradient, kernel),
+        2 => return super::tiled::weight_gradient::<2>(x, gradient, kernel),
+        1 => return super::tiled::weight_gradient::<1>(x, gradient, kernel),
         _ => {}
     }
     let margin = side / 2 * dilation;
@@ -148,10 +148,8 @@ pub(in crate::nn) fn weight_gradient(x: &[f32], dims: Dims, gradient: &[f32], ke
             let last = pictures.len() - 1;
             for (at, n) in pictures.enumerate() {
                 let (from, extent) = (at * stretch, |whole: usize| if at == last { whole - at * stretch } else { stretch });
-                let picture = &x[n * dims.c * dims.plane()..][..dims.c * dims.plane()];
-                copy_bordered(picture, dims, first, lines, margin, plane, extent(plane), &mut input[from..]);
-                let picture = &gradient[n * outputs * dims.plane()..][..outputs * dims.plane()];
-                copy_lines(picture, dims, channels.clone(), first..first + lines, line, run, extent(run), &mut output[from..]);
+                copy_bordered(x, n, first, lines, margin, plane, extent(plane), &mut input[from..]);
+                copy_lines(gradient, n, channels.clone(), first..first + lines, line, run, extent(run), &mut output[from..]);
             }
             output[channels.len() * run..].fill(0.0);
             for group in 0..groups {
@@ -210,8 +208,8 @@ fn for_each_triple(channels: usize, side: usize, mut visit: impl FnMut([(usize, 
 /// and up to `extent`.
 #[allow(clippy::too_many_arguments)] // slices and sizes of one loop
 fn copy_lines(
-    gradient: &[f32],
-    dims: Dims,
+    gradient: &Pictures,
+    n: usize,
     channels: Range<usize>,
     lines: Range<usize>,
     line: usize,
@@ -219,12 +217,13 @@ fn copy_lines(
     extent: usize,
     to: &mut [f32],
 ) {
+    let w = gradient.size().w;
     for (o, channel) in channels.enumerate() {
-        let source = &gradient[(channel * dims.h + lines.start) * dims.w..][..lines.len() * dims.w];
+        let source = &gradient.plane(n, channel).values[lines.start * w..lines.end * w];
         let (target, rest) = to[o * run..][..extent].split_at_mut(lines.len() * line);
-        for (row, source) in target.chunks_exact_mut(line).zip(source.chunks_exact(dims.w)) {
-            row[..dims.w].copy_from_slice(source);
-            row[dims.w..].fill(0.0);
+        for (row, source) in target.chunks_exact_mut(line).zip(source.chunks_exact(w)) {
+            row[..w].copy_from_slice(source);
+            row[w..].fill(0.0);
         }
         rest.fill(0.0);
     }

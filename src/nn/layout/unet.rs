@@ -49,6 +49,38 @@ pub(in crate::nn) struct UNet {
     pub head: Head,
 }
 
+/// What a pass through a U-Net consists of, on whatever kind of map it goes.
+pub(in crate::nn) trait Pass {
+    type Map;
+    type Error;
+
+    /// Half the size, by maxima.
+    fn pool(&mut self, map: &Self::Map) -> Result<Self::Map, Self::Error>;
+    /// The two convolutions of a level of the way down.
+    fn down(&mut self, level: usize, map: Self::Map) -> Result<Self::Map, Self::Error>;
+    /// Twice the size, before the convolutions of a step up.
+    fn raise(&mut self, step: usize, map: Self::Map) -> Result<Self::Map, Self::Error>;
+    /// The two convolutions of a step up.
+    fn up(&mut self, step: usize, skip: Self::Map, raised: Self::Map) -> Result<Self::Map, Self::Error>;
+    /// The last convolution.
+    fn head(&mut self, map: Self::Map) -> Result<Self::Map, Self::Error>;
+
+    /// From pictures to logits.
+    fn run(&mut self, pictures: Self::Map) -> Result<Self::Map, Self::Error> {
+        let mut skips = Vec::with_capacity(LEVELS);
+        let mut deepest = self.down(0, pictures)?;
+        for level in 1..=LEVELS {
+            let pooled = self.pool(&deepest)?;
+            skips.push(std::mem::replace(&mut deepest, self.down(level, pooled)?));
+        }
+        for (step, skip) in skips.into_iter().rev().enumerate() {
+            let raised = self.raise(step, deepest)?;
+            deepest = self.up(step, skip, raised)?;
+        }
+        self.head(deepest)
+    }
+}
+
 impl UNet {
     pub fn new(shape: &NetworkShape) -> Self {
         let w = shape.base_width;

@@ -1,7 +1,7 @@
 use super::Mode;
 use crate::nn::NnError;
 use crate::nn::layout::{self, ConvNorm};
-use crate::nn::ops::{self, BatchNorm};
+use crate::nn::ops::{self, BatchNorm, MapId, Tape};
 use candle_core::{Result, Tensor, Var};
 use std::collections::BTreeMap;
 
@@ -52,6 +52,11 @@ impl ConvNormRelu {
         // What only leads to a gradient is let go at once.
         Ok(if mode.training().is_some() { y } else { y.detach() })
     }
+
+    /// The same on a tape, of the channels of one or two maps.
+    pub fn record(&self, tape: &mut Tape, from: &[MapId]) -> Result<MapId> {
+        tape.conv_norm_relu(from, &self.weight, self.dilation, &self.norm)
+    }
 }
 
 /// One convolution after the other.
@@ -73,5 +78,10 @@ impl Head {
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         ops::add_bias(&ops::conv(x, &self.weight, 1)?, &self.bias)
+    }
+
+    /// The same on a tape.
+    pub fn record(&self, tape: &mut Tape, from: MapId) -> Result<MapId> {
+        tape.conv_bias(from, &self.weight, &self.bias)
     }
 }

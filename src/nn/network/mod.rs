@@ -10,8 +10,10 @@ mod tests;
 mod unet;
 
 use super::layout::{self, LEVELS, Parameter, Start};
+use super::ops::{MapId, Tape};
 use super::{Architecture, Checkpoint, NetworkShape, NnError};
 use crate::config::Precision;
+use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -41,6 +43,11 @@ impl Mode {
 trait Body: Send + Sync {
     /// Logits of pictures whose form has been checked.
     fn forward(&self, x: &Tensor, mode: Mode) -> candle_core::Result<Tensor>;
+
+    /// Logits in training on the CPU, where this network can be recorded on a tape.
+    fn record(&self, _tape: &mut Tape, _x: MapId) -> Option<candle_core::Result<MapId>> {
+        None
+    }
 }
 
 /// A segmentation network that can be trained: pictures in, one logit a pixel out.
@@ -108,6 +115,11 @@ impl Network {
     /// # Errors
     /// Pictures of another form, or a device that fails.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
+        self.check_pictures(x)?;
+        Ok(self.body.forward(x, mode)?)
+    }
+
+    fn check_pictures(&self, x: &Tensor) -> Result<(), NnError> {
         let unit = 1 << LEVELS;
         let fits = matches!(x.dims(), [_, 1, h, w] if h.is_multiple_of(unit) && w.is_multiple_of(unit) && *h > 0 && *w > 0);
         if !fits {
@@ -116,7 +128,42 @@ impl Network {
                 expected: format!("[n, 1, h, w] with h and w divisible by {unit}"),
             });
         }
-        Ok(self.body.forward(x, mode)?)
+        Ok(())
+    }
+
+    /// The loss that `objective` finds in the logits of pictures, and its gradients by the network's
+    /// [`variables`](Self::variables).
+    ///
+    /// The same as [`forward`](Self::forward) in [`Mode::Train`] and candle's way back; on the CPU a U-Net does it on a
+    /// tape of its own, which spares most of the memory's work.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn learn(
+        &self,
+        x: &Tensor,
+        precision: Precision,
+        objective: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
+    ) -> Result<(Tensor, GradStore), NnError> {
+        self.check_pictures(x)?;
+        if x.device().is_cpu() {
+            let mut tape = Tape::new(precision);
+            let pictures = tape.pictures(x)?;
+            if let Some(logits) = self.body.record(&mut tape, pictures) {
+                let logits = Var::from_tensor(&tape.tensor(logits?)?)?;
+                let loss = objective(&logits)?;
+                let mut gradients = loss.backward()?;
+                if let Some(gradient) = gradients.remove(&logits) {
+                    for (variable, gradient) in tape.backward(&gradient)? {
+                        gradients.insert(&variable, gradient);
+                    }
+                }
+                return Ok((loss, gradients));
+            }
+        }
+        let loss = objective(&self.body.forward(x, Mode::Train(precision))?)?;
+        let gradients = loss.backward()?;
+        Ok((loss, gradients))
     }
 
     /// What training changes, in an order that depends on the shape alone.

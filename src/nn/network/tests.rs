@@ -1,7 +1,7 @@
 //! Every network learns, is saved and loaded, and inspects.
 
 use super::*;
-use crate::config::{DeviceChoice, Precision};
+use crate::config::DeviceChoice;
 use crate::loss::{Hyperparameters, Loss, Objective};
 use crate::nn::{CheckpointMeta, Upsampling, engine};
 
@@ -40,9 +40,8 @@ fn train(network: &Network, steps: usize) -> (f32, f32) {
     let mut losses = Vec::new();
     let mut velocities = BTreeMap::new();
     for _ in 0..steps {
-        let loss = objective.of(&network.forward(&x, Mode::Train(Precision::F32)).unwrap(), &y).unwrap();
+        let (loss, gradients) = network.learn(&x, Precision::F32, |logits| objective.of(logits, &y)).unwrap();
         losses.push(loss.to_scalar::<f32>().unwrap());
-        let gradients = loss.backward().unwrap();
         for (name, variable) in network.variables() {
             let gradient = gradients.get(variable.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient"));
             let step = gradient.affine(0.3, 0.0).unwrap();
@@ -71,6 +70,35 @@ fn every_network_learns_and_comes_back_from_its_file_the_same() {
         assert_eq!(loaded.meta.shape, shape(architecture));
         let again = Network::from_checkpoint(&loaded, &Device::Cpu).unwrap();
         assert_eq!(logits(&network, 48), logits(&again, 48), "{architecture}");
+    }
+}
+
+#[test]
+fn the_tape_finds_the_loss_and_the_gradients_that_candle_finds() {
+    let objective = Objective::new(Loss::Dibe, Hyperparameters::default()).unwrap();
+    for (upsampling, base_width, side) in [(Upsampling::Bilinear, 4, 48), (Upsampling::Transposed, 8, 32), (Upsampling::Bilinear, 16, 16)] {
+        let shape = NetworkShape { architecture: Architecture::UNet, base_width, upsampling };
+        let (ours, theirs) = (Network::new(&shape, 5, &Device::Cpu).unwrap(), Network::new(&shape, 5, &Device::Cpu).unwrap());
+        let (x, y) = bars(side);
+        let (loss, gradients) = ours.learn(&x, Precision::F32, |logits| objective.of(logits, &y)).unwrap();
+        let want_loss = objective.of(&theirs.forward(&x, Mode::Train(Precision::F32)).unwrap(), &y).unwrap();
+        let want = want_loss.backward().unwrap();
+        let number = |t: &Tensor| t.to_scalar::<f32>().unwrap();
+        assert!((number(&loss) - number(&want_loss)).abs() < 1e-5);
+        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let near = |name: &str, got: &Tensor, want: &Tensor| {
+            assert_eq!(got.dims(), want.dims(), "{name}");
+            let (got, want) = (flat(got), flat(want));
+            let norm = |values: Vec<f32>| values.iter().map(|v| v * v).sum::<f32>().sqrt();
+            let off = norm(got.iter().zip(&want).map(|(g, w)| g - w).collect());
+            assert!(off <= 2e-3 * norm(want) + 1e-6, "{name} of {shape} is off by {off}");
+        };
+        for ((name, variable), (_, other)) in ours.variables().into_iter().zip(theirs.variables()) {
+            near(&name, gradients.get(&variable).unwrap_or_else(|| panic!("{name} has no gradient")), want.get(&other).unwrap());
+        }
+        for ((name, tensor), (_, other)) in ours.tensors().unwrap().iter().zip(&theirs.tensors().unwrap()) {
+            near(name, tensor, other);
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 use super::layer::{ConvNormRelu, Head, Variables, in_turn};
 use super::{Body, Mode};
 use crate::config::Precision;
-use crate::nn::layout::{self, DoubleConv};
+use crate::nn::layout::{self, DoubleConv, Pass};
+use crate::nn::ops::{MapId, Tape};
 use crate::nn::{NnError, ops};
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Error, Result, Tensor, Var};
 
 /// See [`layout::UNet`].
 pub(super) struct UNet {
@@ -35,22 +36,84 @@ impl UNet {
 
 impl Body for UNet {
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let mut skips: Vec<Tensor> = Vec::new();
-        for convolutions in &self.down {
-            let input = match skips.last() {
-                None => x.clone(),
-                Some(above) => ops::max_pool(above)?,
-            };
-            skips.push(in_turn(convolutions, &input, mode)?);
+        OnTensors { net: self, mode }.run(x.clone())
+    }
+
+    fn record(&self, tape: &mut Tape, x: MapId) -> Option<Result<MapId>> {
+        Some(OnTape { net: self, tape }.run(x))
+    }
+}
+
+struct OnTensors<'a> {
+    net: &'a UNet,
+    mode: Mode,
+}
+
+impl Pass for OnTensors<'_> {
+    type Map = Tensor;
+    type Error = Error;
+
+    fn pool(&mut self, map: &Tensor) -> Result<Tensor> {
+        ops::max_pool(map)
+    }
+
+    fn down(&mut self, level: usize, map: Tensor) -> Result<Tensor> {
+        in_turn(&self.net.down[level], &map, self.mode)
+    }
+
+    fn raise(&mut self, step: usize, map: Tensor) -> Result<Tensor> {
+        match &self.net.up[step].transposed {
+            Some((weight, bias)) => ops::conv_transposed(&map, weight, bias, self.mode.training().unwrap_or(Precision::F32)),
+            None => ops::upsample_bilinear(&map),
         }
-        let mut deepest = skips.pop().unwrap_or_else(|| x.clone());
-        for (step, skip) in self.up.iter().zip(skips.iter().rev()) {
-            let raised = match &step.transposed {
-                Some((weight, bias)) => ops::conv_transposed(&deepest, weight, bias, mode.training().unwrap_or(Precision::F32))?,
-                None => ops::upsample_bilinear(&deepest)?,
-            };
-            deepest = in_turn(&step.convolutions, &Tensor::cat(&[skip, &raised], 1)?, mode)?;
+    }
+
+    fn up(&mut self, step: usize, skip: Tensor, raised: Tensor) -> Result<Tensor> {
+        in_turn(&self.net.up[step].convolutions, &Tensor::cat(&[skip, raised], 1)?, self.mode)
+    }
+
+    fn head(&mut self, map: Tensor) -> Result<Tensor> {
+        self.net.head.forward(&map)
+    }
+}
+
+struct OnTape<'a> {
+    net: &'a UNet,
+    tape: &'a mut Tape,
+}
+
+impl OnTape<'_> {
+    fn in_turn(&mut self, convolutions: &[ConvNormRelu], from: &[MapId]) -> Result<MapId> {
+        let (first, others) = convolutions.split_first().ok_or_else(|| Error::Msg("a level without convolutions".into()))?;
+        let first = first.record(self.tape, from)?;
+        others.iter().try_fold(first, |map, convolution| convolution.record(self.tape, &[map]))
+    }
+}
+
+impl Pass for OnTape<'_> {
+    type Map = MapId;
+    type Error = Error;
+
+    fn pool(&mut self, map: &MapId) -> Result<MapId> {
+        self.tape.max_pool(*map)
+    }
+
+    fn down(&mut self, level: usize, map: MapId) -> Result<MapId> {
+        self.in_turn(&self.net.down[level], &[map])
+    }
+
+    fn raise(&mut self, step: usize, map: MapId) -> Result<MapId> {
+        match &self.net.up[step].transposed {
+            Some((weight, bias)) => self.tape.conv_transposed(map, weight, bias),
+            None => self.tape.upsample_bilinear(map),
         }
-        self.head.forward(&deepest)
+    }
+
+    fn up(&mut self, step: usize, skip: MapId, raised: MapId) -> Result<MapId> {
+        self.in_turn(&self.net.up[step].convolutions, &[skip, raised])
+    }
+
+    fn head(&mut self, map: MapId) -> Result<MapId> {
+        self.net.head.record(self.tape, map)
     }
 }

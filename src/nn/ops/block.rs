@@ -1,7 +1,7 @@
 use super::conv::{self, Convolution};
-use super::norm::{BatchNorm, Statistics};
+use super::norm::{Affine, BatchNorm, Statistics};
 use super::{dims, values, with_values};
-use crate::nn::kernels::{Moments, moments};
+use crate::nn::kernels::{Moments, Pictures, moments, norm_relu};
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
 use std::sync::{Arc, OnceLock};
 
@@ -47,12 +47,14 @@ impl CustomOp3 for ConvNormRelu {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (size, kernel) = conv::fitting(l1, l2)?;
-        let convolved = self.convolution.of(values(s1, l1, self.name())?, size, values(s2, l2, self.name())?, kernel);
+        let x = Pictures::plain(values(s1, l1, self.name())?, size);
+        let convolved = self.convolution.of(&x, values(s2, l2, self.name())?, kernel);
         let out_size = size.with_channels(kernel.n);
         let moments = moments(&convolved, out_size);
         let affine = values(s3, l3, self.name())?;
         let (gain, offset) = affine.split_at(affine.len() / 2);
-        let out = Statistics::of_batch(&moments).norm_relu(&convolved, out_size, gain, offset)?;
+        let Affine { scale, shift } = Statistics::of_batch(&moments).affine(gain, offset)?;
+        let out = norm_relu(&convolved, out_size, &scale, &shift);
         // An operator runs forward once; were it run again, the first results would stand.
         let _ = self.convolved.set(Convolved { values: convolved, moments });
         Ok((CpuStorage::F32(out), (size.n, kernel.n, size.h, size.w).into()))
@@ -63,18 +65,20 @@ impl CustomOp3 for ConvNormRelu {
         x: &Tensor,
         weight: &Tensor,
         affine: &Tensor,
-        y: &Tensor,
+        _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let Some(Convolved { values, moments }) = self.convolved.get() else {
             candle_core::bail!("{}: backward before forward", self.name());
         };
         let (size, kernel) = (dims(x)?, dims(weight)?);
-        let gradient = gradient.contiguous()?;
-        with_values([x, weight, affine, y, &gradient], self.name(), |[xs, ws, affine, ys, gs]| {
-            let gain = &affine[..kernel.n];
-            let norm = Statistics::of_batch(moments).gradients(values, ys, gs, size.with_channels(kernel.n), gain);
-            let (dx, dw) = self.convolution.gradients(xs, size, ws, kernel, &norm.values, x.track_op());
+        let mut gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
+        with_values([x, weight, affine], self.name(), |[xs, ws, affine]| {
+            let (gain, offset) = affine.split_at(kernel.n);
+            let statistics = Statistics::of_batch(moments);
+            let affine = statistics.affine(gain, offset)?;
+            let norm = statistics.gradients(values, &mut gradient, size.with_channels(kernel.n), &affine);
+            let (dx, dw) = self.convolution.gradients(xs, size, ws, kernel, &gradient, x.track_op());
             let tensor = |values, shape: &Shape| Tensor::from_vec(values, shape, &Device::Cpu);
             let dx = dx.map(|dx| tensor(dx, x.shape())).transpose()?;
             Ok((dx, Some(tensor(dw, weight.shape())?), Some(tensor([norm.gain, norm.offset].concat(), &(2, kernel.n).into())?)))

@@ -1,6 +1,6 @@
 use super::{dims, dims_of, values, with_values};
 use crate::config::Precision;
-use crate::nn::kernels::{Dims, Kernel, Weights, convolved, weight_gradient};
+use crate::nn::kernels::{Dims, Kernel, Pictures, Weights, convolved, convolved_apart, weight_gradient};
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 /// Convolution with padding that keeps the size; arguments: picture, weights.
@@ -20,12 +20,25 @@ pub(super) fn fitting(picture: &Layout, weights: &Layout) -> Result<(Dims, Dims)
 }
 
 impl Convolution {
-    /// The convolved picture.
-    pub fn of(&self, x: &[f32], size: Dims, weights: &[f32], kernel: Dims) -> Vec<f32> {
-        convolved(x, size, &Weights::forward(weights, kernel.n, kernel.c, kernel.w), self.dilation, self.precision)
+    /// The convolved pictures.
+    pub fn of(&self, x: &Pictures, weights: &[f32], kernel: Dims) -> Vec<f32> {
+        convolved(x, &Weights::forward(weights, kernel.n, kernel.c, kernel.w), self.dilation, self.precision)
     }
 
-    /// Gradients of picture (of `size`, where `of_picture` asks for it) and weights (of size `kernel`).
+    /// Gradient of pictures that gave results of this `gradient`: of their first `first` channels, and of the others.
+    pub fn picture_gradient(&self, weights: &[f32], kernel: Dims, gradient: &[f32], size: Dims, first: usize) -> [Vec<f32>; 2] {
+        let backward = Weights::forward(weights, kernel.n, kernel.c, kernel.w).backward();
+        let gradient = Pictures::plain(gradient, size.with_channels(kernel.n));
+        convolved_apart(&gradient, &backward, self.dilation, self.precision, first)
+    }
+
+    /// Gradient of the weights.
+    pub fn weight_gradient(&self, x: &Pictures, kernel: Dims, gradient: &[f32]) -> Vec<f32> {
+        let kernel = Kernel { outputs: kernel.n, side: kernel.w, dilation: self.dilation };
+        weight_gradient(x, gradient, kernel, self.precision)
+    }
+
+    /// Gradients of pictures (where `of_picture` asks for it) and weights.
     ///
     /// The network's own picture needs none, and would cost as much as a whole convolution.
     pub fn gradients(
@@ -37,11 +50,11 @@ impl Convolution {
         gradient: &[f32],
         of_picture: bool,
     ) -> (Option<Vec<f32>>, Vec<f32>) {
-        let Self { dilation, precision } = *self;
-        let backward = Weights::forward(weights, kernel.n, kernel.c, kernel.w).backward();
-        let dx = of_picture.then(|| convolved(gradient, size.with_channels(kernel.n), &backward, dilation, precision));
-        let kernel = Kernel { outputs: kernel.n, side: kernel.w, dilation };
-        (dx, weight_gradient(x, size, gradient, kernel, precision))
+        let dx = of_picture.then(|| {
+            let [dx, _] = self.picture_gradient(weights, kernel, gradient, size, size.c);
+            dx
+        });
+        (dx, self.weight_gradient(&Pictures::plain(x, size), kernel, gradient))
     }
 }
 
@@ -52,7 +65,7 @@ impl CustomOp2 for Convolution {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (size, kernel) = fitting(l1, l2)?;
-        let out = self.of(values(s1, l1, self.name())?, size, values(s2, l2, self.name())?, kernel);
+        let out = self.of(&Pictures::plain(values(s1, l1, self.name())?, size), values(s2, l2, self.name())?, kernel);
         Ok((CpuStorage::F32(out), (size.n, kernel.n, size.h, size.w).into()))
     }
 

@@ -10,6 +10,7 @@ mod norm;
 mod pool;
 mod portable;
 mod resize;
+mod tape;
 
 use super::kernels::Dims;
 use crate::config::Precision;
@@ -17,6 +18,7 @@ use candle_core::{CpuStorage, Error, Layout, Result, Storage, Tensor};
 use rayon::prelude::*;
 
 pub(super) use norm::{BatchNorm, EPSILON};
+pub(super) use tape::{MapId, Tape};
 
 /// Convolution of `[n, i, h, w]` with `[o, i, k, k]` that keeps the size: stride 1, padded with zeros; `k` is 1 or 3,
 /// its taps `dilation` pixels apart.

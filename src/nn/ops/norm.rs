@@ -1,5 +1,5 @@
 use super::{dims, dims_of, values, with_values};
-use crate::nn::kernels::{Dims, Moments, channel_gradients, moments, norm_relu as norm_relu_kernel, norm_relu_input_gradient};
+use crate::nn::kernels::{Dims, Moments, Normalised, channel_gradients, moments, norm_relu as norm_relu_kernel, norm_relu_input_gradient};
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor, Var};
 
 /// What is added to variances, as PyTorch does.
@@ -52,9 +52,14 @@ pub(super) struct Statistics {
     of_batch: bool,
 }
 
-/// Gradients of values, gain and offset.
+/// What becomes of a value: `max(0, scale x + shift)`, by channel.
+pub(super) struct Affine {
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+}
+
+/// Gradients of gain and offset.
 pub(super) struct NormGradients {
-    pub values: Vec<f32>,
     pub gain: Vec<f32>,
     pub offset: Vec<f32>,
 }
@@ -74,38 +79,34 @@ impl Statistics {
         Self { mean: mean.map(|m| m as f32).collect(), inverse_deviation, of_batch }
     }
 
-    fn scale(&self, gain: &[f32]) -> Vec<f32> {
-        gain.iter().zip(&self.inverse_deviation).map(|(g, d)| g * d).collect()
-    }
-
-    /// `max(0, gain * (x - mean) * inverse_deviation + offset)`.
-    pub fn norm_relu(&self, x: &[f32], size: Dims, gain: &[f32], offset: &[f32]) -> Result<Vec<f32>> {
+    /// `gain * (x - mean) * inverse_deviation + offset` in its shortest form.
+    pub fn affine(&self, gain: &[f32], offset: &[f32]) -> Result<Affine> {
         let channels = [gain.len(), offset.len(), self.mean.len()];
-        if channels != [size.c; 3] {
-            candle_core::bail!("batch norm: {} channels, but parameters for {channels:?}", size.c);
+        if channels != [channels[0]; 3] {
+            candle_core::bail!("batch norm: parameters for {channels:?} channels");
         }
-        let scale = self.scale(gain);
-        let shift: Vec<f32> = offset.iter().zip(&scale).zip(&self.mean).map(|((o, s), m)| o - s * m).collect();
-        Ok(norm_relu_kernel(x, size, &scale, &shift))
+        let scale: Vec<f32> = gain.iter().zip(&self.inverse_deviation).map(|(g, d)| g * d).collect();
+        let shift = offset.iter().zip(&scale).zip(&self.mean).map(|((o, s), m)| o - s * m).collect();
+        Ok(Affine { scale, shift })
     }
 
-    /// From the values `x`, the result `y` and its gradient `g`.
-    pub fn gradients(&self, x: &[f32], y: &[f32], g: &[f32], size: Dims, gain: &[f32]) -> NormGradients {
-        let (sums, products) = channel_gradients(x, y, g, size, &self.mean, &self.inverse_deviation);
+    /// From the values `x` and the gradient `g` of what became of them, in whose place the values' own is put.
+    pub fn gradients(&self, x: &[f32], g: &mut [f32], size: Dims, Affine { scale, shift }: &Affine) -> NormGradients {
+        let by = Normalised { scale, shift, mean: &self.mean, inverse_deviation: &self.inverse_deviation };
+        let (sums, products) = channel_gradients(x, g, size, by);
         let count = (size.n * size.plane()) as f64;
-        let scale = self.scale(gain);
-        let (mut slope, mut shift) = (vec![0.0_f32; size.c], vec![0.0_f32; size.c]);
+        let (mut slope, mut offset) = (vec![0.0_f32; size.c], vec![0.0_f32; size.c]);
         if self.of_batch {
             for c in 0..size.c {
                 let (scale, deviation) = (f64::from(scale[c]), f64::from(self.inverse_deviation[c]));
                 let along = products[c] / count * deviation;
                 slope[c] = (-scale * along) as f32;
-                shift[c] = (scale * (f64::from(self.mean[c]) * along - sums[c] / count)) as f32;
+                offset[c] = (scale * (f64::from(self.mean[c]) * along - sums[c] / count)) as f32;
             }
         }
+        norm_relu_input_gradient(x, g, size, by, &slope, &offset);
         let narrow = |v: Vec<f64>| v.into_iter().map(|v| v as f32).collect();
-        let values = norm_relu_input_gradient(x, y, g, size, &scale, &slope, &shift);
-        NormGradients { values, gain: narrow(products), offset: narrow(sums) }
+        NormGradients { gain: narrow(products), offset: narrow(sums) }
     }
 }
 
@@ -127,23 +128,29 @@ impl CustomOp3 for NormRelu {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let name = self.name();
-        let out = self.0.norm_relu(values(s1, l1, name)?, dims_of(l1)?, values(s2, l2, name)?, values(s3, l3, name)?)?;
-        Ok((CpuStorage::F32(out), l1.shape().clone()))
+        let (x, size) = (values(s1, l1, name)?, dims_of(l1)?);
+        let Affine { scale, shift } = self.0.affine(values(s2, l2, name)?, values(s3, l3, name)?)?;
+        if scale.len() != size.c {
+            candle_core::bail!("batch norm: {} channels, but parameters for {}", size.c, scale.len());
+        }
+        Ok((CpuStorage::F32(norm_relu_kernel(x, size, &scale, &shift)), l1.shape().clone()))
     }
 
     fn bwd(
         &self,
         x: &Tensor,
         gain: &Tensor,
+        offset: &Tensor,
         _: &Tensor,
-        y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let size = dims(x)?;
-        let gradient = gradient.contiguous()?;
-        let found = with_values([x, gain, y, &gradient], self.name(), |[x, gain, y, g]| self.0.gradients(x, y, g, size, gain))?;
+        let mut dx = gradient.flatten_all()?.to_vec1::<f32>()?;
+        let found = with_values([x, gain, offset], self.name(), |[x, gain, offset]| {
+            self.0.affine(gain, offset).map(|affine| self.0.gradients(x, &mut dx, size, &affine))
+        })??;
         let channels = |values| Tensor::new(values, &Device::Cpu);
-        let dx = Tensor::from_vec(found.values, x.shape(), &Device::Cpu)?;
+        let dx = Tensor::from_vec(dx, x.shape(), &Device::Cpu)?;
         Ok((Some(dx), Some(channels(found.gain)?), Some(channels(found.offset)?)))
     }
 }

@@ -9,7 +9,7 @@ pub use settings::{BestBy, Files, FitSettings};
 
 use super::{Batch, Batches, Best, CropPlan, Evaluation, Optimiser, Source, TrainError, TrainingState};
 use crate::measure::Counts;
-use crate::nn::{Mode, Network, Normalisation};
+use crate::nn::{Network, Normalisation};
 use candle_core::Device;
 use keeper::Keeper;
 use std::collections::HashMap;
@@ -110,7 +110,7 @@ pub fn fit(
         let wait = asked.elapsed();
         waited += wait;
         step += 1;
-        let loss = settings.objective.of(&network.forward(&batch.input, Mode::Train(settings.precision))?, &batch.label)?;
+        let (loss, gradients) = network.learn(&batch.input, settings.precision, |logits| settings.objective.of(logits, &batch.label))?;
         let value = f64::from(loss.to_scalar::<f32>()?);
         let diverged = |gradient_norm: f64| {
             let batch = settings.files.run.as_ref().map(|run| save_batch(&batch, run.path("diverged.safetensors"))).transpose()?;
@@ -119,7 +119,7 @@ pub fn fit(
         if !value.is_finite() {
             return diverged(gradient_norm);
         }
-        gradient_norm = optimiser.step(&loss.backward()?, learning_rate)?;
+        gradient_norm = optimiser.step(&gradients, learning_rate)?;
         if !gradient_norm.is_finite() {
             return diverged(gradient_norm);
         }

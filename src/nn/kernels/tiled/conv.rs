@@ -3,13 +3,10 @@
 use super::pack::{self, Lines};
 use super::step::{self, Block, Factor, Row, Square};
 use super::{ROWS, TILE_VALUES};
-use crate::nn::kernels::Dims;
 use crate::nn::kernels::conv::{Weights, block_lines, with_scratch};
-use crate::nn::kernels::fresh::fresh;
-use crate::nn::kernels::shared::Shared;
+use crate::nn::kernels::picture::{Apart, Pictures};
 use crate::nn::kernels::tiles::{ROW_BYTES, TILE_BYTES, Tiles};
 use rayon::prelude::*;
-use std::mem::MaybeUninit;
 
 /// A tile of weights, whose rows do not cross cache lines.
 #[derive(Clone, Copy)]
@@ -26,7 +23,6 @@ struct Packed {
     /// Pairs of inputs in a block.
     pairs: usize,
     side: usize,
-    inputs: usize,
     outputs: usize,
 }
 
@@ -50,48 +46,43 @@ impl Packed {
             }
         }
         let pairs = weights.inputs.div_ceil(2).min(ROWS);
-        Self { values, groups, blocks, pairs, side: weights.side, inputs: weights.inputs, outputs: weights.outputs }
+        Self { values, groups, blocks, pairs, side: weights.side, outputs: weights.outputs }
     }
 }
 
-/// Convolves as [`convolved`](crate::nn::kernels::convolved) does; AMX must be here.
-pub(in crate::nn::kernels) fn convolved<const PARTS: usize>(x: &[f32], dims: Dims, weights: &Weights, dilation: usize) -> Vec<f32> {
-    let packed = Packed::new::<PARTS>(weights);
-    // SAFETY: the blocks cover every line of every output channel.
-    unsafe { fresh(dims.with_channels(packed.outputs).len(), |out| blocks::<PARTS>(x, dims, &packed, dilation, out)) }
-}
-
-/// Writes all of `out`.
-fn blocks<const PARTS: usize>(x: &[f32], dims: Dims, packed: &Packed, dilation: usize, out: &mut [MaybeUninit<f32>]) {
+/// Writes all of `out`, as [`convolved`](crate::nn::kernels::convolved) does it; AMX must be here.
+pub(in crate::nn::kernels) fn convolve<const PARTS: usize>(x: &Pictures, weights: &Weights, dilation: usize, out: &Apart) {
+    let packed = &Packed::new::<PARTS>(weights);
+    let size = x.size();
     let margin = packed.side / 2 * dilation;
-    let line = dims.w + margin;
-    let lines = block_lines(dims.c, dims.h, dims.w);
-    let blocks = dims.h.div_ceil(lines);
+    let line = size.w + margin;
+    let lines = block_lines(size.c, size.h, size.w);
+    let blocks = size.h.div_ceil(lines);
     // Whole tiles read past the last pixel.
     let plane = (lines + 2 * margin) * line + 2 * margin + 4 * ROWS;
     let part = packed.blocks * packed.pairs * plane;
-    let pixels = dims.plane();
-    let target = Shared::new(out);
-    (0..dims.n * blocks).into_par_iter().for_each(|task| {
+    (0..size.n * blocks).into_par_iter().for_each(|task| {
         let (n, first) = (task / blocks, task % blocks * lines);
-        let lines = lines.min(dims.h - first);
-        let picture = &x[n * dims.c * pixels..(n + 1) * dims.c * pixels];
+        let lines = lines.min(size.h - first);
         let run = (lines * line).next_multiple_of(4 * ROWS);
         with_scratch(PARTS * part + 2 * ROWS * run, |scratch| {
             let (input, output) = scratch.split_at_mut(PARTS * part);
             let input: *mut u32 = input.as_mut_ptr().cast();
-            let mut planes = pack::planes(picture, dims, 0..packed.inputs, 2 * packed.pairs);
+            let mut planes = pack::planes(x, n, 0..size.c, 2 * packed.pairs);
             for pair in 0..packed.blocks * packed.pairs {
                 let two = [planes.next().flatten(), planes.next().flatten()];
                 let extent = Lines { first, count: lines, margin, extent: plane };
                 // SAFETY: AMX comes with AVX-512 bf16; the planes lie one behind the other in each part.
-                unsafe { pack::pairs::<PARTS>(two, dims, extent, input.add(pair * plane), part) };
+                unsafe { pack::pairs::<PARTS>(two, size, extent, input.add(pair * plane), part) };
             }
-            let shapes = [ROWS, ROWS, ROWS, ROWS, ROWS, ROWS, packed.pairs, packed.pairs];
+            // Left factors are weights of 16 outputs, right ones 16 pixels of so many pairs.
+            let shapes = std::array::from_fn(|tile| match tile {
+                4 | 5 => (ROWS, 4 * packed.pairs),
+                6 | 7 => (packed.pairs, ROW_BYTES),
+                _ => (ROWS, ROW_BYTES),
+            });
             // SAFETY: AMX is here.
-            let _tiles = unsafe {
-                Tiles::set_up(std::array::from_fn(|tile| (shapes[tile], if matches!(tile, 4 | 5) { 4 * packed.pairs } else { ROW_BYTES })))
-            };
+            let _tiles = unsafe { Tiles::set_up(shapes) };
             for group in (0..packed.groups).step_by(2) {
                 let pass = Pass { packed, group, dilation, line, input, plane, part, output: output.as_mut_ptr(), run };
                 let groups = 2.min(packed.groups - group);
@@ -99,11 +90,10 @@ fn blocks<const PARTS: usize>(x: &[f32], dims: Dims, packed: &Packed, dilation: 
                 // and less than four tiles more, which it has; `output` is this task's own and holds 32 runs.
                 unsafe { if groups == 2 { pass.run::<PARTS, Square>() } else { pass.run::<PARTS, Row>() } }
                 for o in 0..(groups * ROWS).min(packed.outputs - group * ROWS) {
-                    let channel = n * packed.outputs + group * ROWS + o;
                     // SAFETY: each task writes the lines of its own block.
-                    let to = unsafe { target.part(channel * pixels + first * dims.w, lines * dims.w) };
-                    for (r, row) in to.chunks_exact_mut(dims.w).enumerate() {
-                        row.write_copy_of_slice(&output[o * run + r * line..][..dims.w]);
+                    let to = unsafe { out.lines(n, group * ROWS + o, first, lines) };
+                    for (r, row) in to.chunks_exact_mut(size.w).enumerate() {
+                        row.write_copy_of_slice(&output[o * run + r * line..][..size.w]);
                     }
                 }
             }

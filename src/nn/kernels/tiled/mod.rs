@@ -12,7 +12,7 @@ mod pack;
 mod step;
 mod weight_gradient;
 
-pub(super) use conv::convolved;
+pub(super) use conv::convolve;
 pub(super) use weight_gradient::weight_gradient;
 
 use super::tiles::{ROWS, TILE_BYTES};

@@ -2,6 +2,7 @@
 
 use super::ROWS;
 use crate::nn::kernels::Dims;
+use crate::nn::kernels::picture::{Pictures, Plane};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -24,23 +25,22 @@ pub(super) struct Lines {
 /// # Safety
 /// AVX-512 bf16; `extent` pairs behind `to`, in every part.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-pub(super) unsafe fn pairs<const PARTS: usize>(planes: [Option<&[f32]>; 2], dims: Dims, lines: Lines, to: *mut u32, part: usize) {
+pub(super) unsafe fn pairs<const PARTS: usize>(planes: [Option<Plane>; 2], dims: Dims, lines: Lines, to: *mut u32, part: usize) {
     let [first, second] = planes;
+    assert!(planes.iter().flatten().all(|plane| plane.values.len() == dims.plane()), "size of a plane");
     // SAFETY: the caller's promise; rows lie within their planes.
     unsafe {
         bordered(dims, lines, |row, target, count| {
-            let Some((y, row)) = row else {
+            let Some(from) = row else {
                 for p in 0..PARTS {
                     to.add(p * part + target).write_bytes(0, count);
                 }
                 return;
             };
-            let (first, second) =
-                (first.map(|plane| &plane[y * dims.w + row..][..count]), second.map(|plane| &plane[y * dims.w + row..][..count]));
             for at in (0..count).step_by(16) {
                 let mask = ((1_u32 << (count - at).min(16)) - 1) as __mmask16;
-                let load = |row: Option<&[f32]>| row.map_or(_mm512_setzero_ps(), |row| _mm512_maskz_loadu_ps(mask, row.as_ptr().add(at)));
-                let (a, b) = (load(first), load(second));
+                let load = |plane: &Option<Plane>| plane.as_ref().map_or(_mm512_setzero_ps(), |plane| worth(plane, from + at, mask));
+                let (a, b) = (load(&first), load(&second));
                 let (upper_a, upper_b) = (rounded(a), rounded(b));
                 let target = to.add(target + at);
                 _mm512_mask_storeu_epi32(target.cast(), mask, _mm512_or_si512(upper_a, _mm512_slli_epi32(upper_b, 16)));
@@ -58,20 +58,20 @@ pub(super) unsafe fn pairs<const PARTS: usize>(planes: [Option<&[f32]>; 2], dims
 /// # Safety
 /// AVX-512 bf16; `extent` values behind `to`, in every part.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-pub(super) unsafe fn plain<const PARTS: usize>(plane: Option<&[f32]>, dims: Dims, lines: Lines, to: *mut u16, part: usize) {
+pub(super) unsafe fn plain<const PARTS: usize>(plane: Option<Plane>, dims: Dims, lines: Lines, to: *mut u16, part: usize) {
+    assert!(plane.is_none_or(|plane| plane.values.len() == dims.plane()), "size of a plane");
     // SAFETY: the caller's promise; rows lie within their planes.
     unsafe {
         bordered(dims, lines, |row, target, count| {
-            let Some((plane, (y, row))) = plane.zip(row) else {
+            let Some((plane, from)) = plane.zip(row) else {
                 for p in 0..PARTS {
                     to.add(p * part + target).write_bytes(0, count);
                 }
                 return;
             };
-            let row = &plane[y * dims.w + row..][..count];
             for at in (0..count).step_by(16) {
                 let mask = ((1_u32 << (count - at).min(16)) - 1) as __mmask16;
-                let value = _mm512_maskz_loadu_ps(mask, row.as_ptr().add(at));
+                let value = worth(&plane, from + at, mask);
                 let upper = rounded(value);
                 let target = to.add(target + at);
                 _mm256_mask_storeu_epi16(target.cast(), mask, _mm512_cvtepi32_epi16(upper));
@@ -84,17 +84,17 @@ pub(super) unsafe fn plain<const PARTS: usize>(plane: Option<&[f32]>, dims: Dims
     }
 }
 
-/// Calls `write(source line and pixel, target, count)` for every run of a bordered plane, in order; without a source
+/// Calls `write(first value of the source, target, count)` for every run of a bordered plane, in order; without a source
 /// it is zeros.
 #[inline(always)]
-fn bordered(dims: Dims, lines: Lines, mut write: impl FnMut(Option<(usize, usize)>, usize, usize)) {
+fn bordered(dims: Dims, lines: Lines, mut write: impl FnMut(Option<usize>, usize, usize)) {
     let line = dims.w + lines.margin;
     let rows = lines.count + 2 * lines.margin;
     for row in 0..rows {
         let y = (lines.first + row).wrapping_sub(lines.margin);
         if y < dims.h {
             write(None, row * line, lines.margin);
-            write(Some((y, 0)), row * line + lines.margin, dims.w);
+            write(Some(y * dims.w), row * line + lines.margin, dims.w);
         } else {
             write(None, row * line, line);
         }
@@ -147,9 +147,27 @@ pub(super) unsafe fn turned(from: *const u32, pitch: usize, to: *mut u32) {
     }
 }
 
-/// Planes `channels` of a picture, and `None` up to a whole number of `step` planes.
-pub(super) fn planes(picture: &[f32], dims: Dims, channels: Range<usize>, step: usize) -> impl Iterator<Item = Option<&[f32]>> {
-    let pixels = dims.plane();
+/// Planes `channels` of picture `n`, and `None` up to a whole number of `step` planes.
+pub(super) fn planes<'a>(
+    pictures: &Pictures<'a>,
+    n: usize,
+    channels: Range<usize>,
+    step: usize,
+) -> impl Iterator<Item = Option<Plane<'a>>> {
     let padded = channels.start..channels.start + channels.len().next_multiple_of(step);
-    padded.map(move |c| channels.contains(&c).then(|| &picture[c * pixels..(c + 1) * pixels]))
+    padded.map(move |c| channels.contains(&c).then(|| pictures.plane(n, c)))
+}
+
+/// What 16 values from `at` on are worth, as far as `mask` lets them be read, and 0 beyond.
+///
+/// # Safety
+/// AVX-512; values of the plane in bounds.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn worth(plane: &Plane, at: usize, mask: __mmask16) -> __m512 {
+    // SAFETY: the caller's promise.
+    let values = unsafe { _mm512_maskz_loadu_ps(mask, plane.values.as_ptr().add(at)) };
+    let scaled = _mm512_maskz_fmadd_ps(mask, values, _mm512_set1_ps(plane.scale), _mm512_set1_ps(plane.shift));
+    // The second operand is what comes out if one of them is not a number.
+    _mm512_max_ps(_mm512_set1_ps(plane.floor), scaled)
 }

@@ -5,6 +5,7 @@ use super::step::{self, Block, Column, DENSE, Factor, Square};
 use super::{ROWS, SUMS};
 use crate::nn::kernels::Dims;
 use crate::nn::kernels::conv::with_scratch;
+use crate::nn::kernels::picture::{Pictures, Plane};
 use crate::nn::kernels::tiles::{ROW_BYTES, TILE_BYTES, Tiles};
 use crate::nn::kernels::weight_gradient::{Kernel, Split};
 use rayon::prelude::*;
@@ -15,9 +16,9 @@ const STEP: usize = 2 * ROWS;
 const CHUNK: usize = 16;
 
 /// Gradient of weights as [`weight_gradient`](crate::nn::kernels::weight_gradient) gives it; AMX must be here.
-pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &[f32], dims: Dims, gradient: &[f32], kernel: Kernel) -> Vec<f32> {
+pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, gradient: &Pictures, kernel: Kernel) -> Vec<f32> {
     let Kernel { outputs, side, dilation } = kernel;
-    let out_dims = dims.with_channels(outputs);
+    let dims = x.size();
     let (margin, taps) = (side / 2 * dilation, side * side);
     let line = dims.w + margin;
     let split = Split::new(dims, outputs, ROWS);
@@ -50,9 +51,8 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &[f32], dim
             let last = pictures.len() - 1;
             let extent = |at: usize, whole: usize| if at == last { whole - at * stretch } else { stretch };
             for (at, n) in pictures.clone().enumerate() {
-                let picture = &x[n * dims.c * dims.plane()..][..dims.c * dims.plane()];
                 let lines = Lines { first, count: lines, margin, extent: extent(at, plane) };
-                for (c, channel) in pack::planes(picture, dims, 0..dims.c, rows).enumerate() {
+                for (c, channel) in pack::planes(x, n, 0..dims.c, rows).enumerate() {
                     // SAFETY: AMX comes with AVX-512 bf16; a picture's stretch lies within its channel's plane.
                     unsafe { pack::plain::<PARTS>(channel, dims, lines, input.add(c * plane + at * stretch), input_part) };
                 }
@@ -60,8 +60,7 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &[f32], dim
             for group in 0..groups {
                 let of_group = channels.start + group * ROWS..channels.end.min(channels.start + (group + 1) * ROWS);
                 for (at, n) in pictures.clone().enumerate() {
-                    let picture = &gradient[n * outputs * dims.plane()..][..outputs * dims.plane()];
-                    for (c, channel) in pack::planes(picture, out_dims, of_group.clone(), ROWS).enumerate() {
+                    for (c, channel) in pack::planes(gradient, n, of_group.clone(), ROWS).enumerate() {
                         let lines = first..first + lines;
                         // SAFETY: as above; the lines fall on those of the input.
                         unsafe {
@@ -125,7 +124,7 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &[f32], dim
 /// # Safety
 /// AVX-512 bf16; `extent` values behind `to`, in every part.
 unsafe fn flat_lines<const PARTS: usize>(
-    plane: Option<&[f32]>,
+    plane: Option<Plane>,
     w: usize,
     line: usize,
     lines: std::ops::Range<usize>,
@@ -136,7 +135,7 @@ unsafe fn flat_lines<const PARTS: usize>(
     let one = Dims { n: 1, c: 1, h: 1, w };
     let count = lines.len();
     for (r, y) in lines.enumerate() {
-        let row = plane.map(|plane| &plane[y * w..(y + 1) * w]);
+        let row = plane.map(|plane| Plane { values: &plane.values[y * w..(y + 1) * w], ..plane });
         let extent = if r + 1 == count { extent - r * line } else { line };
         // SAFETY: the caller's promise.
         unsafe { pack::plain::<PARTS>(row, one, Lines { first: 0, count: 1, margin: 0, extent }, to.add(r * line), part) };

@@ -1,0 +1,145 @@
+//! What kernels read and write: channels of pictures, perhaps in two slices, perhaps still to be normalised.
+
+use super::Dims;
+use super::shared::Shared;
+use super::simd::widened;
+use std::mem::MaybeUninit;
+
+/// Values of one channel of one picture, and what they are worth: `max(floor, scale v + shift)`.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Plane<'a> {
+    /// As they are stored, line by line.
+    pub values: &'a [f32],
+    pub scale: f32,
+    pub shift: f32,
+    pub floor: f32,
+}
+
+impl<'a> Plane<'a> {
+    /// Values that are worth what they are.
+    fn plain(values: &'a [f32]) -> Self {
+        Self { values, scale: 1.0, shift: 0.0, floor: f32::NEG_INFINITY }
+    }
+
+    /// Whether they are worth what they are.
+    fn is_plain(&self) -> bool {
+        self.floor == f32::NEG_INFINITY
+    }
+
+    /// Writes what `to.len()` values from `from` on are worth.
+    #[inline]
+    pub fn write(&self, from: usize, to: &mut [f32]) {
+        let values = &self.values[from..from + to.len()];
+        if self.is_plain() {
+            to.copy_from_slice(values);
+            return;
+        }
+        let Self { scale, shift, floor, .. } = *self;
+        widened(|| {
+            for (to, v) in to.iter_mut().zip(values) {
+                let worth = v * scale + shift;
+                *to = if worth < floor { floor } else { worth };
+            }
+        });
+    }
+
+    /// What all of them are worth, in `scratch` where it has to be computed.
+    pub fn worth<'b>(&self, scratch: &'b mut Vec<f32>) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        if self.is_plain() {
+            return self.values;
+        }
+        scratch.resize(self.values.len(), 0.0);
+        self.write(0, scratch);
+        scratch
+    }
+}
+
+/// A normalisation and ReLU still to be applied, by channel.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Pending<'a> {
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+}
+
+/// Some of the channels of a batch, `[n, count, h, w]`.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Channels<'a> {
+    pub values: &'a [f32],
+    pub count: usize,
+    pub pending: Option<Pending<'a>>,
+}
+
+/// A batch of pictures whose channels are those of one slice, or of two behind each other.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Pictures<'a> {
+    size: Dims,
+    parts: [Channels<'a>; 2],
+}
+
+impl<'a> Pictures<'a> {
+    /// All channels in one slice, worth what they are.
+    pub fn plain(values: &'a [f32], size: Dims) -> Self {
+        Self::new(&[Channels { values, count: size.c, pending: None }], size)
+    }
+
+    /// The channels of one or two `parts`, pictures of `h × w`.
+    pub fn new(parts: &[Channels<'a>], Dims { n, h, w, .. }: Dims) -> Self {
+        let none = Channels { values: &[], count: 0, pending: None };
+        let parts = [parts.first().copied().unwrap_or(none), parts.get(1).copied().unwrap_or(none)];
+        for Channels { values, count, pending } in parts {
+            assert_eq!(values.len(), n * count * h * w, "channels of a batch");
+            assert!(pending.is_none_or(|p| p.scale.len() == count && p.shift.len() == count), "normalisation of a batch");
+        }
+        Self { size: Dims { n, c: parts[0].count + parts[1].count, h, w }, parts }
+    }
+
+    /// Pictures, all channels, lines, pixels of a line.
+    pub fn size(&self) -> Dims {
+        self.size
+    }
+
+    /// Channel `c` of picture `n`.
+    pub fn plane(&self, n: usize, c: usize) -> Plane<'a> {
+        let (part, c) = if c < self.parts[0].count { (self.parts[0], c) } else { (self.parts[1], c - self.parts[0].count) };
+        let pixels = self.size.plane();
+        let values = &part.values[(n * part.count + c) * pixels..][..pixels];
+        match part.pending {
+            Some(Pending { scale, shift }) => Plane { values, scale: scale[c], shift: shift[c], floor: 0.0 },
+            None => Plane::plain(values),
+        }
+    }
+}
+
+/// Where the tasks of one loop write a batch's channels: the first `first` to one slice, the others to another.
+pub(super) struct Apart<'a> {
+    parts: [Shared<'a, MaybeUninit<f32>>; 2],
+    first: usize,
+    size: Dims,
+}
+
+impl<'a> Apart<'a> {
+    /// Slices of `[n, first, h, w]` and `[n, size.c - first, h, w]`.
+    pub fn new(first_part: &'a mut [MaybeUninit<f32>], second_part: &'a mut [MaybeUninit<f32>], first: usize, size: Dims) -> Self {
+        assert!(first_part.len() == size.with_channels(first).len() && second_part.len() == size.with_channels(size.c - first).len());
+        Self { parts: [Shared::new(first_part), Shared::new(second_part)], first, size }
+    }
+
+    /// `count` lines from line `first` on of a channel.
+    ///
+    /// # Safety
+    /// No other thread may touch them while the result lives.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn lines(&self, n: usize, channel: usize, first: usize, count: usize) -> &'a mut [MaybeUninit<f32>] {
+        let (part, channels, channel) = if channel < self.first {
+            (&self.parts[0], self.first, channel)
+        } else {
+            (&self.parts[1], self.size.c - self.first, channel - self.first)
+        };
+        let from = (n * channels + channel) * self.size.plane() + first * self.size.w;
+        // SAFETY: the caller's promise.
+        unsafe { part.part(from, count * self.size.w) }
+    }
+}

@@ -1,0 +1,324 @@
+//! A way back of our own for training on the CPU.
+//!
+//! Candle's goes from tensor to tensor: it zeroes every gradient, adds to it and copies what is joined or split. Maps
+//! of a network are large, and the memory is what a step of training waits for. A tape keeps for each map what the
+//! convolution left; batch norm and ReLU are applied wherever it is read, joined maps are read where they lie, and a
+//! gradient is put in the place of the one that it came from.
+
+use super::conv::Convolution;
+use super::norm::{Affine, BatchNorm, Statistics};
+use super::{by_plane, with_values};
+use crate::config::Precision;
+use crate::nn::kernels::{
+    Channels, Dims, Pending, Pictures, Weights, convolved, interleave, interleave_gradient, max_pool, max_pool_gradient, moments, resize,
+    resize_gradient,
+};
+use candle_core::{Device, Result, Tensor, Var};
+use rayon::prelude::*;
+
+/// A map of a [`Tape`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::nn) struct MapId(usize);
+
+struct Map {
+    size: Dims,
+    /// As the last operator left them.
+    values: Vec<f32>,
+    /// Normalisation and ReLU still to be applied.
+    affine: Option<Affine>,
+    /// Of what the values are worth; `None` before there is any.
+    gradient: Option<Vec<f32>>,
+}
+
+/// What was done, to be undone.
+enum Step {
+    ConvNormRelu { from: Vec<MapId>, convolution: Convolution, weight: Var, gain: Var, offset: Var, statistics: Statistics },
+    ConvBias { from: MapId, convolution: Convolution, weight: Var, bias: Var },
+    Transposed { from: MapId, weight: Var, bias: Var },
+    MaxPool { from: MapId },
+    Upsample { from: MapId },
+}
+
+/// A network's way forward, for its way back.
+pub(in crate::nn) struct Tape {
+    precision: Precision,
+    maps: Vec<Map>,
+    /// Each with the map that it made.
+    steps: Vec<(Step, MapId)>,
+}
+
+/// Gradients by variable.
+type Gradients = Vec<(Var, Tensor)>;
+
+impl Tape {
+    /// An empty tape whose products have that precision.
+    pub fn new(precision: Precision) -> Self {
+        Self { precision, maps: Vec::new(), steps: Vec::new() }
+    }
+
+    /// The pictures that a network is shown; they get no gradient.
+    pub fn pictures(&mut self, x: &Tensor) -> Result<MapId> {
+        let (n, c, h, w) = x.dims4()?;
+        Ok(self.map(x.flatten_all()?.to_vec1()?, Dims { n, c, h, w }, None))
+    }
+
+    /// A map's values as they are, for one that nothing is still to be done to.
+    pub fn tensor(&self, map: MapId) -> Result<Tensor> {
+        let Map { size: Dims { n, c, h, w }, values, .. } = &self.maps[map.0];
+        Tensor::from_vec(values.clone(), (*n, *c, *h, *w), &Device::Cpu)
+    }
+
+    /// Convolution of the channels of one or two maps, batch norm by the batch's statistics, ReLU; brings the running
+    /// statistics up to date.
+    pub fn conv_norm_relu(&mut self, from: &[MapId], weight: &Var, dilation: usize, norm: &BatchNorm) -> Result<MapId> {
+        let convolution = Convolution { dilation, precision: self.precision };
+        let x = self.read(from);
+        let kernel = kernel_for(&x, weight)?;
+        let size = x.size().with_channels(kernel.n);
+        let (values, moments, affine) = with_values([weight, &norm.gain, &norm.offset], "convolution", |[weight, gain, offset]| {
+            let values = convolution.of(&x, weight, kernel);
+            let moments = moments(&values, size);
+            let affine = Statistics::of_batch(&moments).affine(gain, offset)?;
+            Ok::<_, candle_core::Error>((values, moments, affine))
+        })??;
+        norm.update(&moments, size.n * size.plane())?;
+        let step = Step::ConvNormRelu {
+            from: from.to_vec(),
+            convolution,
+            weight: weight.clone(),
+            gain: norm.gain.clone(),
+            offset: norm.offset.clone(),
+            statistics: Statistics::of_batch(&moments),
+        };
+        Ok(self.done(step, values, size, Some(affine)))
+    }
+
+    /// Convolution with a bias, always in `f32`.
+    pub fn conv_bias(&mut self, from: MapId, weight: &Var, bias: &Var) -> Result<MapId> {
+        let convolution = Convolution { dilation: 1, precision: Precision::F32 };
+        let x = self.read(&[from]);
+        let kernel = kernel_for(&x, weight)?;
+        let size = x.size().with_channels(kernel.n);
+        let values = with_values([weight, bias], "convolution", |[weight, bias]| {
+            let mut values = convolution.of(&x, weight, kernel);
+            values.par_chunks_exact_mut(size.plane()).enumerate().for_each(|(plane, values)| {
+                let bias = bias[plane % size.c];
+                values.iter_mut().for_each(|v| *v += bias);
+            });
+            values
+        })?;
+        let step = Step::ConvBias { from, convolution, weight: weight.clone(), bias: bias.clone() };
+        Ok(self.done(step, values, size, None))
+    }
+
+    /// Transposed convolution with `[i, o, 2, 2]`, stride 2: a 1×1 convolution to four planes for each output, which are
+    /// then put in their places.
+    pub fn conv_transposed(&mut self, from: MapId, weight: &Var, bias: &Var) -> Result<MapId> {
+        let x = self.read(&[from]);
+        let (inputs, outputs, _, _) = weight.dims4()?;
+        let Dims { h, w, c, .. } = x.size();
+        if c != inputs {
+            candle_core::bail!("transposed convolution: {c} channels for weights {:?}", weight.shape());
+        }
+        let size = Dims { h: 2 * h, w: 2 * w, ..x.size().with_channels(outputs) };
+        let values = with_values([weight, bias], "transposed convolution", |[weight, bias]| {
+            let four = convolved(&x, &Weights::forward(weight, inputs, 4 * outputs, 1).backward(), 1, self.precision);
+            by_plane(size.n * outputs, size.plane(), |plane, to| {
+                interleave(&four[4 * plane * h * w..][..4 * h * w], h * w, w, h, w, bias[plane % outputs], to, 2 * w);
+            })
+        })?;
+        let step = Step::Transposed { from, weight: weight.clone(), bias: bias.clone() };
+        Ok(self.done(step, values, size, None))
+    }
+
+    /// Maximum of 2×2 squares.
+    pub fn max_pool(&mut self, from: MapId) -> Result<MapId> {
+        let x = self.read(&[from]);
+        let Dims { n, c, h, w } = x.size();
+        if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
+            candle_core::bail!("max pool: sides must be even, found {h} × {w}");
+        }
+        let values = by_plane(n * c, h * w / 4, |plane, to| {
+            let mut scratch = Vec::new();
+            max_pool(x.plane(plane / c, plane % c).worth(&mut scratch), w, h, w, to, w / 2);
+        });
+        Ok(self.done(Step::MaxPool { from }, values, Dims { n, c, h: h / 2, w: w / 2 }, None))
+    }
+
+    /// Twice the size by bilinear interpolation, corners aligned.
+    pub fn upsample_bilinear(&mut self, from: MapId) -> Result<MapId> {
+        let x = self.read(&[from]);
+        let Dims { n, c, h, w } = x.size();
+        let values = by_plane(n * c, 4 * h * w, |plane, to| {
+            let mut scratch = Vec::new();
+            resize(x.plane(plane / c, plane % c).worth(&mut scratch), w, [h, w], to, 2 * w, [2 * h, 2 * w]);
+        });
+        Ok(self.done(Step::Upsample { from }, values, Dims { n, c, h: 2 * h, w: 2 * w }, None))
+    }
+
+    fn map(&mut self, values: Vec<f32>, size: Dims, affine: Option<Affine>) -> MapId {
+        self.maps.push(Map { size, values, affine, gradient: None });
+        MapId(self.maps.len() - 1)
+    }
+
+    fn done(&mut self, step: Step, values: Vec<f32>, size: Dims, affine: Option<Affine>) -> MapId {
+        let map = self.map(values, size, affine);
+        self.steps.push((step, map));
+        map
+    }
+
+    /// One or two maps as kernels read them.
+    fn read(&self, maps: &[MapId]) -> Pictures<'_> {
+        let channels = |map: &MapId| {
+            let Map { size, values, affine, .. } = &self.maps[map.0];
+            let pending = affine.as_ref().map(|Affine { scale, shift }| Pending { scale, shift });
+            Channels { values, count: size.c, pending }
+        };
+        let size = maps.first().map_or(Dims { n: 0, c: 0, h: 0, w: 0 }, |map| self.maps[map.0].size);
+        Pictures::new(&maps.iter().map(channels).collect::<Vec<_>>(), size)
+    }
+
+    /// Gradients of all variables, from that of the last map.
+    pub fn backward(mut self, gradient: &Tensor) -> Result<Gradients> {
+        let mut found = Gradients::new();
+        if let Some(last) = self.maps.last_mut() {
+            last.gradient = Some(gradient.flatten_all()?.to_vec1()?);
+        }
+        while let Some((step, map)) = self.steps.pop() {
+            let size = self.maps[map.0].size;
+            // Nothing that is still to be undone reads this map.
+            let (values, affine) = (std::mem::take(&mut self.maps[map.0].values), self.maps[map.0].affine.take());
+            if let Some(gradient) = self.maps[map.0].gradient.take() {
+                self.undo(step, size, values, affine, gradient, &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn undo(
+        &mut self,
+        step: Step,
+        size: Dims,
+        values: Vec<f32>,
+        affine: Option<Affine>,
+        mut gradient: Vec<f32>,
+        found: &mut Gradients,
+    ) -> Result<()> {
+        match step {
+            Step::ConvNormRelu { from, convolution, weight, gain, offset, statistics } => {
+                let affine = affine.ok_or_else(|| candle_core::Error::Msg("a map without its normalisation".into()))?;
+                let norm = statistics.gradients(&values, &mut gradient, size, &affine);
+                drop(values);
+                found.push((gain, Tensor::new(norm.gain, &Device::Cpu)?));
+                found.push((offset, Tensor::new(norm.offset, &Device::Cpu)?));
+                self.undo_convolution(&from, convolution, weight, &gradient, found)
+            }
+            Step::ConvBias { from, convolution, weight, bias } => {
+                found.push((bias, channel_sums(&gradient, size)?));
+                self.undo_convolution(&[from], convolution, weight, &gradient, found)
+            }
+            Step::Transposed { from, weight, bias } => {
+                found.push((bias, channel_sums(&gradient, size)?));
+                let (inputs, outputs, _, _) = weight.dims4()?;
+                let (h, w) = (size.h / 2, size.w / 2);
+                let four = by_plane(size.n * outputs, size.plane(), |plane, to| {
+                    interleave_gradient(&gradient[plane * size.plane()..][..size.plane()], h, w, to);
+                });
+                let four = Pictures::plain(&four, Dims { h, w, ..size.with_channels(4 * outputs) });
+                // Inputs and outputs exchanged, the gradient of the weights is that of a convolution from the results to the pictures.
+                let exchanged = Convolution { dilation: 1, precision: self.precision };
+                let kernel = Dims { n: inputs, c: 4 * outputs, h: 1, w: 1 };
+                let mut scratch = Vec::new();
+                let x = self.worth(from, &mut scratch);
+                let dw = exchanged.weight_gradient(&four, kernel, x);
+                let dx = with_values([&weight], "transposed convolution", |[weight]| exchanged.of(&four, weight, kernel))?;
+                found.push((weight.clone(), Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?));
+                self.give(from, dx);
+                Ok(())
+            }
+            Step::MaxPool { from } => {
+                let Dims { n, c, h, w } = self.maps[from.0].size;
+                let mut sum = self.maps[from.0].gradient.take().unwrap_or_else(|| vec![0.0; n * c * h * w]);
+                let x = self.read(&[from]);
+                sum.par_chunks_exact_mut(h * w).enumerate().for_each(|(plane, sum)| {
+                    let mut scratch = Vec::new();
+                    let x = x.plane(plane / c, plane % c);
+                    max_pool_gradient(x.worth(&mut scratch), h, w, &gradient[plane * h * w / 4..][..h * w / 4], sum);
+                });
+                self.maps[from.0].gradient = Some(sum);
+                Ok(())
+            }
+            Step::Upsample { from } => {
+                let Dims { n, c, h, w } = self.maps[from.0].size;
+                let dx = by_plane(n * c, h * w, |plane, to| {
+                    resize_gradient(&gradient[4 * plane * h * w..][..4 * h * w], [2 * h, 2 * w], [h, w], to);
+                });
+                self.give(from, dx);
+                Ok(())
+            }
+        }
+    }
+
+    /// From the gradient of a convolution's results to those of its weights and of the maps it read.
+    fn undo_convolution(
+        &mut self,
+        from: &[MapId],
+        convolution: Convolution,
+        weight: Var,
+        gradient: &[f32],
+        found: &mut Gradients,
+    ) -> Result<()> {
+        let x = self.read(from);
+        let (size, kernel) = (x.size(), kernel_for(&x, &weight)?);
+        let dw = convolution.weight_gradient(&x, kernel, gradient);
+        found.push((weight.clone(), Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?));
+        // The network's own pictures, the first map, need none.
+        if from[0] != MapId(0) {
+            let first = self.maps[from[0].0].size.c;
+            let parts =
+                with_values([&weight], "convolution", |[weight]| convolution.picture_gradient(weight, kernel, gradient, size, first))?;
+            for (map, part) in from.iter().zip(parts) {
+                self.give(*map, part);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a map's values are worth, in `scratch` where it has to be computed.
+    fn worth<'a>(&'a self, map: MapId, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+        let (x, Map { size, values, affine, .. }) = (self.read(&[map]), &self.maps[map.0]);
+        if affine.is_none() {
+            return values;
+        }
+        *scratch = by_plane(size.n * size.c, size.plane(), |plane, to| x.plane(plane / size.c, plane % size.c).write(0, to));
+        scratch
+    }
+
+    /// Adds to a map's gradient.
+    fn give(&mut self, map: MapId, gradient: Vec<f32>) {
+        const CHUNK: usize = 1 << 14;
+        match &mut self.maps[map.0].gradient {
+            None => self.maps[map.0].gradient = Some(gradient),
+            Some(sum) => sum
+                .par_chunks_mut(CHUNK)
+                .zip(gradient.par_chunks(CHUNK))
+                .for_each(|(sum, gradient)| sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g)),
+        }
+    }
+}
+
+/// The size of weights that are laid over pictures.
+fn kernel_for(x: &Pictures, weight: &Var) -> Result<Dims> {
+    let (n, c, h, w) = weight.dims4()?;
+    if c != x.size().c || h != w || !matches!(w, 1 | 3) {
+        candle_core::bail!("convolution: {} channels and weights {:?} do not fit (side 1 or 3)", x.size().c, weight.shape());
+    }
+    Ok(Dims { n, c, h, w })
+}
+
+/// Sums of each channel.
+fn channel_sums(values: &[f32], size: Dims) -> Result<Tensor> {
+    let planes: Vec<f64> = values.par_chunks_exact(size.plane()).map(|plane| plane.iter().map(|v| f64::from(*v)).sum()).collect();
+    let sums: Vec<f32> = (0..size.c).map(|c| (0..size.n).map(|n| planes[n * size.c + c]).sum::<f64>() as f32).collect();
+    Tensor::new(sums, &Device::Cpu)
+}

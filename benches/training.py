@@ -23,6 +23,8 @@ from peers import unet
 
 CASES = [(16, 4, 224), (32, 2, 448)]
 SKIPPED = 5
+# With which of PyTorch's runs each is held.
+PRECISIONS = {"f32": 0, "f32-grade": 0, "bf16": 1}
 
 
 def torch_steps(width, batch, side, steps, autocast):
@@ -53,10 +55,10 @@ def torch_steps(width, batch, side, steps, autocast):
     return seconds[SKIPPED:]
 
 
-def own_steps(train, width, batch, side, steps):
+def own_steps(train, width, batch, side, steps, precision):
     with tempfile.TemporaryDirectory() as folder:
         command = [train, "fit", "--simulate", "laser", "--base-width", width, "--batch", batch, "--crop", side, "--steps", steps,
-                   "--eval-every", 10 * steps, "--validation-wafers", 1, "--out", f"{folder}/model.safetensors"]
+                   "--eval-every", 10 * steps, "--validation-wafers", 1, "--precision", precision, "--out", f"{folder}/model.safetensors"]
         subprocess.run([str(part) for part in command], check=True, stderr=subprocess.DEVNULL)
         log = [json.loads(line) for line in pathlib.Path(f"{folder}/model.jsonl").read_text().splitlines()]
     told = [line for line in log if line["event"] == "step"]
@@ -75,17 +77,19 @@ def main():
         width, batch, side, autocast = map(int, options.peer)
         print(json.dumps(torch_steps(width, batch, side, options.steps, bool(autocast))))
         return
-    print(f"seconds a step, {os.cpu_count()} cores\n\n| | torch f32 | torch bf16 autocast | train fit | of torch f32 |\n|---|---|---|---|---|")
+    print(f"seconds a step, {os.cpu_count()} cores\n\n| | torch f32 | torch bf16 autocast | train fit f32, of torch f32 | f32-grade, of torch f32 | bf16, of autocast |\n|---|---|---|---|---|---|")
     for width, batch, side in CASES:
-        found = {0: [], 1: [], "own": []}
+        found = {name: [] for name in (0, 1, *PRECISIONS)}
         for _ in range(options.rounds):
             for autocast in (0, 1):
                 command = [sys.executable, __file__, "--steps", options.steps, "--peer", width, batch, side, autocast]
                 told = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE)
                 found[autocast] += json.loads(told.stdout.decode().splitlines()[-1])
-            found["own"] += own_steps(options.train, width, batch, side, options.steps)
-        f32, bf16, own = (statistics.median(found[key]) for key in (0, 1, "own"))
-        print(f"| base {width}, {batch} × {side}² | {f32:.3f} | {bf16:.3f} | {own:.3f} | {own / f32:.2f} × |", flush=True)
+            for precision in PRECISIONS:
+                found[precision] += own_steps(options.train, width, batch, side, options.steps, precision)
+        took = {key: statistics.median(seconds) for key, seconds in found.items()}
+        own = (f"{took[name]:.3f} ({took[name] / took[peer]:.2f} ×)" for name, peer in PRECISIONS.items())
+        print(f"| base {width}, {batch} × {side}² | {took[0]:.3f} | {took[1]:.3f} | {' | '.join(own)} |", flush=True)
 
 
 if __name__ == "__main__":

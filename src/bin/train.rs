@@ -1,6 +1,6 @@
 //! The training tool: simulated wafers, training, search and comparison, evaluation, model care.
 use clap::{Parser, Subcommand};
-use hairline::commands::train::{compare, eval, fit, import, promote, quantise, search, synth};
+use hairline::commands::train::{augment, compare, eval, fit, import, promote, quantise, search, synth};
 use std::process::ExitCode;
 
 /// Teaches networks to find hair-fine cracks in solar cells.
@@ -16,6 +16,8 @@ struct Cli {
 enum Command {
     /// Write simulated wafers and their crack masks as pictures
     Synth(synth::TrainSynthArgs),
+    /// Store every training picture five times, as the DIBE paper's data were
+    Augment(augment::TrainAugmentArgs),
     /// Train a network on pictures with masks, or on simulated wafers
     Fit(fit::TrainFitArgs),
     /// Tell how good a model is: IoU, PA, OII, escapes and overkill at every threshold
@@ -35,6 +37,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Synth(args) => synth::run(args),
+        Command::Augment(args) => augment::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Search(args) => search::run(args),

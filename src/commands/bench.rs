@@ -34,7 +34,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// Where the network runs: auto, cpu or cuda:N
-    #[arg(long, default_value = "cpu", value_parser = super::train::device_choice)]
+    #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
     /// How exactly the network is computed: f32, f32-grade, bf16 or int8
     #[arg(long, default_value_t)]

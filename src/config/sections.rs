@@ -92,6 +92,29 @@ pub enum DeviceChoice {
     Cpu,
 }
 
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+impl std::str::FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok())) {
+            ("auto", _) => Ok(Self::Auto),
+            ("cpu", _) => Ok(Self::Cpu),
+            (_, Some(ordinal)) => Ok(Self::Cuda(ordinal)),
+            _ => Err("give auto, cpu or cuda:N with N from 0".into()),
+        }
+    }
+}
+
 /// `[publish]`: the ZeroMQ sockets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publish {

@@ -89,15 +89,10 @@ fn read_cpus(t: &mut Reader) -> Vec<usize> {
 
 fn read_device(t: &mut Reader) -> DeviceChoice {
     let text: String = t.or("device", "\"auto\", \"cpu\" or \"cuda:N\"", "auto".to_owned());
-    match (text.as_str(), text.strip_prefix("cuda:").and_then(|n| n.parse().ok())) {
-        ("auto", _) => DeviceChoice::Auto,
-        ("cpu", _) => DeviceChoice::Cpu,
-        (_, Some(n)) => DeviceChoice::Cuda(n),
-        _ => {
-            t.error("device", format!("is {text:?}, which is no device"), "give \"auto\", \"cpu\" or \"cuda:N\" with N from 0");
-            DeviceChoice::Auto
-        }
-    }
+    text.parse().unwrap_or_else(|remedy: String| {
+        t.error("device", format!("is {text:?}, which is no device"), &remedy);
+        DeviceChoice::Auto
+    })
 }
 
 fn read_endpoint(t: &mut Reader, key: &'static str, default: &str) -> String {

@@ -1,6 +1,5 @@
 //! `train eval`: how good a model is.
 
-use super::machine::device_choice;
 use super::pictures::PictureOptions;
 use crate::cell::{CELL_PX, ProbabilityMap};
 use crate::config::{DeviceChoice, Precision};
@@ -41,7 +40,7 @@ pub struct TrainEvalArgs {
     #[arg(long, value_name = "MM", default_value_t = 182.0)]
     wafer_mm: f64,
     /// Where the network runs: auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = device_choice)]
+    #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// CPU threads for the network; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -8,7 +8,7 @@ use candle_core::Device;
 #[derive(Debug, Clone, Copy, PartialEq, clap::Args)]
 pub struct MachineOptions {
     /// Where to train: auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = device_choice, help_heading = "Machine")]
+    #[arg(long, default_value = "auto", help_heading = "Machine")]
     pub(super) device: DeviceChoice,
     /// CPU threads for the network; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
@@ -39,21 +39,14 @@ impl MachineOptions {
 
     /// The arguments that say the same.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let device = match self.device {
-            DeviceChoice::Auto => "auto".to_owned(),
-            DeviceChoice::Cpu => "cpu".to_owned(),
-            DeviceChoice::Cuda(index) => format!("cuda:{index}"),
-        };
-        ["--device".to_owned(), device, "--threads".into(), self.threads.to_string(), "--workers".into(), self.workers.to_string()].into()
-    }
-}
-
-/// Reads `auto`, `cpu` or `cuda:N`.
-pub(in crate::commands) fn device_choice(text: &str) -> Result<DeviceChoice, String> {
-    match text.split_once(':') {
-        None if text == "auto" => Ok(DeviceChoice::Auto),
-        None if text == "cpu" => Ok(DeviceChoice::Cpu),
-        Some(("cuda", index)) => index.parse().map(DeviceChoice::Cuda).map_err(|_| "cuda: needs a number, such as cuda:0".into()),
-        _ => Err("must be auto, cpu or cuda:N".into()),
+        [
+            "--device".to_owned(),
+            self.device.to_string(),
+            "--threads".into(),
+            self.threads.to_string(),
+            "--workers".into(),
+            self.workers.to_string(),
+        ]
+        .into()
     }
 }

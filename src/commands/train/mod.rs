@@ -1,5 +1,6 @@
 //! The commands of `train`.
 
+pub mod augment;
 pub mod compare;
 pub mod eval;
 pub mod fit;
@@ -14,5 +15,3 @@ pub mod search;
 pub mod synth;
 pub mod trials;
 mod watch;
-
-pub(super) use machine::device_choice;

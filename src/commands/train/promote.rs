@@ -1,6 +1,5 @@
 //! `train promote`: a model goes to the line only if it is no worse than the one there.
 
-use super::machine::device_choice;
 use super::pictures::{PictureOptions, Pictures};
 use crate::config::{DeviceChoice, Precision};
 use crate::nn::Checkpoint;
@@ -37,7 +36,7 @@ pub struct TrainPromoteArgs {
     #[command(flatten)]
     pictures: PictureOptions,
     /// Where the networks run: auto, cpu or cuda:N
-    #[arg(long, default_value = "auto", value_parser = device_choice)]
+    #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// CPU threads for the network; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -2,7 +2,6 @@
 
 use super::fit::{settings_json, stored_options};
 use super::interrupt::Interrupt;
-use super::machine::device_choice;
 use super::options::FitOptions;
 use crate::config::DeviceChoice;
 use crate::train::RunFolder;
@@ -20,7 +19,7 @@ pub struct TrialOptions {
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Machine")]
     parallel: usize,
     /// Devices that they take in turn: auto, cpu, cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_delimiter = ',', value_parser = device_choice, help_heading = "Machine")]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_delimiter = ',', help_heading = "Machine")]
     devices: Vec<DeviceChoice>,
     /// CPU threads of each; 0: the machine's, shared out among them
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
@@ -118,11 +117,7 @@ impl TrialOptions {
     fn arguments(&self, lane: usize) -> Vec<String> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if self.threads > 0 { self.threads } else { (cores / self.parallel.max(1)).max(1) };
-        let device = match self.devices[lane % self.devices.len()] {
-            DeviceChoice::Auto => "auto".to_owned(),
-            DeviceChoice::Cpu => "cpu".to_owned(),
-            DeviceChoice::Cuda(index) => format!("cuda:{index}"),
-        };
+        let device = self.devices[lane % self.devices.len()].to_string();
         ["--device", &device, "--threads", &threads.to_string(), "--workers", &self.workers.to_string()].map(str::to_owned).into()
     }
 }

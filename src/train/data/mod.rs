@@ -3,6 +3,7 @@
 mod augment;
 mod batches;
 mod crop;
+mod five_fold;
 mod folder;
 mod manifest;
 mod picture;
@@ -14,6 +15,7 @@ mod split;
 pub use augment::Augmentation;
 pub use batches::{Batch, Batches};
 pub use crop::{Crop, CropPlan, Sampling};
+pub use five_fold::{Stored, store_five_fold};
 pub use folder::Folder;
 pub use picture::Picture;
 pub use simulated::{Kinds, Simulated, SimulatedSettings};

@@ -86,7 +86,8 @@ fn refuse_colours(path: &Path, rgb: &image::RgbImage) -> Result<(), TrainError> 
     Err(TrainError::Data { path: path.to_owned(), problem })
 }
 
-fn decode(path: &Path) -> Result<Decoded<image::DynamicImage>, TrainError> {
+/// Reads a picture whole, as it is.
+pub(super) fn decode(path: &Path) -> Result<Decoded<image::DynamicImage>, TrainError> {
     let bytes = std::fs::read(path).map_err(TrainError::file(path, "cannot read it"))?;
     let content = image::load_from_memory(&bytes).map_err(|source| TrainError::Unreadable { path: path.to_owned(), source })?;
     Ok(Decoded { content, sha256: hex(&Sha256::digest(&bytes)) })

@@ -53,7 +53,7 @@ fuzz: check-fuzz
 # The kernels under the address sanitizer, which sees intrinsics but not what is written in assembly.
 sanitize: setup
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --lib --target x86_64-unknown-linux-gnu --target-dir target/sanitize \
-	    nn::kernels
+	    -- nn::kernels nn::ops
 
 bench: setup
 	cargo bench

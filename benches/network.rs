@@ -5,7 +5,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use hairline::cell::TILE_PX;
 use hairline::config::{DeviceChoice, Precision};
 use hairline::loss::{Hyperparameters, Loss, Objective};
-use hairline::nn::{Architecture, Calibration, Checkpoint, CheckpointMeta, Mode, Network, NetworkShape, Quantisation, Upsampling, engine};
+use hairline::nn::{Architecture, Calibration, Checkpoint, CheckpointMeta, Network, NetworkShape, Quantisation, Upsampling, engine};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -64,12 +64,11 @@ fn training(c: &mut Criterion) {
         let labels: Vec<f32> = values.iter().map(|v| f32::from(u8::from(*v > 0.49))).collect();
         let tensor = |values| Tensor::from_vec(values, (pictures, 1, side, side), &Device::Cpu).expect("a batch");
         let (x, y) = (tensor(values), tensor(labels));
-        c.bench_function(&format!("training step/{shape}/{pictures} of {side}"), |b| {
-            b.iter(|| {
-                let logits = network.forward(black_box(&x), Mode::Train(Precision::F32)).expect("logits");
-                objective.of(&logits, &y).and_then(|loss| loss.backward()).expect("gradients")
+        for precision in [Precision::F32, Precision::F32Grade, Precision::Bf16] {
+            c.bench_function(&format!("training step/{shape}/{pictures} of {side}/{precision}"), |b| {
+                b.iter(|| network.learn(black_box(&x), precision, |logits| objective.of(logits, &y)).expect("gradients"));
             });
-        });
+        }
     }
 }
 

@@ -17,6 +17,6 @@ pub use checkpoint::{Checkpoint, CheckpointMeta, Quantisation};
 pub use engine::{Calibration, Engine, Probabilities, engine, ranges};
 pub use error::NnError;
 pub use kernels::keep_freed_memory;
-pub use network::{Mode, Network};
+pub use network::{Mode, Network, trained_in};
 pub use normalisation::{Normalisation, mirror_outside};
 pub use shape::{Architecture, NetworkShape, Upsampling};

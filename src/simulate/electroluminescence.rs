@@ -38,6 +38,7 @@ impl Frame {
         let cut = dice.range(50.0, 200.0);
         match corner_px {
             Some(corner) => Self { outline: Outline { corner_px: (corner as f32).min(CELL_PX as f32 / 2.0) }, shining: None },
+            // Taken by itself: the shine fades towards the sides as well, and misses the corners a little.
             None if dice.chance(0.35) => {
                 let outline = Outline { corner_px: cut };
                 let beside = Outline { corner_px: cut + dice.range(-12.0, 16.0) };

@@ -178,7 +178,8 @@ fn train(
         Some(state) => state.network(&device).context("--resume")?,
         None => options.network(&device)?,
     };
-    eprintln!("{} on {}", network.shape(), if device.is_cuda() { "CUDA" } else { "the CPU" });
+    let place = if device.is_cuda() { "CUDA, f32".to_owned() } else { format!("the CPU, {}", crate::nn::trained_in(settings.precision)) };
+    eprintln!("{} on {place}", network.shape());
     eprintln!("data: {}", source.summary());
     let journal = match state {
         Some(state) => Journal::resume(log, state.step)?,

@@ -130,7 +130,7 @@ pub struct FitOptions {
     clip_norm: f64,
     /// Products of convolutions on a CPU with AMX: f32, f32-grade (16 significant bits, faster) or bf16 (8, faster still)
     #[arg(long, default_value_t, value_parser = training_precision, help_heading = "Training")]
-    #[serde(default = "exact")] // what runs were before they could be told
+    #[serde(default = "before_precision")]
     precision: Precision,
     /// Crops taken: half of them aimed at cracks, or from everywhere alike
     #[arg(long, value_enum, default_value = "balanced", help_heading = "Training")]
@@ -188,7 +188,8 @@ pub struct FitOptions {
     pub(super) keep_all: bool,
 }
 
-fn exact() -> Precision {
+/// What runs were before they could be told.
+fn before_precision() -> Precision {
     Precision::F32
 }
 

@@ -86,7 +86,8 @@ impl TrialOptions {
             let asked: FitOptions = serde_json::from_str(&serde_json::to_string(&trial.options)?)?;
             anyhow::ensure!(
                 stored_options(&run)? == asked,
-                "{}: was begun with other options; choose another --dir, or remove it",
+                "{}: was begun with other options (see its settings.json; runs that tell no precision were --precision f32); choose \
+                 another --dir, or remove it",
                 root.display()
             );
             run

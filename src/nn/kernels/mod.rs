@@ -1,7 +1,7 @@
 //! The loops in which the network's time is spent: training on plain slices of `f32` in NCHW order, inference in `nhwc`.
 //!
 //! The only place with `unsafe`. Every result is a chain of operations in an order that depends on
-//! the layer alone, so that it is the same bit for bit whatever the batch and the number of threads.
+//! the layer alone, so that maps are the same bit for bit whatever the batch, and all of it whatever the number of threads.
 #![allow(unsafe_code)]
 
 mod conv;
@@ -13,26 +13,28 @@ mod norm;
 mod panel;
 mod picture;
 mod pool;
+mod scratch;
 mod shared;
 mod simd;
-#[cfg(target_arch = "x86_64")]
+mod split;
+#[cfg_attr(not(target_arch = "x86_64"), path = "tiled/absent.rs")]
 mod tiled;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 mod upsample;
 mod weight_gradient;
+mod weights;
 
-pub(super) use conv::{Weights, convolved, convolved_apart};
+pub(super) use conv::{convolved, convolved_apart};
 pub(super) use isa::Isa;
 pub use memory::keep_freed_memory;
 pub(super) use norm::{Moments, Normalised, channel_gradients, moments, norm_relu, norm_relu_input_gradient};
 pub(super) use picture::{Channels, Pending, Pictures};
 pub(super) use pool::{max_pool, max_pool_gradient, max_pool_indices, unpool, unpool_gradient};
+pub(super) use split::Kernel;
 pub(super) use upsample::{interleave, interleave_gradient, resize, resize_gradient};
-pub(super) use weight_gradient::{Kernel, weight_gradient};
-
-/// Channels, of input and output alike, from which on a convolution's training is worth the tiles' trouble.
-const LEAST_CHANNELS: usize = 8;
+pub(super) use weight_gradient::weight_gradient;
+pub(super) use weights::Weights;
 
 /// Size of a batch of pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -67,7 +67,9 @@ impl Task for GradientSums<'_> {
                     for half in 0..2 {
                         let at = at + half * L::WIDTH;
                         let value = L::load(x.as_ptr().add(at));
-                        let passed = L::load(g.as_ptr().add(at)).where_positive(shift.plus_product(value, scale));
+                        // Two roundings, as wherever else it is told whether a value is positive.
+                        let scaled = L::splat(0.0).plus_product(value, scale);
+                        let passed = L::load(g.as_ptr().add(at)).where_positive(shift.plus_product(scaled, one));
                         total[half] = total[half].plus_product(passed, one);
                         products[half] = products[half].plus_product(passed, centre.plus_product(value, one));
                     }
@@ -140,9 +142,13 @@ pub(in crate::nn) fn norm_relu(x: &[f32], dims: Dims, scale: &[f32], shift: &[f3
 /// mean and the inverse of the deviation.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::nn) struct Normalised<'a> {
+    /// By channel, as all of them.
     pub scale: &'a [f32],
+    /// Added after scaling.
     pub shift: &'a [f32],
+    /// Of the values.
     pub mean: &'a [f32],
+    /// One over the values' standard deviation.
     pub inverse_deviation: &'a [f32],
 }
 

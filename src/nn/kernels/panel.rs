@@ -6,8 +6,8 @@
 //! always at the same distance from the pixel it adds to, and a whole block of lines is one long
 //! loop. What it computes at the border columns is thrown away.
 
-use super::conv::Weights;
 use super::simd::{Lanes, Task, dispatch};
+use super::weights::Weights;
 
 /// Output channels computed together.
 pub(super) const GROUP: usize = 8;

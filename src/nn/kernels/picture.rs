@@ -10,8 +10,11 @@ use std::mem::MaybeUninit;
 pub(in crate::nn) struct Plane<'a> {
     /// As they are stored, line by line.
     pub values: &'a [f32],
+    /// Their factor.
     pub scale: f32,
+    /// Added after scaling.
     pub shift: f32,
+    /// The least that they are worth.
     pub floor: f32,
 }
 
@@ -23,7 +26,7 @@ impl<'a> Plane<'a> {
 
     /// Whether they are worth what they are.
     fn is_plain(&self) -> bool {
-        self.floor == f32::NEG_INFINITY
+        (self.scale, self.shift, self.floor) == (1.0, 0.0, f32::NEG_INFINITY)
     }
 
     /// Writes what `to.len()` values from `from` on are worth.
@@ -60,15 +63,20 @@ impl<'a> Plane<'a> {
 /// A normalisation and ReLU still to be applied, by channel.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::nn) struct Pending<'a> {
+    /// Factor of each channel.
     pub scale: &'a [f32],
+    /// Added to each channel after scaling.
     pub shift: &'a [f32],
 }
 
 /// Some of the channels of a batch, `[n, count, h, w]`.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::nn) struct Channels<'a> {
+    /// As they are stored.
     pub values: &'a [f32],
+    /// How many channels.
     pub count: usize,
+    /// What is still to be done to them.
     pub pending: Option<Pending<'a>>,
 }
 

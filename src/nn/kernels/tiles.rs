@@ -30,8 +30,9 @@ impl Tiles {
     pub unsafe fn set_up(shapes: [(usize, usize); 8]) -> Self {
         let mut config = TileConfig { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
         for (tile, (rows, row_bytes)) in shapes.into_iter().enumerate() {
-            config.rows[tile] = rows.min(ROWS) as u8;
-            config.row_bytes[tile] = row_bytes.min(ROW_BYTES) as u16;
+            assert!(rows <= ROWS && row_bytes <= ROW_BYTES, "shape of a tile");
+            config.rows[tile] = rows as u8;
+            config.row_bytes[tile] = row_bytes as u16;
         }
         // SAFETY: AMX is here; the configuration is one of palette 1.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, preserves_flags)) };

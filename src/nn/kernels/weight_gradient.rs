@@ -1,10 +1,13 @@
 //! Gradient of a convolution's weights.
 
-use super::Dims;
-use super::conv::{BLOCK_VALUES, block_lines, copy_bordered, parts, with_scratch};
+use super::conv::copy_bordered;
 use super::panel::GROUP;
 use super::picture::Pictures;
+use super::scratch::with_scratch;
 use super::simd::{Lanes, Task, dispatch};
+use super::split::{Kernel, Split};
+use super::tiled;
+use super::weights::parts;
 use crate::config::Precision;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -67,63 +70,23 @@ impl Task for Correlation {
 
 /// Values of a run that are worked on at a time: those of eight output channels fit the first-level cache.
 const CHUNK: usize = 1024;
-/// Outputs of a task, at least: their products should outweigh the copy of the inputs.
-const LEAST_OUTPUTS: usize = 32;
-/// Tasks that a small layer is split into, as far as its channels allow.
-const TASKS: usize = 8;
-
-/// How the work is split, by the layer's size alone.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Split {
-    /// Pictures of a task.
-    pub pictures: usize,
-    /// Lines of each.
-    pub lines: usize,
-    /// Blocks of lines in a picture.
-    pub blocks: usize,
-    /// Output groups of a task.
-    pub groups: usize,
-}
-
-impl Split {
-    /// For outputs that are computed `group` at a time.
-    pub fn new(dims: Dims, outputs: usize, group: usize) -> Self {
-        let lines = block_lines(dims.c + outputs, dims.h, dims.w);
-        let blocks = dims.h.div_ceil(lines);
-        let together = if blocks == 1 { BLOCK_VALUES / ((dims.c + outputs) * (dims.h + 2) * (dims.w + 1)) } else { 1 };
-        let pictures = together.clamp(1, dims.n.max(1));
-        let all_groups = outputs.div_ceil(group);
-        let runs = dims.n.div_ceil(pictures) * blocks;
-        let groups = all_groups.div_ceil(TASKS.div_ceil(runs.max(1))).max(LEAST_OUTPUTS / group).min(all_groups.max(1));
-        Self { pictures, lines, blocks, groups }
-    }
-}
-
-/// The weights whose gradient is wanted.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::nn) struct Kernel {
-    /// Output channels.
-    pub outputs: usize,
-    /// Side of the kernel: 1 or 3.
-    pub side: usize,
-    /// Distance of its taps.
-    pub dilation: usize,
-}
-
 /// Gradient of weights `[outputs, inputs, side, side]` from the input `x` and the output's gradient
 /// `[n, outputs, h, w]`, both of one size; side 1 or 3, taps `dilation` apart.
 ///
 /// Blocks of lines, or several small pictures at once, are summed each for itself and then in their order.
-pub(in crate::nn) fn weight_gradient(x: &Pictures, gradient: &[f32], kernel: Kernel, precision: Precision) -> Vec<f32> {
+pub(in crate::nn) fn weight_gradient(x: &Pictures, gradient: &Pictures, kernel: Kernel, precision: Precision) -> Vec<f32> {
+    let dims = x.size();
+    assert_eq!(gradient.size(), dims.with_channels(kernel.outputs), "output gradient of a weight gradient");
+    match parts(precision, dims.c, kernel.outputs) {
+        2 => tiled::weight_gradient::<2>(x, gradient, kernel),
+        1 => tiled::weight_gradient::<1>(x, gradient, kernel),
+        _ => in_single_precision(x, gradient, kernel),
+    }
+}
+
+fn in_single_precision(x: &Pictures, gradient: &Pictures, kernel: Kernel) -> Vec<f32> {
     let Kernel { outputs, side, dilation } = kernel;
     let dims = x.size();
-    let gradient = &Pictures::plain(gradient, dims.with_channels(outputs));
-    #[cfg(target_arch = "x86_64")]
-    match parts(precision, dims.c, outputs) {
-        2 => return super::tiled::weight_gradient::<2>(x, gradient, kernel),
-        1 => return super::tiled::weight_gradient::<1>(x, gradient, kernel),
-        _ => {}
-    }
     let margin = side / 2 * dilation;
     let line = dims.w + margin;
     let taps = side * side;
@@ -219,10 +182,10 @@ fn copy_lines(
 ) {
     let w = gradient.size().w;
     for (o, channel) in channels.enumerate() {
-        let source = &gradient.plane(n, channel).values[lines.start * w..lines.end * w];
+        let source = gradient.plane(n, channel);
         let (target, rest) = to[o * run..][..extent].split_at_mut(lines.len() * line);
-        for (row, source) in target.chunks_exact_mut(line).zip(source.chunks_exact(w)) {
-            row[..w].copy_from_slice(source);
+        for (row, y) in target.chunks_exact_mut(line).zip(lines.clone()) {
+            source.write(y * w, &mut row[..w]);
             row[w..].fill(0.0);
         }
         rest.fill(0.0);

@@ -51,7 +51,9 @@ pub(in crate::nn) struct UNet {
 
 /// What a pass through a U-Net consists of, on whatever kind of map it goes.
 pub(in crate::nn) trait Pass {
+    /// Pictures, or what has become of them.
     type Map;
+    /// What may go wrong.
     type Error;
 
     /// Half the size, by maxima.

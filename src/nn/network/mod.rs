@@ -9,6 +9,7 @@ mod segnet;
 mod tests;
 mod unet;
 
+use super::kernels::Isa;
 use super::layout::{self, LEVELS, Parameter, Start};
 use super::ops::{MapId, Tape};
 use super::{Architecture, Checkpoint, NetworkShape, NnError};
@@ -39,13 +40,22 @@ impl Mode {
     }
 }
 
+/// How products are really made in a training on the CPU that asks for `precision`, for the log.
+pub fn trained_in(precision: Precision) -> String {
+    match (precision, Isa::Amx.is_here()) {
+        (Precision::F32 | Precision::Int8, _) => "f32".into(),
+        (precision, true) => format!("{precision} (AMX)"),
+        (precision, false) => format!("f32 (this processor has no AMX for {precision})"),
+    }
+}
+
 /// The layers between pictures and logits.
 trait Body: Send + Sync {
     /// Logits of pictures whose form has been checked.
     fn forward(&self, x: &Tensor, mode: Mode) -> candle_core::Result<Tensor>;
 
     /// Logits in training on the CPU, where this network can be recorded on a tape.
-    fn record(&self, _tape: &mut Tape, _x: MapId) -> Option<candle_core::Result<MapId>> {
+    fn record(&self, _tape: &mut Tape, _x: &Tensor) -> Option<candle_core::Result<MapId>> {
         None
     }
 }
@@ -121,11 +131,11 @@ impl Network {
 
     fn check_pictures(&self, x: &Tensor) -> Result<(), NnError> {
         let unit = 1 << LEVELS;
-        let fits = matches!(x.dims(), [_, 1, h, w] if h.is_multiple_of(unit) && w.is_multiple_of(unit) && *h > 0 && *w > 0);
+        let fits = matches!(x.dims(), [n, 1, h, w] if *n > 0 && h.is_multiple_of(unit) && w.is_multiple_of(unit) && *h > 0 && *w > 0);
         if !fits {
             return Err(NnError::Shape {
                 found: format!("pictures of {:?}", x.dims()),
-                expected: format!("[n, 1, h, w] with h and w divisible by {unit}"),
+                expected: format!("[n, 1, h, w] with n from 1, h and w divisible by {unit}"),
             });
         }
         Ok(())
@@ -148,13 +158,13 @@ impl Network {
         self.check_pictures(x)?;
         if x.device().is_cpu() {
             let mut tape = Tape::new(precision);
-            let pictures = tape.pictures(x)?;
-            if let Some(logits) = self.body.record(&mut tape, pictures) {
-                let logits = Var::from_tensor(&tape.tensor(logits?)?)?;
+            if let Some(recorded) = self.body.record(&mut tape, x) {
+                let map = recorded?;
+                let logits = Var::from_tensor(&tape.tensor(map)?)?;
                 let loss = objective(&logits)?;
                 let mut gradients = loss.backward()?;
                 if let Some(gradient) = gradients.remove(&logits) {
-                    for (variable, gradient) in tape.backward(&gradient)? {
+                    for (variable, gradient) in tape.backward(map, &gradient)? {
                         gradients.insert(&variable, gradient);
                     }
                 }

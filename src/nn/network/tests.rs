@@ -76,12 +76,20 @@ fn every_network_learns_and_comes_back_from_its_file_the_same() {
 #[test]
 fn the_tape_finds_the_loss_and_the_gradients_that_candle_finds() {
     let objective = Objective::new(Loss::Dibe, Hyperparameters::default()).unwrap();
-    for (upsampling, base_width, side) in [(Upsampling::Bilinear, 4, 48), (Upsampling::Transposed, 8, 32), (Upsampling::Bilinear, 16, 16)] {
+    let cases = [
+        (Upsampling::Bilinear, 4, 48, 2, Precision::F32),
+        (Upsampling::Transposed, 8, 32, 2, Precision::F32),
+        (Upsampling::Bilinear, 16, 16, 1, Precision::F32),
+        (Upsampling::Bilinear, 18, 32, 2, Precision::F32Grade),
+        (Upsampling::Transposed, 10, 48, 1, Precision::F32Grade),
+    ];
+    for (upsampling, base_width, side, pictures, precision) in cases {
         let shape = NetworkShape { architecture: Architecture::UNet, base_width, upsampling };
         let (ours, theirs) = (Network::new(&shape, 5, &Device::Cpu).unwrap(), Network::new(&shape, 5, &Device::Cpu).unwrap());
         let (x, y) = bars(side);
-        let (loss, gradients) = ours.learn(&x, Precision::F32, |logits| objective.of(logits, &y)).unwrap();
-        let want_loss = objective.of(&theirs.forward(&x, Mode::Train(Precision::F32)).unwrap(), &y).unwrap();
+        let (x, y) = (x.narrow(0, 0, pictures).unwrap(), y.narrow(0, 0, pictures).unwrap());
+        let (loss, gradients) = ours.learn(&x, precision, |logits| objective.of(logits, &y)).unwrap();
+        let want_loss = objective.of(&theirs.forward(&x, Mode::Train(precision)).unwrap(), &y).unwrap();
         let want = want_loss.backward().unwrap();
         let number = |t: &Tensor| t.to_scalar::<f32>().unwrap();
         assert!((number(&loss) - number(&want_loss)).abs() < 1e-5);
@@ -99,6 +107,23 @@ fn the_tape_finds_the_loss_and_the_gradients_that_candle_finds() {
         for ((name, tensor), (_, other)) in ours.tensors().unwrap().iter().zip(&theirs.tensors().unwrap()) {
             near(name, tensor, other);
         }
+    }
+}
+
+#[test]
+fn gradients_do_not_depend_on_the_number_of_threads() {
+    let shape = NetworkShape { architecture: Architecture::UNet, base_width: 16, upsampling: Upsampling::Bilinear };
+    let objective = Objective::new(Loss::Dibe, Hyperparameters::default()).unwrap();
+    let (x, y) = bars(64);
+    for precision in [Precision::F32, Precision::F32Grade, Precision::Bf16] {
+        let gradients = |threads| {
+            let network = Network::new(&shape, 3, &Device::Cpu).unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let (_, found) = pool.install(|| network.learn(&x, precision, |logits| objective.of(logits, &y))).unwrap();
+            let all = network.variables().into_iter().map(|(_, v)| found.get(&v).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            all.collect::<Vec<_>>()
+        };
+        assert!(gradients(1) == gradients(3), "{precision}");
     }
 }
 

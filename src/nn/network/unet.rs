@@ -39,8 +39,8 @@ impl Body for UNet {
         OnTensors { net: self, mode }.run(x.clone())
     }
 
-    fn record(&self, tape: &mut Tape, x: MapId) -> Option<Result<MapId>> {
-        Some(OnTape { net: self, tape }.run(x))
+    fn record(&self, tape: &mut Tape, x: &Tensor) -> Option<Result<MapId>> {
+        Some(tape.pictures(x).and_then(|pictures| OnTape { net: self, tape }.run(pictures)))
     }
 }
 

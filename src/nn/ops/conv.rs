@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 pub(super) struct Convolution {
     /// Distance of a 3×3 kernel's taps.
     pub dilation: usize,
+    /// Of its products.
     pub precision: Precision,
 }
 
@@ -33,7 +34,7 @@ impl Convolution {
     }
 
     /// Gradient of the weights.
-    pub fn weight_gradient(&self, x: &Pictures, kernel: Dims, gradient: &[f32]) -> Vec<f32> {
+    pub fn weight_gradient(&self, x: &Pictures, kernel: Dims, gradient: &Pictures) -> Vec<f32> {
         let kernel = Kernel { outputs: kernel.n, side: kernel.w, dilation: self.dilation };
         weight_gradient(x, gradient, kernel, self.precision)
     }
@@ -54,7 +55,8 @@ impl Convolution {
             let [dx, _] = self.picture_gradient(weights, kernel, gradient, size, size.c);
             dx
         });
-        (dx, self.weight_gradient(&Pictures::plain(x, size), kernel, gradient))
+        let gradient = Pictures::plain(gradient, size.with_channels(kernel.n));
+        (dx, self.weight_gradient(&Pictures::plain(x, size), kernel, &gradient))
     }
 }
 

@@ -28,6 +28,8 @@ struct Map {
     affine: Option<Affine>,
     /// Of what the values are worth; `None` before there is any.
     gradient: Option<Vec<f32>>,
+    /// Whether anything that is trained led to it.
+    trained: bool,
 }
 
 /// What was done, to be undone.
@@ -59,12 +61,18 @@ impl Tape {
     /// The pictures that a network is shown; they get no gradient.
     pub fn pictures(&mut self, x: &Tensor) -> Result<MapId> {
         let (n, c, h, w) = x.dims4()?;
-        Ok(self.map(x.flatten_all()?.to_vec1()?, Dims { n, c, h, w }, None))
+        Ok(self.map(x.flatten_all()?.to_vec1()?, Dims { n, c, h, w }, None, false))
     }
 
-    /// A map's values as they are, for one that nothing is still to be done to.
+    /// A map's values.
+    ///
+    /// # Errors
+    /// One that is still to be normalised.
     pub fn tensor(&self, map: MapId) -> Result<Tensor> {
-        let Map { size: Dims { n, c, h, w }, values, .. } = &self.maps[map.0];
+        let Map { size: Dims { n, c, h, w }, values, affine, .. } = &self.maps[map.0];
+        if affine.is_some() {
+            candle_core::bail!("a map of the tape is still to be normalised");
+        }
         Tensor::from_vec(values.clone(), (*n, *c, *h, *w), &Device::Cpu)
     }
 
@@ -72,15 +80,13 @@ impl Tape {
     /// statistics up to date.
     pub fn conv_norm_relu(&mut self, from: &[MapId], weight: &Var, dilation: usize, norm: &BatchNorm) -> Result<MapId> {
         let convolution = Convolution { dilation, precision: self.precision };
-        let x = self.read(from);
+        let x = self.read(from)?;
         let kernel = kernel_for(&x, weight)?;
         let size = x.size().with_channels(kernel.n);
-        let (values, moments, affine) = with_values([weight, &norm.gain, &norm.offset], "convolution", |[weight, gain, offset]| {
-            let values = convolution.of(&x, weight, kernel);
-            let moments = moments(&values, size);
-            let affine = Statistics::of_batch(&moments).affine(gain, offset)?;
-            Ok::<_, candle_core::Error>((values, moments, affine))
-        })??;
+        let values = with_values([weight], "convolution", |[weight]| convolution.of(&x, weight, kernel))?;
+        let moments = moments(&values, size);
+        let statistics = Statistics::of_batch(&moments);
+        let affine = with_values([&norm.gain, &norm.offset], "batch norm", |[gain, offset]| statistics.affine(gain, offset))??;
         norm.update(&moments, size.n * size.plane())?;
         let step = Step::ConvNormRelu {
             from: from.to_vec(),
@@ -88,7 +94,7 @@ impl Tape {
             weight: weight.clone(),
             gain: norm.gain.clone(),
             offset: norm.offset.clone(),
-            statistics: Statistics::of_batch(&moments),
+            statistics,
         };
         Ok(self.done(step, values, size, Some(affine)))
     }
@@ -96,7 +102,7 @@ impl Tape {
     /// Convolution with a bias, always in `f32`.
     pub fn conv_bias(&mut self, from: MapId, weight: &Var, bias: &Var) -> Result<MapId> {
         let convolution = Convolution { dilation: 1, precision: Precision::F32 };
-        let x = self.read(&[from]);
+        let x = self.read(&[from])?;
         let kernel = kernel_for(&x, weight)?;
         let size = x.size().with_channels(kernel.n);
         let values = with_values([weight, bias], "convolution", |[weight, bias]| {
@@ -114,7 +120,7 @@ impl Tape {
     /// Transposed convolution with `[i, o, 2, 2]`, stride 2: a 1×1 convolution to four planes for each output, which are
     /// then put in their places.
     pub fn conv_transposed(&mut self, from: MapId, weight: &Var, bias: &Var) -> Result<MapId> {
-        let x = self.read(&[from]);
+        let x = self.read(&[from])?;
         let (inputs, outputs, _, _) = weight.dims4()?;
         let Dims { h, w, c, .. } = x.size();
         if c != inputs {
@@ -133,7 +139,7 @@ impl Tape {
 
     /// Maximum of 2×2 squares.
     pub fn max_pool(&mut self, from: MapId) -> Result<MapId> {
-        let x = self.read(&[from]);
+        let x = self.read(&[from])?;
         let Dims { n, c, h, w } = x.size();
         if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
             candle_core::bail!("max pool: sides must be even, found {h} × {w}");
@@ -147,7 +153,7 @@ impl Tape {
 
     /// Twice the size by bilinear interpolation, corners aligned.
     pub fn upsample_bilinear(&mut self, from: MapId) -> Result<MapId> {
-        let x = self.read(&[from]);
+        let x = self.read(&[from])?;
         let Dims { n, c, h, w } = x.size();
         let values = by_plane(n * c, 4 * h * w, |plane, to| {
             let mut scratch = Vec::new();
@@ -156,34 +162,43 @@ impl Tape {
         Ok(self.done(Step::Upsample { from }, values, Dims { n, c, h: 2 * h, w: 2 * w }, None))
     }
 
-    fn map(&mut self, values: Vec<f32>, size: Dims, affine: Option<Affine>) -> MapId {
-        self.maps.push(Map { size, values, affine, gradient: None });
+    fn map(&mut self, values: Vec<f32>, size: Dims, affine: Option<Affine>, trained: bool) -> MapId {
+        self.maps.push(Map { size, values, affine, gradient: None, trained });
         MapId(self.maps.len() - 1)
     }
 
     fn done(&mut self, step: Step, values: Vec<f32>, size: Dims, affine: Option<Affine>) -> MapId {
-        let map = self.map(values, size, affine);
+        let trained = match &step {
+            Step::MaxPool { from } | Step::Upsample { from } => self.maps[from.0].trained,
+            _ => true,
+        };
+        let map = self.map(values, size, affine, trained);
         self.steps.push((step, map));
         map
     }
 
-    /// One or two maps as kernels read them.
-    fn read(&self, maps: &[MapId]) -> Pictures<'_> {
+    /// One or two maps of one size as kernels read them.
+    fn read(&self, maps: &[MapId]) -> Result<Pictures<'_>> {
         let channels = |map: &MapId| {
             let Map { size, values, affine, .. } = &self.maps[map.0];
             let pending = affine.as_ref().map(|Affine { scale, shift }| Pending { scale, shift });
             Channels { values, count: size.c, pending }
         };
-        let size = maps.first().map_or(Dims { n: 0, c: 0, h: 0, w: 0 }, |map| self.maps[map.0].size);
-        Pictures::new(&maps.iter().map(channels).collect::<Vec<_>>(), size)
+        let sizes: Vec<Dims> = maps.iter().map(|map| self.maps[map.0].size.with_channels(0)).collect();
+        if !matches!(sizes.as_slice(), [_]) && !matches!(sizes.as_slice(), [a, b] if a == b) {
+            candle_core::bail!("one or two maps of one size are read together, not {sizes:?}");
+        }
+        Ok(Pictures::new(&maps.iter().map(channels).collect::<Vec<_>>(), sizes[0]))
     }
 
-    /// Gradients of all variables, from that of the last map.
-    pub fn backward(mut self, gradient: &Tensor) -> Result<Gradients> {
+    /// Gradients of all variables, of which a network uses each once, from that of a map.
+    pub fn backward(mut self, map: MapId, gradient: &Tensor) -> Result<Gradients> {
         let mut found = Gradients::new();
-        if let Some(last) = self.maps.last_mut() {
-            last.gradient = Some(gradient.flatten_all()?.to_vec1()?);
+        let Dims { n, c, h, w } = self.maps[map.0].size;
+        if gradient.dims() != [n, c, h, w] {
+            candle_core::bail!("a gradient of {:?} for a map of {:?}", gradient.dims(), [n, c, h, w]);
         }
+        self.maps[map.0].gradient = Some(gradient.flatten_all()?.to_vec1()?);
         while let Some((step, map)) = self.steps.pop() {
             let size = self.maps[map.0].size;
             // Nothing that is still to be undone reads this map.
@@ -228,9 +243,7 @@ impl Tape {
                 // Inputs and outputs exchanged, the gradient of the weights is that of a convolution from the results to the pictures.
                 let exchanged = Convolution { dilation: 1, precision: self.precision };
                 let kernel = Dims { n: inputs, c: 4 * outputs, h: 1, w: 1 };
-                let mut scratch = Vec::new();
-                let x = self.worth(from, &mut scratch);
-                let dw = exchanged.weight_gradient(&four, kernel, x);
+                let dw = exchanged.weight_gradient(&four, kernel, &self.read(&[from])?);
                 let dx = with_values([&weight], "transposed convolution", |[weight]| exchanged.of(&four, weight, kernel))?;
                 found.push((weight.clone(), Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?));
                 self.give(from, dx);
@@ -239,7 +252,7 @@ impl Tape {
             Step::MaxPool { from } => {
                 let Dims { n, c, h, w } = self.maps[from.0].size;
                 let mut sum = self.maps[from.0].gradient.take().unwrap_or_else(|| vec![0.0; n * c * h * w]);
-                let x = self.read(&[from]);
+                let x = self.read(&[from])?;
                 sum.par_chunks_exact_mut(h * w).enumerate().for_each(|(plane, sum)| {
                     let mut scratch = Vec::new();
                     let x = x.plane(plane / c, plane % c);
@@ -268,12 +281,11 @@ impl Tape {
         gradient: &[f32],
         found: &mut Gradients,
     ) -> Result<()> {
-        let x = self.read(from);
+        let x = self.read(from)?;
         let (size, kernel) = (x.size(), kernel_for(&x, &weight)?);
-        let dw = convolution.weight_gradient(&x, kernel, gradient);
+        let dw = convolution.weight_gradient(&x, kernel, &Pictures::plain(gradient, size.with_channels(kernel.n)));
         found.push((weight.clone(), Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?));
-        // The network's own pictures, the first map, need none.
-        if from[0] != MapId(0) {
+        if from.iter().any(|map| self.maps[map.0].trained) {
             let first = self.maps[from[0].0].size.c;
             let parts =
                 with_values([&weight], "convolution", |[weight]| convolution.picture_gradient(weight, kernel, gradient, size, first))?;
@@ -284,18 +296,11 @@ impl Tape {
         Ok(())
     }
 
-    /// What a map's values are worth, in `scratch` where it has to be computed.
-    fn worth<'a>(&'a self, map: MapId, scratch: &'a mut Vec<f32>) -> &'a [f32] {
-        let (x, Map { size, values, affine, .. }) = (self.read(&[map]), &self.maps[map.0]);
-        if affine.is_none() {
-            return values;
-        }
-        *scratch = by_plane(size.n * size.c, size.plane(), |plane, to| x.plane(plane / size.c, plane % size.c).write(0, to));
-        scratch
-    }
-
-    /// Adds to a map's gradient.
+    /// Adds to a map's gradient; one that nothing trained led to needs none.
     fn give(&mut self, map: MapId, gradient: Vec<f32>) {
+        if !self.maps[map.0].trained {
+            return;
+        }
         const CHUNK: usize = 1 << 14;
         match &mut self.maps[map.0].gradient {
             None => self.maps[map.0].gradient = Some(gradient),

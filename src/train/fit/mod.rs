@@ -73,8 +73,8 @@ pub struct Outcome {
 ///
 /// After every evaluation the last checkpoint and the state to go on from are written, and the best
 /// checkpoint kept. A training that is stopped saves both, and its checkpoint as the best if there is no
-/// other. On the CPU the same settings, data and network give the same weights, interrupted or not, unless
-/// a time limit makes the learning rate depend on the machine.
+/// other. On a CPU of the same instruction sets the same settings, data and network give the same weights, interrupted
+/// or not, unless a time limit makes the learning rate depend on the machine.
 ///
 /// # Errors
 /// Settings that make no sense, data that cannot be read or are not those that the state was trained on, a

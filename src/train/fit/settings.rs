@@ -119,6 +119,7 @@ impl FitSettings {
         if let Rule::Sgd { momentum, .. } = self.optimiser.rule {
             check((0.0..1.0).contains(&momentum), "momentum", "must lie within [0, 1), such as 0.9")?;
         }
+        check(self.precision != Precision::Int8, "precision", "int8 teaches nothing; take f32, f32-grade or bf16")?;
         check(self.threshold > 0.0 && self.threshold < 1.0, "threshold", "must lie within (0, 1), such as 0.5")?;
         let (min, max) = self.mm_per_px;
         check(min > 0.0 && max >= min && max.is_finite(), "mm-per-px", "the smallest must be above 0 and not above the largest")

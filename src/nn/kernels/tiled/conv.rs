@@ -3,9 +3,11 @@
 use super::pack::{self, Lines};
 use super::step::{self, Block, Factor, Row, Square};
 use super::{ROWS, TILE_VALUES};
-use crate::nn::kernels::conv::{Weights, block_lines, with_scratch};
+use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::picture::{Apart, Pictures};
+use crate::nn::kernels::scratch::{block_lines, with_scratch};
 use crate::nn::kernels::tiles::{ROW_BYTES, TILE_BYTES, Tiles};
+use crate::nn::kernels::weights::Weights;
 use rayon::prelude::*;
 
 /// A tile of weights, whose rows do not cross cache lines.
@@ -31,27 +33,33 @@ impl Packed {
         let taps = weights.side * weights.side;
         let (groups, blocks) = (weights.outputs.div_ceil(ROWS), weights.inputs.div_ceil(2 * ROWS));
         let mut values = vec![Tile([0; TILE_VALUES]); groups * blocks * taps * PARTS];
-        for output in 0..weights.outputs {
-            for input in 0..weights.inputs {
-                for tap in 0..taps {
-                    let weight = weights.at(output, input, tap);
-                    let upper = half::bf16::from_f32(weight);
-                    let tile = ((output / ROWS * blocks + input / (2 * ROWS)) * taps + tap) * PARTS;
-                    let place = output % ROWS * 2 * ROWS + input % (2 * ROWS);
-                    values[tile].0[place] = upper.to_bits();
-                    if PARTS == 2 {
-                        values[tile + 1].0[place] = half::bf16::from_f32(weight - upper.to_f32()).to_bits();
+        values.par_chunks_exact_mut(blocks * taps * PARTS).enumerate().for_each(|(group, values)| {
+            for output in group * ROWS..weights.outputs.min((group + 1) * ROWS) {
+                for input in 0..weights.inputs {
+                    for tap in 0..taps {
+                        let weight = weights.at(output, input, tap);
+                        let upper = half::bf16::from_f32(weight);
+                        let tile = (input / (2 * ROWS) * taps + tap) * PARTS;
+                        let place = output % ROWS * 2 * ROWS + input % (2 * ROWS);
+                        values[tile].0[place] = upper.to_bits();
+                        if PARTS == 2 {
+                            values[tile + 1].0[place] = half::bf16::from_f32(weight - upper.to_f32()).to_bits();
+                        }
                     }
                 }
             }
-        }
+        });
         let pairs = weights.inputs.div_ceil(2).min(ROWS);
         Self { values, groups, blocks, pairs, side: weights.side, outputs: weights.outputs }
     }
 }
 
-/// Writes all of `out`, as [`convolved`](crate::nn::kernels::convolved) does it; AMX must be here.
+/// Writes all of `out`, as [`convolved`](crate::nn::kernels::convolved) does it.
+///
+/// # Panics
+/// Without AMX.
 pub(in crate::nn::kernels) fn convolve<const PARTS: usize>(x: &Pictures, weights: &Weights, dilation: usize, out: &Apart) {
+    assert!(Isa::Amx.is_here(), "convolution on tiles without AMX");
     let packed = &Packed::new::<PARTS>(weights);
     let size = x.size();
     let margin = packed.side / 2 * dilation;
@@ -84,10 +92,11 @@ pub(in crate::nn::kernels) fn convolve<const PARTS: usize>(x: &Pictures, weights
             // SAFETY: AMX is here.
             let _tiles = unsafe { Tiles::set_up(shapes) };
             for group in (0..packed.groups).step_by(2) {
-                let pass = Pass { packed, group, dilation, line, input, plane, part, output: output.as_mut_ptr(), run };
+                let pass = Groups { packed, group, dilation, line, input, plane, part, output: output.as_mut_ptr(), run };
                 let groups = 2.min(packed.groups - group);
-                // SAFETY: the last tap of the last tile reads pair (lines - 1 + 2 margin) line + w - 1 + 2 margin of a plane
-                // and less than four tiles more, which it has; `output` is this task's own and holds 32 runs.
+                // SAFETY: border columns are computed too, so that the last tap of the last tile reads pair
+                // run - 1 + 2 margin (line + 1) of a plane, and `run` is less than 64 more than lines * line: `plane` has
+                // that; `output` is this task's own and holds 32 runs.
                 unsafe { if groups == 2 { pass.run::<PARTS, Square>() } else { pass.run::<PARTS, Row>() } }
                 for o in 0..(groups * ROWS).min(packed.outputs - group * ROWS) {
                     // SAFETY: each task writes the lines of its own block.
@@ -102,7 +111,7 @@ pub(in crate::nn::kernels) fn convolve<const PARTS: usize>(x: &Pictures, weights
 }
 
 /// One or two groups of outputs over a block of lines.
-struct Pass<'a> {
+struct Groups<'a> {
     packed: &'a Packed,
     /// The first group.
     group: usize,
@@ -117,7 +126,7 @@ struct Pass<'a> {
     run: usize,
 }
 
-impl Pass<'_> {
+impl Groups<'_> {
     /// # Safety
     /// Tiles set up; input and output in bounds.
     unsafe fn run<const PARTS: usize, B: Block>(&self) {

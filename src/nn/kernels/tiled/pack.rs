@@ -90,6 +90,7 @@ pub(super) unsafe fn plain<const PARTS: usize>(plane: Option<Plane>, dims: Dims,
 fn bordered(dims: Dims, lines: Lines, mut write: impl FnMut(Option<usize>, usize, usize)) {
     let line = dims.w + lines.margin;
     let rows = lines.count + 2 * lines.margin;
+    assert!(rows * line <= lines.extent, "lines beyond the extent of a plane");
     for row in 0..rows {
         let y = (lines.first + row).wrapping_sub(lines.margin);
         if y < dims.h {
@@ -167,7 +168,8 @@ pub(super) fn planes<'a>(
 unsafe fn worth(plane: &Plane, at: usize, mask: __mmask16) -> __m512 {
     // SAFETY: the caller's promise.
     let values = unsafe { _mm512_maskz_loadu_ps(mask, plane.values.as_ptr().add(at)) };
-    let scaled = _mm512_maskz_fmadd_ps(mask, values, _mm512_set1_ps(plane.scale), _mm512_set1_ps(plane.shift));
+    // Two roundings, as wherever else it is told whether a value is positive.
+    let scaled = _mm512_maskz_add_ps(mask, _mm512_mul_ps(values, _mm512_set1_ps(plane.scale)), _mm512_set1_ps(plane.shift));
     // The second operand is what comes out if one of them is not a number.
     _mm512_max_ps(_mm512_set1_ps(plane.floor), scaled)
 }

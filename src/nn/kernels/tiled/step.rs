@@ -5,7 +5,6 @@
 //!
 //! All of it needs the tiles set up, and factors good for what the tiles' shapes read of them.
 
-use super::{ROWS, SUMS};
 use crate::nn::kernels::tiles::ROW_BYTES;
 use std::arch::asm;
 
@@ -204,6 +203,3 @@ pub(super) unsafe fn write(to: [*mut f32; 4], stride: usize) {
         one!(3, "tmm3");
     }
 }
-
-/// Values between rows of sums that lie in a tile of their own.
-pub(super) const DENSE: usize = SUMS / ROWS;

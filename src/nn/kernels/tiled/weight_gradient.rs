@@ -1,13 +1,14 @@
 //! Gradient of a convolution's weights.
 
 use super::pack::{self, Lines};
-use super::step::{self, Block, Column, DENSE, Factor, Square};
+use super::step::{self, Block, Column, Factor, Square};
 use super::{ROWS, SUMS};
 use crate::nn::kernels::Dims;
-use crate::nn::kernels::conv::with_scratch;
+use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::picture::{Pictures, Plane};
+use crate::nn::kernels::scratch::with_scratch;
+use crate::nn::kernels::split::{Kernel, Split};
 use crate::nn::kernels::tiles::{ROW_BYTES, TILE_BYTES, Tiles};
-use crate::nn::kernels::weight_gradient::{Kernel, Split};
 use rayon::prelude::*;
 
 /// Pixels of a step.
@@ -15,9 +16,13 @@ const STEP: usize = 2 * ROWS;
 /// Steps that are done at a time for each tile of sums: their factors fit the first-level cache.
 const CHUNK: usize = 16;
 
-/// Gradient of weights as [`weight_gradient`](crate::nn::kernels::weight_gradient) gives it; AMX must be here.
+/// Gradient of weights as [`weight_gradient`](crate::nn::kernels::weight_gradient) gives it.
+///
+/// # Panics
+/// Without AMX.
 pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, gradient: &Pictures, kernel: Kernel) -> Vec<f32> {
     let Kernel { outputs, side, dilation } = kernel;
+    assert!(Isa::Amx.is_here(), "weight gradient on tiles without AMX");
     let dims = x.size();
     let (margin, taps) = (side / 2 * dilation, side * side);
     let line = dims.w + margin;
@@ -32,7 +37,10 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, 
     let items = (channel_groups * taps).next_multiple_of(Column::LEFT);
     let sums = split.groups * items * SUMS;
     let runs = dims.n.div_ceil(split.pictures) * split.blocks;
-    let mut partial = vec![0.0_f32; runs.max(1) * shares * sums];
+    if runs == 0 {
+        return vec![0.0; outputs * dims.c * taps];
+    }
+    let mut partial = vec![0.0_f32; runs * shares * sums];
     partial.par_chunks_exact_mut(sums.max(1)).enumerate().for_each(|(task, partial)| {
         let (rest, first_group) = (task / shares, task % shares * split.groups);
         let (first_picture, first) = (rest / split.blocks * split.pictures, rest % split.blocks * split.lines);
@@ -82,7 +90,7 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, 
             // SAFETY: AMX is here.
             let _tiles = unsafe { Tiles::set_up(std::array::from_fn(|tile| (if tile < 6 { rows } else { ROWS }, ROW_BYTES))) };
             let pass =
-                Pass { rows, taps, side, items, line, dilation, steps: run / STEP, plane, run, input, input_part, turned, turned_part };
+                Products { rows, taps, side, items, line, dilation, steps: run / STEP, plane, run, input, input_part, turned, turned_part };
             for first in (0..pass.steps).step_by(CHUNK) {
                 for group in (0..groups).step_by(2) {
                     let to = partial[group * items * SUMS..].as_mut_ptr();
@@ -107,7 +115,7 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, 
         }
     });
     let mut weights = vec![0.0_f32; outputs * dims.c * taps];
-    for (output, weights) in weights.chunks_exact_mut(dims.c * taps).enumerate() {
+    weights.par_chunks_exact_mut((dims.c * taps).max(1)).enumerate().for_each(|(output, weights)| {
         let (share, within) = (output / (split.groups * ROWS), output % (split.groups * ROWS));
         let tiles = &total[share * sums + within / ROWS * items * SUMS..][..items * SUMS];
         for (c, weights) in weights.chunks_exact_mut(taps).enumerate() {
@@ -115,7 +123,7 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, 
                 *weight = tiles[(c / rows * taps + tap) * SUMS + c % rows * ROWS + within % ROWS];
             }
         }
-    }
+    });
     weights
 }
 
@@ -143,7 +151,7 @@ unsafe fn flat_lines<const PARTS: usize>(
 }
 
 /// Products of a task's inputs and gradients.
-struct Pass {
+struct Products {
     /// Input channels of a tile.
     rows: usize,
     taps: usize,
@@ -161,7 +169,7 @@ struct Pass {
     turned_part: usize,
 }
 
-impl Pass {
+impl Products {
     /// Adds a chunk of steps from `first` on to the sums of one or two groups of outputs.
     ///
     /// # Safety
@@ -188,7 +196,7 @@ impl Pass {
                     left = left.plus(2 * STEP);
                     right = right.plus(TILE_BYTES);
                 }
-                step::write(tiles, DENSE);
+                step::write(tiles, ROWS);
             }
         }
     }

@@ -35,7 +35,7 @@ struct Units<'a, V: Number> {
 /// AMX must be here.
 pub(super) unsafe fn set_up(units: usize) -> Tiles {
     // SAFETY: the caller's promise.
-    unsafe { Tiles::set_up(std::array::from_fn(|tile| (if tile < 6 { units } else { ROWS }, ROW_BYTES))) }
+    unsafe { Tiles::set_up(std::array::from_fn(|tile| (if tile < 6 { units.min(ROWS) } else { ROWS }, ROW_BYTES))) }
 }
 
 /// Computes lines of equally many units.

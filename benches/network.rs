@@ -2,10 +2,13 @@
 
 use candle_core::{Device, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
-use hairline::cell::TILE_PX;
+use hairline::cell::{Mask, TILE_PX};
 use hairline::config::{DeviceChoice, Precision};
 use hairline::loss::{Hyperparameters, Loss, Objective};
-use hairline::nn::{Architecture, Calibration, Checkpoint, CheckpointMeta, Network, NetworkShape, Quantisation, Upsampling, engine};
+use hairline::nn::{
+    Architecture, Calibration, Checkpoint, CheckpointMeta, Network, NetworkShape, Normalisation, Quantisation, Upsampling, engine,
+};
+use hairline::train::{Picture, evaluate};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -46,6 +49,21 @@ fn inference(c: &mut Criterion) {
     }
 }
 
+/// A hundred tiles as an evaluation sees them, one picture of 10 × 10, beside the engine's inference of as many.
+fn validation(c: &mut Criterion) {
+    let side = 10 * TILE_PX;
+    let pixels: Vec<u16> = (0..side * side).map(|i| 20_000 + (i * 7919 % 1009) as u16).collect();
+    let whole = Picture::new("bench".into(), side, pixels, Mask::new(side, side)).expect("a picture");
+    let mut engine = engine(&checkpoint(Upsampling::Bilinear), DeviceChoice::Cpu, Precision::default(), 0).expect("an engine");
+    let row = picture(10 * TILE_PX * TILE_PX);
+    c.bench_function("validation/engine alone/100 tiles", |b| {
+        b.iter(|| (0..10).for_each(|_| drop(engine.probabilities(black_box(&row), 10).expect("probabilities"))));
+    });
+    c.bench_function("validation/evaluate/100 tiles", |b| {
+        b.iter(|| evaluate(engine.as_mut(), &Normalisation::Tile, 0.5, 1, |_| Ok(whole.clone()), |_| Ok(())).expect("an evaluation"));
+    });
+}
+
 /// Forward, loss and backward of one step; the optimiser's share is small.
 fn training(c: &mut Criterion) {
     let networks = [
@@ -75,6 +93,6 @@ fn training(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
-    targets = inference, training
+    targets = inference, validation, training
 }
 criterion_main!(benches);

@@ -1,5 +1,6 @@
 //! `hairline bench`: what each stage of the line costs on this machine.
 
+use super::against::seconds_a_cell;
 use super::run::start_log;
 use crate::cell::{CELL_PX, CameraEvent, LineBlock, Moment, PixelFormat, ProbabilityMap, ProbabilityRow, StitchEvent, TileRow};
 use crate::config::{Belt, DeviceChoice, GapKind, Precision, Wafer, WaferKind};
@@ -39,6 +40,10 @@ pub struct BenchArgs {
     /// How exactly the network is computed: f32, f32-grade, bf16 or int8
     #[arg(long, default_value_t)]
     precision: Precision,
+    /// Hold the network against another program: a shell command that infers the same cells and ends with a line such as
+    /// {"seconds": [0.13, 0.14]}; it is run before and after, and the ratio of the medians told
+    #[arg(long, value_name = "COMMAND", requires = "model")]
+    against: Option<String>,
 }
 
 /// Times each stage on simulated wafers that lie turned by 1.5°, one core for all but the network.
@@ -53,6 +58,8 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         inspector.warm_up()?;
         println!("{}: loaded, compiled and warm after {:.0} ms", inspector.info().engine, ms_since(started));
     }
+    let ask = || args.against.as_deref().map(seconds_a_cell).transpose();
+    let mut others = ask()?.unwrap_or_default();
     let stages = ["stitch", "network", "last row", "judge", "encode mask"];
     let mut times: [Vec<f64>; 5] = Default::default();
     let bar = indicatif::ProgressBar::new(args.cells + 1);
@@ -66,14 +73,19 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         bar.inc(1);
     }
     bar.finish_and_clear();
+    others.extend(ask()?.unwrap_or_default());
     println!("milliseconds a cell of {CELL_PX}×{CELL_PX}, 8 bit, skew {SKEW_DEG}°, {} cells", args.cells);
     println!("{:<12} {:>9} {:>9} {:>9}", "stage", "min", "median", "max");
+    let network_ms = median(times[1].clone()).unwrap_or_default();
     for (stage, mut all) in stages.into_iter().zip(times) {
         all.sort_by(f64::total_cmp);
         if matches!(stage, "network" | "last row") && args.model.is_none() {
             continue;
         }
         println!("{stage:<12} {:>9.2} {:>9.2} {:>9.2}", all[0], all[all.len() / 2], all[all.len() - 1]);
+    }
+    if let Some(other) = median(others) {
+        println!("against: {:.1} ms; the network takes {:.2} of it", 1000.0 * other, network_ms / 1000.0 / other);
     }
     if let Some(mb) = super::memory::peak_mb() {
         println!("{mb:.0} MB of memory at most, simulated wafers and all");
@@ -151,6 +163,11 @@ fn time_cell(index: u64, inspector: Option<&mut Inspector>) -> anyhow::Result<[f
     let started = Instant::now();
     encode_mask(&judgement.mask)?;
     Ok([stitch_ms, network_ms, last_row_ms, judge_ms, ms_since(started)])
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 fn ms_since(started: Instant) -> f64 {

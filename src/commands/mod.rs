@@ -1,6 +1,7 @@
 //! The commands of `hairline` and `train`, one file each: arguments, progress and exit codes.
 //! This is the binaries' edge: what a command needs done, a room does.
 
+mod against;
 pub mod bench;
 pub mod calibrate;
 pub mod check;

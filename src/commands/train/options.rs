@@ -135,6 +135,10 @@ pub struct FitOptions {
     /// Crops taken: half of them aimed at cracks, or from everywhere alike
     #[arg(long, value_enum, default_value = "balanced", help_heading = "Training")]
     sampling: Sampling,
+    /// Share of crops taken from the corners of their pictures instead, where a wafer's cut corners are
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Training")]
+    #[serde(default)]
+    corner_share: f64,
     /// How crops are varied: as a camera and a lamp may vary them (mirrored, turned by quarters, gamma, blur,
     /// contrast, brightness), as the paper's five variants, or not
     #[arg(long, value_enum, default_value = "camera", help_heading = "Training")]
@@ -286,6 +290,7 @@ impl FitOptions {
             crop_px: self.crop,
             augmentation: self.augmentation(),
             sampling: self.sampling,
+            corner_share: self.corner_share,
             learning_rate: self.learning_rate,
             schedule: Schedule { decay, warmup_steps: self.warmup },
             optimiser: OptimiserSettings { rule, weight_decay, clip_norm },

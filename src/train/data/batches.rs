@@ -133,7 +133,13 @@ mod tests {
     use crate::train::{Augmentation, Sampling};
 
     fn plan() -> CropPlan {
-        CropPlan { side_px: 32, normalisation: Normalisation::Tile, augmentation: Augmentation::default(), sampling: Sampling::Balanced }
+        CropPlan {
+            side_px: 32,
+            normalisation: Normalisation::Tile,
+            augmentation: Augmentation::default(),
+            sampling: Sampling::Balanced,
+            corner_share: 0.0,
+        }
     }
 
     fn seven_batches(seed: u64, workers: usize, first: u64) -> Vec<Vec<f32>> {

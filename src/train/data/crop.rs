@@ -36,6 +36,9 @@ pub struct CropPlan {
     pub augmentation: Augmentation,
     /// Which are taken.
     pub sampling: Sampling,
+    /// Share of crops that are taken from a corner of their picture instead: where a wafer's cut corners are, and
+    /// false alarms along them.
+    pub corner_share: f64,
 }
 
 impl CropPlan {
@@ -56,6 +59,11 @@ impl CropPlan {
         let cracks = picture.crack_pixels();
         (0..Self::PER_PICTURE)
             .map(|_| {
+                if self.corner_share > 0.0 && rng.random_bool(self.corner_share.min(1.0)) {
+                    let mut end = |extent: usize| if rng.random::<bool>() { extent.saturating_sub(self.side_px) } else { 0 };
+                    let (left, top) = (end(picture.width_px), end(picture.height_px));
+                    return self.crop(picture, left, top, rng);
+                }
                 let on_crack = !cracks.is_empty() && rng.random_bool(crack_chance.clamp(0.0, 1.0));
                 let aim = on_crack.then(|| cracks[rng.random_range(0..cracks.len())]);
                 let left = place(picture.width_px, self.side_px, aim.map(|(x, _)| x), rng);
@@ -120,14 +128,17 @@ impl CropPlan {
 }
 
 impl CropPlan {
-    /// Checks the side.
+    /// Checks side and share.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] where it is 0 or not divisible by 16, the network's smallest step.
+    /// [`TrainError::Setting`] where it is 0 or not divisible by 16, the network's smallest step, or a share is none.
     pub fn check(&self) -> Result<(), TrainError> {
         if self.side_px == 0 || !self.side_px.is_multiple_of(16) {
             let problem = format!("{} px is not a multiple of 16; take 224 or 448", self.side_px);
             return Err(TrainError::Setting { name: "crop", problem });
+        }
+        if !(0.0..=1.0).contains(&self.corner_share) {
+            return Err(TrainError::Setting { name: "corner-share", problem: format!("{} is no share; 0 to 1", self.corner_share) });
         }
         Ok(())
     }
@@ -165,7 +176,13 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     fn plan(side_px: usize) -> CropPlan {
-        CropPlan { side_px, normalisation: Normalisation::Tile, augmentation: Augmentation::none(), sampling: Sampling::Balanced }
+        CropPlan {
+            side_px,
+            normalisation: Normalisation::Tile,
+            augmentation: Augmentation::none(),
+            sampling: Sampling::Balanced,
+            corner_share: 0.0,
+        }
     }
 
     fn cracked_picture(width_px: usize, height_px: usize, crack: (usize, usize)) -> Picture {
@@ -183,6 +200,20 @@ mod tests {
             assert_eq!(crops.len(), CropPlan::PER_PICTURE);
             assert!(crops.iter().all(|c| c.label.iter().sum::<f32>() == 1.0), "{crack:?}");
         }
+    }
+
+    #[test]
+    fn crops_are_taken_from_corners_as_often_as_asked_for() {
+        let picture = cracked_picture(100, 80, (50, 40));
+        let at_corner = |crop: &Crop| ["(0, 0)", "(68, 0)", "(0, 48)", "(68, 48)"].iter().any(|at| crop.origin.ends_with(at));
+        let count = |corner_share: f64| {
+            let plan = CropPlan { corner_share, ..plan(32) };
+            let mut rng = ChaCha8Rng::seed_from_u64(8);
+            (0..20).flat_map(|_| plan.cut(&picture, 1.0, &mut rng)).filter(at_corner).count()
+        };
+        assert_eq!((count(0.0), count(1.0)), (0, 160));
+        assert!((20..70).contains(&count(0.25)));
+        assert!(CropPlan { corner_share: 1.5, ..plan(32) }.check().unwrap_err().to_string().contains("corner-share"));
     }
 
     #[test]

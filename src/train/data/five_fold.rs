@@ -192,6 +192,7 @@ mod tests {
             normalisation: crate::nn::Normalisation::Tile,
             augmentation: Augmentation::none(),
             sampling: Sampling::Uniform,
+            corner_share: 0.0,
         };
         assert!(!plan.cut(&again.training(0).unwrap(), 1.0, &mut rand::rng()).is_empty());
     }

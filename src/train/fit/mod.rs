@@ -145,6 +145,7 @@ fn plan(settings: &FitSettings) -> CropPlan {
         normalisation: Normalisation::Tile,
         augmentation: settings.augmentation.clone(),
         sampling: settings.sampling,
+        corner_share: settings.corner_share,
     }
 }
 

@@ -78,6 +78,8 @@ pub struct FitSettings {
     pub augmentation: Augmentation,
     /// Which crops are taken.
     pub sampling: Sampling,
+    /// Share of crops from a corner of their picture.
+    pub corner_share: f64,
     /// Learning rate before decay and warm-up.
     pub learning_rate: f64,
     /// How it falls.

@@ -81,6 +81,7 @@ fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
         crop_px: 32,
         augmentation: Augmentation::default(),
         sampling: Sampling::Balanced,
+        corner_share: 0.0,
         learning_rate: 0.05,
         schedule: Schedule { decay: Decay::Poly, warmup_steps: 0 },
         optimiser: OptimiserSettings::default(),

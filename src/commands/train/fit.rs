@@ -101,6 +101,7 @@ fn train_in(
     out: Option<&Path>,
     machine: &MachineOptions,
 ) -> anyhow::Result<ExitCode> {
+    let _alone = run.lock()?;
     if !run.path("manifest.json").exists() {
         if let Some(split) = source.split_csv() {
             crate::train::write_beside(&run.path("split.csv"), split.as_bytes())?;

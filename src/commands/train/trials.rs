@@ -8,9 +8,10 @@ use crate::train::RunFolder;
 use anyhow::Context;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// How trainings are spread over the machine.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -61,7 +62,7 @@ impl TrialOptions {
             while !interrupt.stop.load(Ordering::Relaxed) {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(trial) = trials.get(index) else { break };
-                let result = self.train(trial, lane)?;
+                let result = self.train(trial, lane, &interrupt.stop)?;
                 results.lock().unwrap_or_else(|poisoned| poisoned.into_inner())[index] = result;
             }
             Ok(())
@@ -78,7 +79,7 @@ impl TrialOptions {
     }
 
     /// `None` where the training was stopped.
-    fn train(&self, trial: &Trial, lane: usize) -> anyhow::Result<Option<TrialResult>> {
+    fn train(&self, trial: &Trial, lane: usize, stop: &AtomicBool) -> anyhow::Result<Option<TrialResult>> {
         let root = &trial.folder;
         let run = if root.exists() {
             let run = RunFolder::open(root)?;
@@ -100,15 +101,16 @@ impl TrialOptions {
         eprintln!("training {}", root.display());
         let console = root.join("console.log");
         let output = || std::fs::File::options().create(true).append(true).open(&console);
-        let status = Command::new(std::env::current_exe().context("cannot tell where this program lies")?)
+        let training = Command::new(std::env::current_exe().context("cannot tell where this program lies")?)
             .args(["fit", "--resume"])
             .arg(root)
             .args(self.arguments(lane))
             .stdin(Stdio::null())
             .stdout(output().with_context(|| console.display().to_string())?)
             .stderr(output().with_context(|| console.display().to_string())?)
-            .status()
+            .spawn()
             .context("cannot start a training")?;
+        let status = ended(training, stop).context("cannot wait for a training")?;
         if !status.success() {
             anyhow::bail!("{}: the training failed ({status}): {}", root.display(), last_line(&console));
         }
@@ -120,6 +122,25 @@ impl TrialOptions {
         let threads = if self.threads > 0 { self.threads } else { (cores / self.parallel.max(1)).max(1) };
         let device = self.devices[lane % self.devices.len()].to_string();
         ["--device", &device, "--threads", &threads.to_string(), "--workers", &self.workers.to_string()].map(str::to_owned).into()
+    }
+}
+
+/// Waits for a training, and hands it the wish to stop: a terminal's Ctrl-C reaches it by itself, a signal to this process
+/// does not.
+fn ended(mut training: Child, stop: &AtomicBool) -> std::io::Result<ExitStatus> {
+    let mut told = false;
+    loop {
+        if let Some(status) = training.try_wait()? {
+            return Ok(status);
+        }
+        if !told && stop.load(Ordering::Relaxed) {
+            told = true;
+            if let Some(process) = i32::try_from(training.id()).ok().and_then(rustix::process::Pid::from_raw) {
+                // It fails only where the training has just ended.
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::INT);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -9,6 +9,7 @@ pub use journal::Journal;
 pub use state::{Best, TrainingState};
 
 use super::TrainError;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// The folder of one training.
@@ -24,12 +25,18 @@ use std::path::{Path, PathBuf};
 /// | `checkpoints/` | one of every evaluation, if asked for |
 /// | `state.safetensors` | weights and optimiser to go on from |
 /// | `diverged.*` | the batch that ended it, if one did |
+/// | `lock` | held by the process that trains |
 /// | `result.json` | how it ended; there only when it is finished |
 /// | `report.html` | all of it to look at |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFolder {
     root: PathBuf,
 }
+
+/// The right to train in a run folder.
+#[derive(Debug)]
+#[allow(dead_code)] // held, never read
+pub struct RunLock(File);
 
 impl RunFolder {
     /// Makes a new run folder with its settings: beside first, then renamed, so that it is whole or not there.
@@ -70,6 +77,23 @@ impl RunFolder {
             return Err(TrainError::Data { path: root.to_owned(), problem });
         }
         Ok(folder)
+    }
+
+    /// Keeps other processes from training in it, until dropped.
+    ///
+    /// # Errors
+    /// [`TrainError::Data`] where one does, [`TrainError::File`] where that cannot be told.
+    pub fn lock(&self) -> Result<RunLock, TrainError> {
+        let path = self.path("lock");
+        let file = File::create(&path).map_err(TrainError::file(&path, "cannot write it"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock(file)),
+            Err(TryLockError::WouldBlock) => {
+                let problem = "another process is training in this folder; wait for it, or stop it with Ctrl-C or `kill -INT`";
+                Err(TrainError::Data { path: self.root.clone(), problem: problem.into() })
+            }
+            Err(TryLockError::Error(error)) => Err(TrainError::file(&path, "cannot lock it")(error)),
+        }
     }
 
     /// Where it lies.
@@ -133,6 +157,17 @@ mod tests {
         assert!(again.contains("first") && again.contains("--resume"), "{again}");
         let left: Vec<_> = std::fs::read_dir(dir.path().join("runs")).unwrap().collect();
         assert_eq!(left.len(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn one_training_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(&dir.path().join("run"), &serde_json::json!({})).unwrap();
+        let lock = folder.lock().unwrap();
+        let second = folder.lock().unwrap_err().to_string();
+        assert!(second.contains("another process is training") && second.contains("run"), "{second}");
+        drop(lock);
+        folder.lock().unwrap();
     }
 
     #[test]

@@ -86,3 +86,30 @@ fn a_full_disk_is_named_and_nothing_half_written_is_left() {
         std::fs::read_dir(dir.path().join("run")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     assert!(left.iter().all(|name| !name.ends_with(".part") && !name.ends_with("last.safetensors")), "{left:?}");
 }
+
+#[test]
+fn a_signal_to_a_comparison_reaches_its_training_which_nobody_else_may_continue_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    pictures(&root.join("pictures"));
+    let plan = "seeds = [1]\nlosses = [\"dibe\"]\n[options]\nbase-width = 2\ncrop = 32\nbatch = 2\nsteps = 100000\neval-every = 20\n[data.D]\ndata = \"pictures\"\n";
+    std::fs::write(root.join("plan.toml"), plan).unwrap();
+    let mut comparison = train().current_dir(root).args(["compare", "plan.toml", "--dir", "out"]).stderr(Stdio::piped()).spawn().unwrap();
+    let run = root.join("out/D-unet-dibe-seed1");
+    let begun = std::time::Instant::now();
+    while !run.join("state.safetensors").exists() {
+        assert!(begun.elapsed().as_secs() < 120, "no evaluation in two minutes");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let second = train().current_dir(root).args(["fit", "--resume", "out/D-unet-dibe-seed1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(!second.status.success() && said.contains("another process is training"), "{said}");
+
+    // To the comparison alone, as a service manager or `kill` would send it.
+    Command::new("kill").args(["-TERM", &comparison.id().to_string()]).status().unwrap();
+    let said: Vec<String> = BufReader::new(comparison.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
+    assert!(!comparison.wait().unwrap().success() && said.last().unwrap().contains("the same command goes on"), "{said:?}");
+    let console = std::fs::read_to_string(run.join("console.log")).unwrap();
+    assert!(console.contains("stopped early"), "{console}");
+    assert!(!run.join("result.json").exists());
+}

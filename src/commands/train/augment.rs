@@ -1,5 +1,6 @@
 //! `train augment`: the paper's five-fold set, stored.
 
+use super::synth::holds_something;
 use crate::train::{HeldBack, SplitPlan, store_five_fold};
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -36,7 +37,7 @@ pub struct TrainAugmentArgs {
 /// # Errors
 /// Faults of the data, and a folder that cannot be written to or holds something.
 pub fn run(args: TrainAugmentArgs) -> anyhow::Result<ExitCode> {
-    if std::fs::read_dir(&args.out).is_ok_and(|mut entries| entries.next().is_some()) {
+    if holds_something(&args.out)? {
         bail!("--out {}: the folder is not empty; give another one", args.out.display());
     }
     let share = SplitPlan::share(args.validation_share, args.seed);

@@ -124,17 +124,25 @@ pub fn run(args: TrainSynthArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn prepare(args: &TrainSynthArgs) -> anyhow::Result<()> {
-    let out = &args.out;
-    if out.exists() && !out.is_dir() {
+/// Whether the folder `--out` is there and not empty.
+///
+/// # Errors
+/// A file of that name, or a folder that cannot be read.
+pub(super) fn holds_something(out: &Path) -> anyhow::Result<bool> {
+    if !out.exists() {
+        return Ok(false);
+    }
+    if !out.is_dir() {
         bail!("--out {}: this is a file; give a folder", out.display());
     }
-    if out.is_dir() && !args.force {
-        let mut entries =
-            fs::read_dir(out).with_context(|| format!("--out {}: cannot be read; give a folder of your own", out.display()))?;
-        if entries.next().is_some() {
-            bail!("--out {}: the folder is not empty; give another one, or --force to write into it", out.display());
-        }
+    let mut entries = fs::read_dir(out).with_context(|| format!("--out {}: cannot be read; give a folder of your own", out.display()))?;
+    Ok(entries.next().is_some())
+}
+
+fn prepare(args: &TrainSynthArgs) -> anyhow::Result<()> {
+    let out = &args.out;
+    if holds_something(out)? && !args.force {
+        bail!("--out {}: the folder is not empty; give another one, or --force to write into it", out.display());
     }
     for folder in ["images", "masks"] {
         let folder = out.join(folder);

@@ -110,10 +110,7 @@ fn convolve(x: &Pictures, packed: &Packed, dilation: usize, out: &Apart) {
                 unsafe { panel.run() };
                 for o in 0..packed.width_of(group) {
                     // SAFETY: each task writes the lines of its own block.
-                    let to = unsafe { out.lines(n, group * GROUP + o, first, lines) };
-                    for (r, row) in to.chunks_exact_mut(size.w).enumerate() {
-                        row.write_copy_of_slice(&output[o * run + r * line..][..size.w]);
-                    }
+                    unsafe { out.write(n, group * GROUP + o, first, lines, &output[o * run..], line) };
                 }
             }
         });

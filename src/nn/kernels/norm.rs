@@ -119,8 +119,17 @@ pub(in crate::nn) fn moments(x: &[f32], dims: Dims) -> Moments {
     Moments { mean, variance }
 }
 
-/// `max(0, x * scale[c] + shift[c])`.
-pub(in crate::nn) fn norm_relu(x: &[f32], dims: Dims, scale: &[f32], shift: &[f32]) -> Vec<f32> {
+/// What normalisation and ReLU make of a value: `max(0, scale x + shift)`.
+#[derive(Debug, Clone)]
+pub(in crate::nn) struct Affine {
+    /// Factor of each channel.
+    pub scale: Vec<f32>,
+    /// Added to each channel after scaling.
+    pub shift: Vec<f32>,
+}
+
+/// What normalisation and ReLU make of all values.
+pub(in crate::nn) fn norm_relu(x: &[f32], dims: Dims, Affine { scale, shift }: &Affine) -> Vec<f32> {
     assert_eq!(x.len(), dims.len(), "size of a normalisation");
     let pixels = dims.plane();
     let fill = |out: &mut [MaybeUninit<f32>]| {
@@ -138,15 +147,12 @@ pub(in crate::nn) fn norm_relu(x: &[f32], dims: Dims, scale: &[f32], shift: &[f3
     unsafe { fresh(dims.len(), fill) }
 }
 
-/// What a normalisation and ReLU did to a channel: `max(0, scale x + shift)`, where `scale` and `shift` come from the
-/// mean and the inverse of the deviation.
+/// What a normalisation and ReLU did, and what by.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::nn) struct Normalised<'a> {
-    /// By channel, as all of them.
-    pub scale: &'a [f32],
-    /// Added after scaling.
-    pub shift: &'a [f32],
-    /// Of the values.
+    /// What it did.
+    pub affine: &'a Affine,
+    /// Of the values, by channel.
     pub mean: &'a [f32],
     /// One over the values' standard deviation.
     pub inverse_deviation: &'a [f32],
@@ -163,8 +169,9 @@ pub(in crate::nn) fn channel_gradients(x: &[f32], g: &[f32], dims: Dims, by: Nor
             let part = plane * pixels..(plane + 1) * pixels;
             let (x, g, c) = (&x[part.clone()], &g[part], plane % dims.c);
             let mut sums = (0.0, 0.0);
+            let (scale, shift) = (by.affine.scale[c], by.affine.shift[c]);
             // SAFETY: the two slices are parts of the same length.
-            unsafe { dispatch(GradientSums { x, g, scale: by.scale[c], shift: by.shift[c], mean: by.mean[c], sums: &mut sums }) };
+            unsafe { dispatch(GradientSums { x, g, scale, shift, mean: by.mean[c], sums: &mut sums }) };
             sums
         })
         .collect();
@@ -180,12 +187,19 @@ pub(in crate::nn) fn channel_gradients(x: &[f32], g: &[f32], dims: Dims, by: Nor
 /// of them by channel.
 ///
 /// With batch statistics, `slope` and `offset` carry what the statistics pass on; else they are zero.
-pub(in crate::nn) fn norm_relu_input_gradient(x: &[f32], g: &mut [f32], dims: Dims, by: Normalised, slope: &[f32], offset: &[f32]) {
+pub(in crate::nn) fn norm_relu_input_gradient(
+    x: &[f32],
+    g: &mut [f32],
+    dims: Dims,
+    Affine { scale, shift }: &Affine,
+    slope: &[f32],
+    offset: &[f32],
+) {
     assert!(x.len() == dims.len() && g.len() == dims.len(), "size of a normalisation's gradient");
     let pixels = dims.plane();
     g.par_chunks_exact_mut(pixels).zip(x.par_chunks_exact(pixels)).enumerate().for_each(|(plane, (g, x))| {
         let c = plane % dims.c;
-        let (scale, shift, slope, offset) = (by.scale[c], by.shift[c], slope[c], offset[c]);
+        let (scale, shift, slope, offset) = (scale[c], shift[c], slope[c], offset[c]);
         widened(|| {
             for (g, x) in g.iter_mut().zip(x) {
                 let passed = if x * scale + shift > 0.0 { *g } else { 0.0 };

@@ -1,6 +1,7 @@
 //! What kernels read and write: channels of pictures, perhaps in two slices, perhaps still to be normalised.
 
 use super::Dims;
+use super::norm::Affine;
 use super::shared::Shared;
 use super::simd::widened;
 use std::mem::MaybeUninit;
@@ -60,15 +61,6 @@ impl<'a> Plane<'a> {
     }
 }
 
-/// A normalisation and ReLU still to be applied, by channel.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::nn) struct Pending<'a> {
-    /// Factor of each channel.
-    pub scale: &'a [f32],
-    /// Added to each channel after scaling.
-    pub shift: &'a [f32],
-}
-
 /// Some of the channels of a batch, `[n, count, h, w]`.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::nn) struct Channels<'a> {
@@ -77,7 +69,7 @@ pub(in crate::nn) struct Channels<'a> {
     /// How many channels.
     pub count: usize,
     /// What is still to be done to them.
-    pub pending: Option<Pending<'a>>,
+    pub pending: Option<&'a Affine>,
 }
 
 /// A batch of pictures whose channels are those of one slice, or of two behind each other.
@@ -115,7 +107,7 @@ impl<'a> Pictures<'a> {
         let pixels = self.size.plane();
         let values = &part.values[(n * part.count + c) * pixels..][..pixels];
         match part.pending {
-            Some(Pending { scale, shift }) => Plane { values, scale: scale[c], shift: shift[c], floor: 0.0 },
+            Some(Affine { scale, shift }) => Plane { values, scale: scale[c], shift: shift[c], floor: 0.0 },
             None => Plane::plain(values),
         }
     }
@@ -135,19 +127,21 @@ impl<'a> Apart<'a> {
         Self { parts: [Shared::new(first_part), Shared::new(second_part)], first, size }
     }
 
-    /// `count` lines from line `first` on of a channel.
+    /// Writes `count` lines of a channel, from line `first` on, that lie `pitch` values apart in `from`.
     ///
     /// # Safety
-    /// No other thread may touch them while the result lives.
-    #[allow(clippy::mut_from_ref)]
-    pub unsafe fn lines(&self, n: usize, channel: usize, first: usize, count: usize) -> &'a mut [MaybeUninit<f32>] {
+    /// No other thread may write these lines.
+    pub unsafe fn write(&self, n: usize, channel: usize, first: usize, count: usize, from: &[f32], pitch: usize) {
         let (part, channels, channel) = if channel < self.first {
             (&self.parts[0], self.first, channel)
         } else {
             (&self.parts[1], self.size.c - self.first, channel - self.first)
         };
-        let from = (n * channels + channel) * self.size.plane() + first * self.size.w;
+        let start = (n * channels + channel) * self.size.plane() + first * self.size.w;
         // SAFETY: the caller's promise.
-        unsafe { part.part(from, count * self.size.w) }
+        let to = unsafe { part.part(start, count * self.size.w) };
+        for (row, to) in to.chunks_exact_mut(self.size.w).enumerate() {
+            to.write_copy_of_slice(&from[row * pitch..][..self.size.w]);
+        }
     }
 }

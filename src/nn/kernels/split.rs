@@ -2,6 +2,7 @@
 
 use super::Dims;
 use super::scratch::{BLOCK_VALUES, block_lines};
+use std::ops::Range;
 
 /// The weights whose gradient is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -22,26 +23,69 @@ const TASKS: usize = 8;
 /// How the work is split, by the layer's size alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Split {
+    size: Dims,
+    outputs: usize,
+    /// Outputs that are computed together.
+    group: usize,
     /// Pictures of a task.
     pub pictures: usize,
     /// Lines of each.
     pub lines: usize,
     /// Blocks of lines in a picture.
-    pub blocks: usize,
+    blocks: usize,
     /// Output groups of a task.
     pub groups: usize,
 }
 
+/// What a task works on.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    /// Which pictures, at least one.
+    pub pictures: Range<usize>,
+    /// Which lines of each.
+    pub lines: Range<usize>,
+    /// Which outputs.
+    pub outputs: Range<usize>,
+}
+
 impl Split {
     /// For outputs that are computed `group` at a time.
-    pub fn new(dims: Dims, outputs: usize, group: usize) -> Self {
-        let lines = block_lines(dims.c + outputs, dims.h, dims.w);
-        let blocks = dims.h.div_ceil(lines);
-        let together = if blocks == 1 { BLOCK_VALUES / ((dims.c + outputs) * (dims.h + 2) * (dims.w + 1)) } else { 1 };
-        let pictures = together.clamp(1, dims.n.max(1));
+    pub fn new(size: Dims, outputs: usize, group: usize) -> Self {
+        let lines = block_lines(size.c + outputs, size.h, size.w);
+        let blocks = size.h.div_ceil(lines);
+        let together = if blocks == 1 { BLOCK_VALUES / ((size.c + outputs) * (size.h + 2) * (size.w + 1)) } else { 1 };
+        let pictures = together.clamp(1, size.n.max(1));
         let all_groups = outputs.div_ceil(group);
-        let runs = dims.n.div_ceil(pictures) * blocks;
+        let runs = size.n.div_ceil(pictures) * blocks;
         let groups = all_groups.div_ceil(TASKS.div_ceil(runs.max(1))).max(LEAST_OUTPUTS / group).min(all_groups.max(1));
-        Self { pictures, lines, blocks, groups }
+        Self { size, outputs, group, pictures, lines, blocks, groups }
+    }
+
+    /// Tasks whose sums belong to the same outputs.
+    pub fn runs(&self) -> usize {
+        self.size.n.div_ceil(self.pictures) * self.blocks
+    }
+
+    /// Tasks that share a run's outputs.
+    pub fn shares(&self) -> usize {
+        self.outputs.div_ceil(self.group).div_ceil(self.groups)
+    }
+
+    /// What task `task` of `runs × shares` works on.
+    pub fn part(&self, task: usize) -> Part {
+        let (run, share) = (task / self.shares(), task % self.shares());
+        let (picture, line) = (run / self.blocks * self.pictures, run % self.blocks * self.lines);
+        let output = share * self.groups * self.group;
+        Part {
+            pictures: picture..self.size.n.min(picture + self.pictures),
+            lines: line..self.size.h.min(line + self.lines),
+            outputs: output..self.outputs.min(output + self.groups * self.group),
+        }
+    }
+
+    /// The share that an output belongs to, and its number there.
+    pub fn place(&self, output: usize) -> (usize, usize) {
+        let of_share = self.groups * self.group;
+        (output / of_share, output % of_share)
     }
 }

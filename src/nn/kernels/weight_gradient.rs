@@ -5,7 +5,7 @@ use super::panel::GROUP;
 use super::picture::Pictures;
 use super::scratch::with_scratch;
 use super::simd::{Lanes, Task, dispatch};
-use super::split::{Kernel, Split};
+use super::split::{Kernel, Part, Split};
 use super::tiled;
 use super::weights::parts;
 use crate::config::Precision;
@@ -70,6 +70,7 @@ impl Task for Correlation {
 
 /// Values of a run that are worked on at a time: those of eight output channels fit the first-level cache.
 const CHUNK: usize = 1024;
+
 /// Gradient of weights `[outputs, inputs, side, side]` from the input `x` and the output's gradient
 /// `[n, outputs, h, w]`, both of one size; side 1 or 3, taps `dilation` apart.
 ///
@@ -91,28 +92,23 @@ fn in_single_precision(x: &Pictures, gradient: &Pictures, kernel: Kernel) -> Vec
     let line = dims.w + margin;
     let taps = side * side;
     let split = Split::new(dims, outputs, GROUP);
-    let shares = outputs.div_ceil(GROUP).div_ceil(split.groups);
+    let (runs, shares) = (split.runs(), split.shares());
     // A picture's lines of the block with its margins; the output's gradient is laid out alike.
     let stretch = (split.lines + 2 * margin) * line;
     let run = (split.pictures * stretch).next_multiple_of(16);
     let plane = run + (2 * margin * (line + 1)).next_multiple_of(16) + 16;
     let weights = split.groups * GROUP * dims.c * taps;
-    let runs = dims.n.div_ceil(split.pictures) * split.blocks;
     let mut partial = vec![0.0_f32; runs * shares * weights];
     partial.par_chunks_exact_mut(weights.max(1)).enumerate().for_each(|(task, partial)| {
-        let (rest, first_group) = (task / shares, task % shares * split.groups);
-        let (first_picture, first) = (rest / split.blocks * split.pictures, rest % split.blocks * split.lines);
-        let pictures = first_picture..dims.n.min(first_picture + split.pictures);
-        let lines = split.lines.min(dims.h - first);
-        let channels = first_group * GROUP..outputs.min((first_group + split.groups) * GROUP);
+        let Part { pictures, lines, outputs: channels } = split.part(task);
         let groups = channels.len().div_ceil(GROUP);
         with_scratch(dims.c * plane + groups * GROUP * run, |scratch| {
             let (output, input) = scratch.split_at_mut(groups * GROUP * run);
             let last = pictures.len() - 1;
             for (at, n) in pictures.enumerate() {
                 let (from, extent) = (at * stretch, |whole: usize| if at == last { whole - at * stretch } else { stretch });
-                copy_bordered(x, n, first, lines, margin, plane, extent(plane), &mut input[from..]);
-                copy_lines(gradient, n, channels.clone(), first..first + lines, line, run, extent(run), &mut output[from..]);
+                copy_bordered(x, n, lines.start, lines.len(), margin, plane, extent(plane), &mut input[from..]);
+                copy_lines(gradient, n, channels.clone(), lines.clone(), line, run, extent(run), &mut output[from..]);
             }
             output[channels.len() * run..].fill(0.0);
             for group in 0..groups {
@@ -143,7 +139,7 @@ fn in_single_precision(x: &Pictures, gradient: &Pictures, kernel: Kernel) -> Vec
     let of_output = dims.c * taps;
     let mut total = vec![0.0_f32; outputs * of_output];
     total.par_chunks_exact_mut(of_output.max(1)).enumerate().for_each(|(output, total)| {
-        let (share, within) = (output / (split.groups * GROUP), output % (split.groups * GROUP));
+        let (share, within) = split.place(output);
         for run in 0..runs {
             let part = &partial[(run * shares + share) * weights + within * of_output..][..of_output];
             total.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);

@@ -23,8 +23,8 @@ use std::collections::BTreeMap;
 /// Whether batch norm uses the batch's statistics or the running ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Statistics of the batch; the running ones are brought up to date. On the CPU products are of that precision
-    /// where it has AMX, else in `f32`.
+    /// Statistics of the batch; the running ones are brought up to date. On the CPU the products of convolutions with
+    /// batch norm are of that precision where it has AMX, else in `f32`.
     Train(Precision),
     /// Running statistics.
     Eval,

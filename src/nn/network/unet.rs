@@ -1,6 +1,5 @@
 use super::layer::{ConvNormRelu, Head, Variables, in_turn};
 use super::{Body, Mode};
-use crate::config::Precision;
 use crate::nn::layout::{self, DoubleConv, Pass};
 use crate::nn::ops::{MapId, Tape};
 use crate::nn::{NnError, ops};
@@ -63,7 +62,7 @@ impl Pass for OnTensors<'_> {
 
     fn raise(&mut self, step: usize, map: Tensor) -> Result<Tensor> {
         match &self.net.up[step].transposed {
-            Some((weight, bias)) => ops::conv_transposed(&map, weight, bias, self.mode.training().unwrap_or(Precision::F32)),
+            Some((weight, bias)) => ops::conv_transposed(&map, weight, bias),
             None => ops::upsample_bilinear(&map),
         }
     }

@@ -1,6 +1,6 @@
-use super::conv::{self, Convolution};
-use super::norm::{Affine, BatchNorm, Statistics};
-use super::{dims, values, with_values};
+use super::conv::{Convolution, kernel_for};
+use super::norm::{BatchNorm, Statistics};
+use super::{dims, dims_of, values, with_values};
 use crate::nn::kernels::{Moments, Pictures, moments, norm_relu};
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
 use std::sync::{Arc, OnceLock};
@@ -46,15 +46,16 @@ impl CustomOp3 for ConvNormRelu {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (size, kernel) = conv::fitting(l1, l2)?;
+        let size = dims_of(l1)?;
+        let kernel = kernel_for(size, l2)?;
         let x = Pictures::plain(values(s1, l1, self.name())?, size);
         let convolved = self.convolution.of(&x, values(s2, l2, self.name())?, kernel);
         let out_size = size.with_channels(kernel.n);
         let moments = moments(&convolved, out_size);
         let affine = values(s3, l3, self.name())?;
         let (gain, offset) = affine.split_at(affine.len() / 2);
-        let Affine { scale, shift } = Statistics::of_batch(&moments).affine(gain, offset)?;
-        let out = norm_relu(&convolved, out_size, &scale, &shift);
+        let affine = Statistics::of_batch(&moments).affine(gain, offset)?;
+        let out = norm_relu(&convolved, out_size, &affine);
         // An operator runs forward once; were it run again, the first results would stand.
         let _ = self.convolved.set(Convolved { values: convolved, moments });
         Ok((CpuStorage::F32(out), (size.n, kernel.n, size.h, size.w).into()))

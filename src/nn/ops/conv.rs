@@ -11,13 +11,13 @@ pub(super) struct Convolution {
     pub precision: Precision,
 }
 
-/// The sizes of a picture and of the weights that are to be laid over it.
-pub(super) fn fitting(picture: &Layout, weights: &Layout) -> Result<(Dims, Dims)> {
-    let (size, kernel) = (dims_of(picture)?, dims_of(weights)?);
+/// The size of weights that are to be laid over pictures of `size`.
+pub(super) fn kernel_for(size: Dims, weights: &Layout) -> Result<Dims> {
+    let kernel = dims_of(weights)?;
     if kernel.c != size.c || kernel.h != kernel.w || !matches!(kernel.w, 1 | 3) {
-        candle_core::bail!("convolution: picture {:?} and weights {:?} do not fit (side 1 or 3)", picture.shape(), weights.shape());
+        candle_core::bail!("convolution: {size:?} and weights {:?} do not fit (side 1 or 3)", weights.shape());
     }
-    Ok((size, kernel))
+    Ok(kernel)
 }
 
 impl Convolution {
@@ -66,7 +66,8 @@ impl CustomOp2 for Convolution {
     }
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (size, kernel) = fitting(l1, l2)?;
+        let size = dims_of(l1)?;
+        let kernel = kernel_for(size, l2)?;
         let out = self.of(&Pictures::plain(values(s1, l1, self.name())?, size), values(s2, l2, self.name())?, kernel);
         Ok((CpuStorage::F32(out), (size.n, kernel.n, size.h, size.w).into()))
     }

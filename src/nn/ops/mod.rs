@@ -14,7 +14,7 @@ mod tape;
 
 use super::kernels::Dims;
 use crate::config::Precision;
-use candle_core::{CpuStorage, Error, Layout, Result, Storage, Tensor};
+use candle_core::{CpuStorage, Device, Error, Layout, Result, Storage, Tensor};
 use rayon::prelude::*;
 
 pub(super) use norm::{BatchNorm, EPSILON};
@@ -23,18 +23,13 @@ pub(super) use tape::{MapId, Tape};
 /// Convolution of `[n, i, h, w]` with `[o, i, k, k]` that keeps the size: stride 1, padded with zeros; `k` is 1 or 3,
 /// its taps `dilation` pixels apart.
 pub(super) fn conv(x: &Tensor, weight: &Tensor, dilation: usize) -> Result<Tensor> {
-    conv_in(x, weight, dilation, Precision::F32)
-}
-
-/// The same with products of that precision, as far as this processor has them.
-fn conv_in(x: &Tensor, weight: &Tensor, dilation: usize, precision: Precision) -> Result<Tensor> {
     if dilation == 0 {
         candle_core::bail!("convolution: a dilation of 0, expected at least 1");
     }
     if !x.device().is_cpu() {
         return portable::conv(x, weight, dilation);
     }
-    x.contiguous()?.apply_op2(&weight.contiguous()?, conv::Convolution { dilation, precision })
+    x.contiguous()?.apply_op2(&weight.contiguous()?, conv::Convolution { dilation, precision: Precision::F32 })
 }
 
 /// Batch norm and ReLU.
@@ -112,14 +107,14 @@ pub(super) fn upsample_bilinear(x: &Tensor) -> Result<Tensor> {
 /// Transposed convolution of `[n, i, h, w]` with `[i, o, 2, 2]`, stride 2.
 ///
 /// No output pixel gets more than one input pixel, so that this is a 1×1 convolution to the four pixels of each
-/// square, which are then put in their places. Products are of that precision, as far as this processor has them.
-pub(super) fn conv_transposed(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> Result<Tensor> {
+/// square, which are then put in their places.
+pub(super) fn conv_transposed(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return portable::conv_transposed(x, weight, bias);
     }
     let (inputs, outputs, _, _) = weight.dims4()?;
     let flat = weight.reshape((inputs, outputs * 4))?.t()?.contiguous()?.reshape((outputs * 4, inputs, 1, 1))?;
-    conv_in(x, &flat, 1, precision)?.apply_op2(bias, resize::Interleave)
+    conv(x, &flat, 1)?.apply_op2(bias, resize::Interleave)
 }
 
 /// Adds a value to each channel.
@@ -154,6 +149,13 @@ fn by_plane<T: Default + Clone + Send>(planes: usize, pixels: usize, work: impl 
         out.par_chunks_exact_mut(pixels).enumerate().for_each(|(plane, target)| work(plane, target));
     }
     out
+}
+
+/// Sums of each channel over a batch.
+fn channel_sums(values: &[f32], size: Dims) -> Result<Tensor> {
+    let planes: Vec<f64> = values.par_chunks_exact(size.plane()).map(|plane| plane.iter().map(|v| f64::from(*v)).sum()).collect();
+    let sums: Vec<f32> = (0..size.c).map(|c| (0..size.n).map(|n| planes[n * size.c + c]).sum::<f64>() as f32).collect();
+    Tensor::new(sums, &Device::Cpu)
 }
 
 /// Lends the values of contiguous `f32` tensors on the CPU.

@@ -1,5 +1,7 @@
 use super::{dims, dims_of, values, with_values};
-use crate::nn::kernels::{Dims, Moments, Normalised, channel_gradients, moments, norm_relu as norm_relu_kernel, norm_relu_input_gradient};
+use crate::nn::kernels::{
+    Affine, Dims, Moments, Normalised, channel_gradients, moments, norm_relu as norm_relu_kernel, norm_relu_input_gradient,
+};
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor, Var};
 
 /// What is added to variances, as PyTorch does.
@@ -52,12 +54,6 @@ pub(super) struct Statistics {
     of_batch: bool,
 }
 
-/// What becomes of a value: `max(0, scale x + shift)`, by channel.
-pub(super) struct Affine {
-    pub scale: Vec<f32>,
-    pub shift: Vec<f32>,
-}
-
 /// Gradients of gain and offset.
 pub(super) struct NormGradients {
     pub gain: Vec<f32>,
@@ -91,20 +87,20 @@ impl Statistics {
     }
 
     /// From the values `x` and the gradient `g` of what became of them, in whose place the values' own is put.
-    pub fn gradients(&self, x: &[f32], g: &mut [f32], size: Dims, Affine { scale, shift }: &Affine) -> NormGradients {
-        let by = Normalised { scale, shift, mean: &self.mean, inverse_deviation: &self.inverse_deviation };
+    pub fn gradients(&self, x: &[f32], g: &mut [f32], size: Dims, affine: &Affine) -> NormGradients {
+        let by = Normalised { affine, mean: &self.mean, inverse_deviation: &self.inverse_deviation };
         let (sums, products) = channel_gradients(x, g, size, by);
         let count = (size.n * size.plane()) as f64;
         let (mut slope, mut offset) = (vec![0.0_f32; size.c], vec![0.0_f32; size.c]);
         if self.of_batch {
             for c in 0..size.c {
-                let (scale, deviation) = (f64::from(scale[c]), f64::from(self.inverse_deviation[c]));
+                let (scale, deviation) = (f64::from(affine.scale[c]), f64::from(self.inverse_deviation[c]));
                 let along = products[c] / count * deviation;
                 slope[c] = (-scale * along) as f32;
                 offset[c] = (scale * (f64::from(self.mean[c]) * along - sums[c] / count)) as f32;
             }
         }
-        norm_relu_input_gradient(x, g, size, by, &slope, &offset);
+        norm_relu_input_gradient(x, g, size, affine, &slope, &offset);
         let narrow = |v: Vec<f64>| v.into_iter().map(|v| v as f32).collect();
         NormGradients { gain: narrow(products), offset: narrow(sums) }
     }
@@ -129,11 +125,11 @@ impl CustomOp3 for NormRelu {
     ) -> Result<(CpuStorage, Shape)> {
         let name = self.name();
         let (x, size) = (values(s1, l1, name)?, dims_of(l1)?);
-        let Affine { scale, shift } = self.0.affine(values(s2, l2, name)?, values(s3, l3, name)?)?;
-        if scale.len() != size.c {
-            candle_core::bail!("batch norm: {} channels, but parameters for {}", size.c, scale.len());
+        let affine = self.0.affine(values(s2, l2, name)?, values(s3, l3, name)?)?;
+        if affine.scale.len() != size.c {
+            candle_core::bail!("batch norm: {} channels, but parameters for {}", size.c, affine.scale.len());
         }
-        Ok((CpuStorage::F32(norm_relu_kernel(x, size, &scale, &shift)), l1.shape().clone()))
+        Ok((CpuStorage::F32(norm_relu_kernel(x, size, &affine)), l1.shape().clone()))
     }
 
     fn bwd(

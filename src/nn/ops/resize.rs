@@ -1,7 +1,6 @@
-use super::{by_plane, dims, dims_of, values, with_values};
+use super::{by_plane, channel_sums, dims, dims_of, values, with_values};
 use crate::nn::kernels::{Dims, interleave, interleave_gradient, resize, resize_gradient};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
 /// Bilinear interpolation to another size, corners aligned.
 pub(super) struct Bilinear {
@@ -67,10 +66,8 @@ impl CustomOp2 for Interleave {
         let (dx, db) = with_values([&gradient], self.name(), |[g]| {
             let dx =
                 by_plane(n * c / 4, 4 * h * w, |plane, target| interleave_gradient(&g[plane * 4 * h * w..][..4 * h * w], h, w, target));
-            let sums: Vec<f64> = g.par_chunks(4 * h * w).map(|plane| plane.iter().map(|v| f64::from(*v)).sum()).collect();
-            let db: Vec<f32> = (0..c / 4).map(|o| (0..n).map(|n| sums[n * (c / 4) + o]).sum::<f64>() as f32).collect();
-            (dx, db)
+            (dx, channel_sums(g, Dims { n, c: c / 4, h: 2 * h, w: 2 * w }))
         })?;
-        Ok((Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?), Some(Tensor::new(db, &Device::Cpu)?)))
+        Ok((Some(Tensor::from_vec(dx, x.shape(), &Device::Cpu)?), Some(db?)))
     }
 }

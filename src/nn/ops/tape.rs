@@ -5,12 +5,12 @@
 //! convolution left; batch norm and ReLU are applied wherever it is read, joined maps are read where they lie, and a
 //! gradient is put in the place of the one that it came from.
 
-use super::conv::Convolution;
-use super::norm::{Affine, BatchNorm, Statistics};
-use super::{by_plane, with_values};
+use super::conv::{Convolution, kernel_for};
+use super::norm::{BatchNorm, Statistics};
+use super::{by_plane, channel_sums, with_values};
 use crate::config::Precision;
 use crate::nn::kernels::{
-    Channels, Dims, Pending, Pictures, Weights, convolved, interleave, interleave_gradient, max_pool, max_pool_gradient, moments, resize,
+    Affine, Channels, Dims, Pictures, Weights, convolved, interleave, interleave_gradient, max_pool, max_pool_gradient, moments, resize,
     resize_gradient,
 };
 use candle_core::{Device, Result, Tensor, Var};
@@ -81,7 +81,7 @@ impl Tape {
     pub fn conv_norm_relu(&mut self, from: &[MapId], weight: &Var, dilation: usize, norm: &BatchNorm) -> Result<MapId> {
         let convolution = Convolution { dilation, precision: self.precision };
         let x = self.read(from)?;
-        let kernel = kernel_for(&x, weight)?;
+        let kernel = kernel_for(x.size(), weight.layout())?;
         let size = x.size().with_channels(kernel.n);
         let values = with_values([weight], "convolution", |[weight]| convolution.of(&x, weight, kernel))?;
         let moments = moments(&values, size);
@@ -103,7 +103,7 @@ impl Tape {
     pub fn conv_bias(&mut self, from: MapId, weight: &Var, bias: &Var) -> Result<MapId> {
         let convolution = Convolution { dilation: 1, precision: Precision::F32 };
         let x = self.read(&[from])?;
-        let kernel = kernel_for(&x, weight)?;
+        let kernel = kernel_for(x.size(), weight.layout())?;
         let size = x.size().with_channels(kernel.n);
         let values = with_values([weight, bias], "convolution", |[weight, bias]| {
             let mut values = convolution.of(&x, weight, kernel);
@@ -181,8 +181,7 @@ impl Tape {
     fn read(&self, maps: &[MapId]) -> Result<Pictures<'_>> {
         let channels = |map: &MapId| {
             let Map { size, values, affine, .. } = &self.maps[map.0];
-            let pending = affine.as_ref().map(|Affine { scale, shift }| Pending { scale, shift });
-            Channels { values, count: size.c, pending }
+            Channels { values, count: size.c, pending: affine.as_ref() }
         };
         let sizes: Vec<Dims> = maps.iter().map(|map| self.maps[map.0].size.with_channels(0)).collect();
         if !matches!(sizes.as_slice(), [_]) && !matches!(sizes.as_slice(), [a, b] if a == b) {
@@ -282,7 +281,7 @@ impl Tape {
         found: &mut Gradients,
     ) -> Result<()> {
         let x = self.read(from)?;
-        let (size, kernel) = (x.size(), kernel_for(&x, &weight)?);
+        let (size, kernel) = (x.size(), kernel_for(x.size(), weight.layout())?);
         let dw = convolution.weight_gradient(&x, kernel, &Pictures::plain(gradient, size.with_channels(kernel.n)));
         found.push((weight.clone(), Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?));
         if from.iter().any(|map| self.maps[map.0].trained) {
@@ -310,20 +309,4 @@ impl Tape {
                 .for_each(|(sum, gradient)| sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g)),
         }
     }
-}
-
-/// The size of weights that are laid over pictures.
-fn kernel_for(x: &Pictures, weight: &Var) -> Result<Dims> {
-    let (n, c, h, w) = weight.dims4()?;
-    if c != x.size().c || h != w || !matches!(w, 1 | 3) {
-        candle_core::bail!("convolution: {} channels and weights {:?} do not fit (side 1 or 3)", x.size().c, weight.shape());
-    }
-    Ok(Dims { n, c, h, w })
-}
-
-/// Sums of each channel.
-fn channel_sums(values: &[f32], size: Dims) -> Result<Tensor> {
-    let planes: Vec<f64> = values.par_chunks_exact(size.plane()).map(|plane| plane.iter().map(|v| f64::from(*v)).sum()).collect();
-    let sums: Vec<f32> = (0..size.c).map(|c| (0..size.n).map(|n| planes[n * size.c + c]).sum::<f64>() as f32).collect();
-    Tensor::new(sums, &Device::Cpu)
 }

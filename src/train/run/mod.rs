@@ -35,8 +35,9 @@ pub struct RunFolder {
 
 /// The right to train in a run folder.
 #[derive(Debug)]
-#[allow(dead_code)] // held, never read
-pub struct RunLock(File);
+pub struct RunLock {
+    _held: File,
+}
 
 impl RunFolder {
     /// Makes a new run folder with its settings: beside first, then renamed, so that it is whole or not there.
@@ -87,7 +88,7 @@ impl RunFolder {
         let path = self.path("lock");
         let file = File::create(&path).map_err(TrainError::file(&path, "cannot write it"))?;
         match file.try_lock() {
-            Ok(()) => Ok(RunLock(file)),
+            Ok(()) => Ok(RunLock { _held: file }),
             Err(TryLockError::WouldBlock) => {
                 let problem = "another process is training in this folder; wait for it, or stop it with Ctrl-C or `kill -INT`";
                 Err(TrainError::Data { path: self.root.clone(), problem: problem.into() })

@@ -100,10 +100,7 @@ pub(in crate::nn::kernels) fn convolve<const PARTS: usize>(x: &Pictures, weights
                 unsafe { if groups == 2 { pass.run::<PARTS, Square>() } else { pass.run::<PARTS, Row>() } }
                 for o in 0..(groups * ROWS).min(packed.outputs - group * ROWS) {
                     // SAFETY: each task writes the lines of its own block.
-                    let to = unsafe { out.lines(n, group * ROWS + o, first, lines) };
-                    for (r, row) in to.chunks_exact_mut(size.w).enumerate() {
-                        row.write_copy_of_slice(&output[o * run + r * line..][..size.w]);
-                    }
+                    unsafe { out.write(n, group * ROWS + o, first, lines, &output[o * run..], line) };
                 }
             }
         });

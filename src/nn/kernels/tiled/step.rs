@@ -168,21 +168,16 @@ pub(super) unsafe fn clear() {
     unsafe { asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem, preserves_flags)) };
 }
 
-/// Reads the sums, one tile behind the other.
+/// Reads the sums, each from a tile whose rows follow each other.
 #[inline(always)]
 pub(super) unsafe fn read(from: [*const f32; 4]) {
-    macro_rules! one {
-        ($number:literal, $tile:literal) => {
-            asm!(concat!("tileloadd ", $tile, ", [{at} + {stride}]"), at = in(reg) from[$number], stride = in(reg) ROW_BYTES,
-                options(nostack, readonly, preserves_flags))
-        };
-    }
+    let [a, b, c, d] = from.map(|at| Factor { at: at.cast(), stride: ROW_BYTES, part: 0 });
     // SAFETY: the module's conditions.
     unsafe {
-        one!(0, "tmm0");
-        one!(1, "tmm1");
-        one!(2, "tmm2");
-        one!(3, "tmm3");
+        load!("tmm0", a);
+        load!("tmm1", b);
+        load!("tmm2", c);
+        load!("tmm3", d);
     }
 }
 

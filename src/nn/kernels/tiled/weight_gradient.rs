@@ -7,7 +7,7 @@ use crate::nn::kernels::Dims;
 use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::picture::{Pictures, Plane};
 use crate::nn::kernels::scratch::with_scratch;
-use crate::nn::kernels::split::{Kernel, Split};
+use crate::nn::kernels::split::{Kernel, Part, Split};
 use crate::nn::kernels::tiles::{ROW_BYTES, TILE_BYTES, Tiles};
 use rayon::prelude::*;
 
@@ -27,7 +27,7 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, 
     let (margin, taps) = (side / 2 * dilation, side * side);
     let line = dims.w + margin;
     let split = Split::new(dims, outputs, ROWS);
-    let shares = outputs.div_ceil(ROWS).div_ceil(split.groups);
+    let (runs, shares) = (split.runs(), split.shares());
     let stretch = (split.lines + 2 * margin) * line;
     let run = (split.pictures * stretch).next_multiple_of(STEP);
     let plane = (run + 2 * margin * (line + 1)).next_multiple_of(STEP) + STEP;
@@ -36,17 +36,12 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, 
     let channel_groups = dims.c.div_ceil(rows);
     let items = (channel_groups * taps).next_multiple_of(Column::LEFT);
     let sums = split.groups * items * SUMS;
-    let runs = dims.n.div_ceil(split.pictures) * split.blocks;
     if runs == 0 {
         return vec![0.0; outputs * dims.c * taps];
     }
     let mut partial = vec![0.0_f32; runs * shares * sums];
     partial.par_chunks_exact_mut(sums.max(1)).enumerate().for_each(|(task, partial)| {
-        let (rest, first_group) = (task / shares, task % shares * split.groups);
-        let (first_picture, first) = (rest / split.blocks * split.pictures, rest % split.blocks * split.lines);
-        let pictures = first_picture..dims.n.min(first_picture + split.pictures);
-        let lines = split.lines.min(dims.h - first);
-        let channels = first_group * ROWS..outputs.min((first_group + split.groups) * ROWS);
+        let Part { pictures, lines, outputs: channels } = split.part(task);
         let groups = channels.len().div_ceil(ROWS);
         let (input_part, flat_part, turned_part) = (channel_groups * rows * plane, ROWS * run, groups * ROWS * run);
         // Two numbers of bf16 take the place of one of the scratch.
@@ -59,7 +54,7 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, 
             let last = pictures.len() - 1;
             let extent = |at: usize, whole: usize| if at == last { whole - at * stretch } else { stretch };
             for (at, n) in pictures.clone().enumerate() {
-                let lines = Lines { first, count: lines, margin, extent: extent(at, plane) };
+                let lines = Lines { first: lines.start, count: lines.len(), margin, extent: extent(at, plane) };
                 for (c, channel) in pack::planes(x, n, 0..dims.c, rows).enumerate() {
                     // SAFETY: AMX comes with AVX-512 bf16; a picture's stretch lies within its channel's plane.
                     unsafe { pack::plain::<PARTS>(channel, dims, lines, input.add(c * plane + at * stretch), input_part) };
@@ -69,7 +64,7 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, 
                 let of_group = channels.start + group * ROWS..channels.end.min(channels.start + (group + 1) * ROWS);
                 for (at, n) in pictures.clone().enumerate() {
                     for (c, channel) in pack::planes(gradient, n, of_group.clone(), ROWS).enumerate() {
-                        let lines = first..first + lines;
+                        let lines = lines.clone();
                         // SAFETY: as above; the lines fall on those of the input.
                         unsafe {
                             flat_lines::<PARTS>(channel, dims.w, line, lines, extent(at, run), flat.add(c * run + at * stretch), flat_part)
@@ -116,7 +111,7 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, 
     });
     let mut weights = vec![0.0_f32; outputs * dims.c * taps];
     weights.par_chunks_exact_mut((dims.c * taps).max(1)).enumerate().for_each(|(output, weights)| {
-        let (share, within) = (output / (split.groups * ROWS), output % (split.groups * ROWS));
+        let (share, within) = split.place(output);
         let tiles = &total[share * sums + within / ROWS * items * SUMS..][..items * SUMS];
         for (c, weights) in weights.chunks_exact_mut(taps).enumerate() {
             for (tap, weight) in weights.iter_mut().enumerate() {

@@ -21,9 +21,11 @@ fn checkpoint(upsampling: Upsampling) -> Checkpoint {
     let network = network(upsampling);
     let meta = CheckpointMeta::of(*network.shape(), "bench");
     let mut checkpoint = Checkpoint { meta, tensors: network.tensors().expect("its tensors"), digest: String::new() };
-    let mut calibration = Calibration::new(&checkpoint).expect("a U-Net");
-    calibration.add(&picture(TILE_PX * TILE_PX)).expect("a tile");
-    checkpoint.meta.quantisation = Some(Quantisation { ranges: calibration.finish(), report: serde_json::Value::Null });
+    if upsampling == Upsampling::Bilinear {
+        let mut calibration = Calibration::new(&checkpoint).expect("a bilinear U-Net");
+        calibration.add(&picture(TILE_PX * TILE_PX)).expect("a tile");
+        checkpoint.meta.quantisation = Some(Quantisation { ranges: calibration.finish(), report: serde_json::Value::Null });
+    }
     checkpoint
 }
 

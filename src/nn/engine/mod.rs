@@ -2,11 +2,15 @@
 
 mod calibration;
 mod cpu;
+#[cfg(feature = "cudnn")]
+mod cuda;
 mod device;
 mod fold;
 mod layerwise;
 mod plan;
 mod pool;
+#[cfg(any(feature = "cudnn", test))]
+mod steps;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -29,7 +33,7 @@ pub struct Probabilities {
 /// A network ready to inspect tiles.
 pub trait Engine: Send {
     /// Logits of `count` normalised tiles of `TILE_PX × TILE_PX`, tile by tile, line by line; as many
-    /// values come back. Whatever the batch, a tile has the same logits.
+    /// values come back. Whatever the batch, a tile has the same logits: on the CPU bit for bit, on CUDA but for rounding.
     ///
     /// # Errors
     /// A slice of another length than `count` tiles have, or a device that fails.
@@ -87,11 +91,11 @@ pub fn engine(
             Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, &threads)?))
         }
         DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, precision, &threads)?)),
-        DeviceChoice::Cuda(ordinal) => Ok(Box::new(device::DeviceEngine::cuda(checkpoint, ordinal, precision)?)),
-        DeviceChoice::Auto => match device::DeviceEngine::cuda(checkpoint, 0, precision) {
+        DeviceChoice::Cuda(ordinal) => cuda_engine(checkpoint, ordinal, precision),
+        DeviceChoice::Auto => match cuda_engine(checkpoint, 0, precision) {
             Ok(engine) => {
                 tracing::info!(device = "cuda:0", "network: CUDA device found");
-                Ok(Box::new(engine))
+                Ok(engine)
             }
             Err(NnError::Device { reason, .. }) => {
                 tracing::info!(device = "cpu", reason, "network: no CUDA device, the CPU does it");
@@ -100,6 +104,40 @@ pub fn engine(
             Err(other) => Err(other),
         },
     }
+}
+
+/// The fastest engine for a CUDA device that computes this network as it should.
+fn cuda_engine(checkpoint: &Checkpoint, ordinal: usize, precision: Precision) -> Result<Box<dyn Engine>, NnError> {
+    #[cfg(feature = "cudnn")]
+    if precision == Precision::Bf16 && checkpoint.meta.shape.architecture == Architecture::UNet {
+        match checked_cuda(checkpoint, ordinal) {
+            Ok(engine) => return Ok(Box::new(engine)),
+            Err(error) => tracing::warn!(%error, "network: its own way on CUDA cannot be taken, candle's operators do it, slower"),
+        }
+    }
+    Ok(Box::new(device::DeviceEngine::cuda(checkpoint, ordinal, precision)?))
+}
+
+/// The compiled engine, once it has been seen to compute what candle's operators compute in `f32`: what lies behind it
+/// differs from machine to machine, and a mask that is wrong tells nobody.
+#[cfg(feature = "cudnn")]
+fn checked_cuda(checkpoint: &Checkpoint, ordinal: usize) -> Result<cuda::CudaEngine, NnError> {
+    const ALLOWED: f64 = 0.05;
+    let mut engine = cuda::CudaEngine::new(checkpoint, ordinal)?;
+    let tiles: Vec<f32> = (0..TILES_PER_SIDE * TILE_PX * TILE_PX).map(|i| ((i * 7919) % 4099) as f32 / 1024.0 - 2.0).collect();
+    let want = device::DeviceEngine::cuda(checkpoint, ordinal, Precision::F32)?.logits(&tiles, TILES_PER_SIDE)?;
+    let got = engine.logits(&tiles, TILES_PER_SIDE)?;
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
+    let error = (square(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / square(&mut want.iter().copied())).sqrt();
+    // Compared so that what is no number is refused.
+    if error <= ALLOWED {
+        return Ok(engine);
+    }
+    Err(NnError::Device {
+        wanted: format!("cuda:{ordinal}"),
+        reason: format!("logits are off by {error:.3} of their size, at most {ALLOWED} is rounding"),
+        remedy: "report the versions of driver and cuDNN".into(),
+    })
 }
 
 /// Refuses a slice that does not hold `count` tiles of `side`.

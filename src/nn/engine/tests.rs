@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// A checkpoint with random statistics of batch norm.
-fn checkpoint(base_width: usize, upsampling: Upsampling) -> Checkpoint {
+pub(super) fn checkpoint(base_width: usize, upsampling: Upsampling) -> Checkpoint {
     let shape = NetworkShape { architecture: Architecture::UNet, base_width, upsampling };
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let mut tensors = Network::new(&shape, 1, &Device::Cpu).unwrap().tensors().unwrap();
@@ -28,7 +28,7 @@ fn checkpoint(base_width: usize, upsampling: Upsampling) -> Checkpoint {
     Checkpoint { meta, tensors, digest: String::new() }
 }
 
-fn pictures(count: usize, side: usize) -> Vec<f32> {
+pub(super) fn pictures(count: usize, side: usize) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(9);
     (0..count * side * side).map(|_| random.random_range(-1.0..1.0)).collect()
 }

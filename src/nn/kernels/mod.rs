@@ -5,6 +5,8 @@
 #![allow(unsafe_code)]
 
 mod conv;
+#[cfg(any(feature = "cudnn", test))]
+pub(super) mod cuda;
 mod fresh;
 mod isa;
 mod memory;

@@ -1,0 +1,228 @@
+//! A U-Net on CUDA in bf16: cuDNN's fused convolutions on NHWC maps, everything allocated and recorded beforehand.
+
+use super::steps::{Map, Step, Steps};
+use super::{Engine, Probabilities, check_tiles};
+use crate::cell::{TILE_PX, TILES_PER_SIDE};
+use crate::config::Precision;
+use crate::nn::kernels::cuda::{CudaFault, Filter, Gpu, Graph, Maps, Memory, Pinned};
+use crate::nn::{Checkpoint, NnError};
+use half::bf16;
+
+/// Tiles that go through at a time at most: two cells; more would fill the device no better and take more of its memory.
+const MOST: usize = 2 * TILES_PER_SIDE * TILES_PER_SIDE;
+const PIXELS: usize = TILE_PX * TILE_PX;
+
+/// A network whose work is recorded once for each size of batch, so that a batch costs one call.
+pub(super) struct CudaEngine {
+    /// By number of rows of tiles, from one on; where a graph could not be had, its steps are launched one by one.
+    graphs: Vec<Option<Graph>>,
+    network: OnDevice,
+    ordinal: usize,
+    name: String,
+}
+
+/// What a batch needs on the device.
+struct OnDevice {
+    steps: Vec<Prepared>,
+    maps: Memory<bf16>,
+    pictures: Memory<f32>,
+    logits: Memory<f32>,
+    probabilities: Memory<u8>,
+    /// For each tile, whether a logit is no number.
+    unsound: Memory<u32>,
+    workspace: Memory<u8>,
+    sent: Pinned<f32>,
+    fetched_logits: Pinned<f32>,
+    fetched_probabilities: Pinned<u8>,
+    fetched_unsound: Pinned<u32>,
+    gpu: Gpu,
+}
+
+/// A step whose weights are on the device.
+enum Prepared {
+    First { to: Map, weights: Memory<f32>, bias: Memory<f32> },
+    Convolve { from: Map, to: Map, filter: Filter },
+    Pool { from: Map, to: Map, copy: Map },
+    Interpolate { from: Map, to: Map, first_channel: usize },
+    Interleave { from: Map, to: Map, first_channel: usize },
+    Head { from: Map, weights: Memory<f32>, bias: f32 },
+}
+
+impl CudaEngine {
+    /// Compiles, allocates, warms up and records for CUDA device `ordinal`.
+    ///
+    /// # Errors
+    /// A checkpoint that does not fit or has a width that steps cannot have, or a device that refuses something.
+    pub fn new(checkpoint: &Checkpoint, ordinal: usize) -> Result<Self, NnError> {
+        let steps = Steps::new(checkpoint, TILE_PX, MOST)?;
+        let network = OnDevice::new(steps, ordinal).map_err(|fault| failed(ordinal, &fault))?;
+        let graphs = network.recorded().map_err(|fault| failed(ordinal, &fault))?;
+        let how = if graphs.iter().all(Option::is_some) { "recorded" } else { "step by step" };
+        let name = format!("{} on cuda:{ordinal}, bf16 ({how})", checkpoint.meta.shape);
+        Ok(Self { graphs, network, ordinal, name })
+    }
+
+    /// Runs the network on one batch after the other, and lends what it left to `each`, with the batch's number of tiles.
+    fn batches(
+        &mut self,
+        tiles: &[f32],
+        count: usize,
+        mut each: impl FnMut(&mut OnDevice, usize) -> Result<(), CudaFault>,
+    ) -> Result<(), NnError> {
+        check_tiles(tiles, count, TILE_PX)?;
+        let Self { graphs, network, ordinal, .. } = self;
+        for tiles in tiles.chunks(MOST * PIXELS) {
+            let count = tiles.len() / PIXELS;
+            network.run(graphs, tiles).and_then(|()| each(network, count)).map_err(|fault| failed(*ordinal, &fault))?;
+        }
+        Ok(())
+    }
+}
+
+fn failed(ordinal: usize, fault: &CudaFault) -> NnError {
+    let remedy = "check `nvidia-smi` and the versions of driver, cuDNN and NVRTC, or set the device to `cpu`";
+    NnError::Device { wanted: format!("cuda:{ordinal}"), reason: fault.to_string(), remedy: remedy.into() }
+}
+
+impl OnDevice {
+    fn new(steps: Steps, ordinal: usize) -> Result<Self, CudaFault> {
+        let gpu = Gpu::new(ordinal)?;
+        let Steps { list, memory } = steps;
+        let steps = list.into_iter().map(|step| prepared(&gpu, step)).collect::<Result<Vec<_>, _>>()?;
+        let mut workspace = 0;
+        for step in &steps {
+            if let Prepared::Convolve { from, filter, .. } = step {
+                for tiles in sizes() {
+                    workspace = workspace.max(gpu.workspace(filter, tiles, from.side_px)?);
+                }
+            }
+        }
+        Ok(Self {
+            steps,
+            maps: gpu.memory(memory)?,
+            pictures: gpu.memory(MOST * PIXELS)?,
+            logits: gpu.memory(MOST * PIXELS)?,
+            probabilities: gpu.memory(MOST * PIXELS)?,
+            unsound: gpu.memory(MOST)?,
+            workspace: gpu.memory(workspace.max(1))?,
+            sent: gpu.pinned(MOST * PIXELS)?,
+            fetched_logits: gpu.pinned(MOST * PIXELS)?,
+            fetched_probabilities: gpu.pinned(MOST * PIXELS)?,
+            fetched_unsound: gpu.pinned(MOST)?,
+            gpu,
+        })
+    }
+
+    /// A graph for each size of batch, after one run of it.
+    fn recorded(&self) -> Result<Vec<Option<Graph>>, CudaFault> {
+        let record = |tiles| {
+            self.launch(tiles)?;
+            match self.gpu.record(|| self.launch(tiles)) {
+                Ok(graph) => Ok(graph),
+                Err(fault) => {
+                    tracing::warn!(tiles, %fault, "network: the device's work cannot be recorded, it is launched step by step");
+                    Ok(None)
+                }
+            }
+        };
+        sizes().map(record).collect()
+    }
+
+    /// Logits and probabilities of these tiles, left on the device.
+    fn run(&mut self, graphs: &[Option<Graph>], tiles: &[f32]) -> Result<(), CudaFault> {
+        let mut pictures = self.pictures.stretch(0, tiles.len())?;
+        self.gpu.send(tiles, &mut self.sent, &mut pictures)?;
+        // A batch that is no whole number of rows is filled up with what was there before.
+        let rows = (tiles.len() / PIXELS).div_ceil(TILES_PER_SIDE);
+        match rows.checked_sub(1).and_then(|before| graphs.get(before)?.as_ref()) {
+            Some(graph) => self.gpu.replay(graph),
+            None => self.launch(rows * TILES_PER_SIDE),
+        }
+    }
+
+    fn fetch_logits(&mut self, tiles: usize) -> Result<&[f32], CudaFault> {
+        self.gpu.fetch(&self.logits.stretch(0, tiles * PIXELS)?, &mut self.fetched_logits)
+    }
+
+    fn fetch_probabilities(&mut self, tiles: usize) -> Result<(&[u8], &[u32]), CudaFault> {
+        let values = self.gpu.fetch(&self.probabilities.stretch(0, tiles * PIXELS)?, &mut self.fetched_probabilities)?;
+        Ok((values, self.gpu.fetch(&self.unsound.stretch(0, tiles)?, &mut self.fetched_unsound)?))
+    }
+
+    /// Asks for all steps on `tiles` tiles.
+    fn launch(&self, tiles: usize) -> Result<(), CudaFault> {
+        let Self { gpu, unsound, workspace, .. } = self;
+        let maps = |map: &Map| -> Result<Maps, CudaFault> { self.maps.maps(map.start, tiles, map.side_px, map.channels) };
+        for step in &self.steps {
+            match step {
+                Prepared::First { to, weights, bias } => {
+                    gpu.first(&self.pictures.stretch(0, tiles * PIXELS)?, weights, bias, &maps(to)?, unsound)
+                }
+                Prepared::Convolve { from, to, filter } => gpu.convolve(filter, &maps(from)?, &maps(to)?, workspace),
+                Prepared::Pool { from, to, copy } => gpu.pool(&maps(from)?, &maps(to)?, &maps(copy)?),
+                Prepared::Interpolate { from, to, first_channel } => gpu.interpolate(&maps(from)?, &maps(to)?, *first_channel),
+                Prepared::Interleave { from, to, first_channel } => gpu.interleave(&maps(from)?, &maps(to)?, *first_channel),
+                Prepared::Head { from, weights, bias } => {
+                    let logits = self.logits.stretch(0, tiles * PIXELS)?;
+                    let probabilities = self.probabilities.stretch(0, tiles * PIXELS)?;
+                    gpu.head(&maps(from)?, weights, *bias, &logits, &probabilities, unsound)
+                }
+            }?;
+        }
+        Ok(())
+    }
+}
+
+/// Sizes of batches: whole rows of tiles.
+fn sizes() -> impl Iterator<Item = usize> {
+    (TILES_PER_SIDE..=MOST).step_by(TILES_PER_SIDE)
+}
+
+/// Brings a step's weights to the device.
+fn prepared(gpu: &Gpu, step: Step) -> Result<Prepared, CudaFault> {
+    Ok(match step {
+        Step::First { to, weights, bias } => Prepared::First { to, weights: gpu.values(&weights)?, bias: gpu.values(&bias)? },
+        Step::Convolve(made) => {
+            let filter = gpu.filter(&made.weights, &made.bias, made.from.channels, made.side, made.relu)?;
+            Prepared::Convolve { from: made.from, to: made.to, filter }
+        }
+        Step::Pool { from, to, copy } => Prepared::Pool { from, to, copy: copy.of },
+        Step::Interpolate { from, to } => Prepared::Interpolate { from, to: to.of, first_channel: to.first_channel },
+        Step::Interleave { from, to } => Prepared::Interleave { from, to: to.of, first_channel: to.first_channel },
+        Step::Head { from, weights, bias } => Prepared::Head { from, weights: gpu.values(&weights)?, bias },
+    })
+}
+
+impl Engine for CudaEngine {
+    fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError> {
+        let mut all = Vec::with_capacity(tiles.len());
+        self.batches(tiles, count, |network, count| {
+            all.extend_from_slice(network.fetch_logits(count)?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    fn probabilities(&mut self, tiles: &[f32], count: usize) -> Result<Probabilities, NnError> {
+        let mut all = Probabilities { values: Vec::with_capacity(tiles.len()), sound: Vec::with_capacity(count) };
+        self.batches(tiles, count, |network, count| {
+            let (values, unsound) = network.fetch_probabilities(count)?;
+            all.values.extend_from_slice(values);
+            all.sound.extend(unsound.iter().map(|mark| *mark == 0));
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    fn batch(&self) -> usize {
+        MOST
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Bf16
+    }
+
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+}

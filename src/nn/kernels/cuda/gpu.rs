@@ -1,0 +1,462 @@
+//! One CUDA device: memory, cuDNN's fused convolutions called directly, a few kernels of our own, graphs of them.
+//!
+//! All work is on one stream, in the order in which it is asked for; places in memory are checked here, before
+//! anything is launched.
+
+use super::SOURCE;
+use candle_core::cuda_backend::cudarc::cudnn::{
+    ActivationDescriptor, ConvBiasActivationForward, ConvDescriptor, Cudnn, CudnnError, FilterDescriptor, TensorDescriptor, sys as dnn,
+};
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaContext, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr, DeviceSlice, DriverError,
+    LaunchConfig, PinnedHostSlice, PushKernelArg, SyncOnDrop, ValidAsZeroBits, sys as driver,
+};
+use candle_core::cuda_backend::cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
+use half::bf16;
+use std::sync::Arc;
+use thiserror::Error;
+
+const THREADS_A_BLOCK: usize = 256;
+/// The least that multiplies brain floats; later devices translate it for themselves.
+const ARCHITECTURE: &str = "compute_80";
+/// The one that cuDNN's fused convolution takes with and without an activation.
+const ALGORITHM: dnn::cudnnConvolutionFwdAlgo_t = dnn::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+
+/// Why a device did not do what it was asked for.
+#[derive(Debug, Error)]
+pub(in crate::nn) enum CudaFault {
+    #[error("CUDA driver: {0}")]
+    Driver(#[from] DriverError),
+    #[error("cuDNN: {0}")]
+    Cudnn(#[from] CudnnError),
+    #[error("NVRTC, which compiles the network's own kernels: {0}")]
+    Compile(#[from] CompileError),
+    #[error("a place of {values} values from {start} in a memory of {held}")]
+    Place { start: usize, values: usize, held: usize },
+    #[error("{0} is more than a kernel can count")]
+    Count(usize),
+}
+
+type Result<T> = std::result::Result<T, CudaFault>;
+
+/// A device and the stream on which it works.
+pub(in crate::nn) struct Gpu {
+    stream: Arc<CudaStream>,
+    cudnn: Arc<Cudnn>,
+    first: CudaFunction,
+    pool: CudaFunction,
+    interpolate: CudaFunction,
+    interleave: CudaFunction,
+    head: CudaFunction,
+}
+
+/// Values in the device's memory. Written by what is launched, in the stream's order.
+pub(in crate::nn) struct Memory<T>(CudaSlice<T>);
+
+/// Values in the host's memory which the device reads and writes without a copy in between.
+pub(in crate::nn) struct Pinned<T>(PinnedHostSlice<T>);
+
+/// A stretch of a [`Memory`], all of it there.
+pub(in crate::nn) struct Stretch<'a, T> {
+    memory: &'a Memory<T>,
+    address: u64,
+    values: usize,
+}
+
+/// Maps of `[tiles, side, side, channels]` in a stretch.
+pub(in crate::nn) struct Maps<'a> {
+    stretch: Stretch<'a, bf16>,
+    tiles: usize,
+    side: usize,
+    channels: usize,
+}
+
+/// A convolution's weights on the device.
+pub(in crate::nn) struct Filter {
+    inputs: usize,
+    outputs: usize,
+    weights: Memory<bf16>,
+    bias: Memory<bf16>,
+    convolution: ConvDescriptor<f32>,
+    activation: ActivationDescriptor<f32>,
+    filter: FilterDescriptor<bf16>,
+    bias_shape: TensorDescriptor<bf16>,
+}
+
+/// Recorded work, to be done again with one call.
+pub(in crate::nn) struct Graph(CudaGraph);
+
+// SAFETY: cuDNN's handle and descriptors and CUDA's graphs may be used by any thread, only not by two at a time; none
+// of these types can be shared (`Sync`), only handed over, and every call makes the context that of its thread.
+unsafe impl Send for Gpu {}
+// SAFETY: as for `Gpu`.
+unsafe impl Send for Filter {}
+// SAFETY: as for `Gpu`.
+unsafe impl Send for Graph {}
+
+/// What a kernel is called with.
+enum Argument {
+    Address(u64),
+    Count(u32),
+    Value(f32),
+}
+
+impl Gpu {
+    /// The device `ordinal`, with a stream of its own.
+    pub fn new(ordinal: usize) -> Result<Self> {
+        let context = CudaContext::new(ordinal)?;
+        // SAFETY: all memory of this context object is used on the one stream made below, whose order keeps writes and reads
+        // apart; recorded work must not wait for events from outside.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream()?;
+        let options = CompileOptions { arch: Some(ARCHITECTURE), ..Default::default() };
+        let module = context.load_module(compile_ptx_with_opts(SOURCE, options)?)?;
+        let function = |name: &str| module.load_function(name);
+        Ok(Self {
+            cudnn: Cudnn::new(stream.clone())?,
+            first: function("first")?,
+            pool: function("pool")?,
+            interpolate: function("interpolate")?,
+            interleave: function("interleave")?,
+            head: function("head")?,
+            stream,
+        })
+    }
+
+    /// So many values, all zero.
+    pub fn memory<T: DeviceRepr + ValidAsZeroBits>(&self, values: usize) -> Result<Memory<T>> {
+        let memory = Memory(self.stream.alloc_zeros(values)?);
+        // It may come from another stream's pool: nothing may be in flight when graphs begin to use it.
+        self.stream.synchronize()?;
+        Ok(memory)
+    }
+
+    /// These values.
+    pub fn values<T: DeviceRepr + ValidAsZeroBits>(&self, values: &[T]) -> Result<Memory<T>> {
+        let memory = Memory(self.stream.clone_htod(values)?);
+        self.stream.synchronize()?;
+        Ok(memory)
+    }
+
+    /// So many values in the host's memory.
+    pub fn pinned<T: DeviceRepr + ValidAsZeroBits + Default>(&self, values: usize) -> Result<Pinned<T>> {
+        // SAFETY: every value is written before it is lent out.
+        let mut pinned = unsafe { self.stream.context().alloc_pinned_with_flags(values, 0) }?;
+        pinned.as_mut_slice()?.fill_with(T::default);
+        Ok(Pinned(pinned))
+    }
+
+    /// A convolution with weights `[outputs, side, side, inputs]`, which keeps the size.
+    pub fn filter(&self, weights: &[f32], bias: &[f32], inputs: usize, side: usize, relu: bool) -> Result<Filter> {
+        let outputs = bias.len();
+        let held = weights.len();
+        if held != outputs * side * side * inputs {
+            return Err(CudaFault::Place { start: 0, values: outputs * side * side * inputs, held });
+        }
+        let brain = |values: &[f32]| values.iter().map(|value| bf16::from_f32(*value)).collect::<Vec<_>>();
+        let pad = integer(side / 2)?;
+        let mode = dnn::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
+        let mut convolution = self.cudnn.create_conv2d::<f32>([pad; 2], [1; 2], [1; 2], mode)?;
+        convolution.set_math_type(dnn::cudnnMathType_t::CUDNN_TENSOR_OP_MATH)?;
+        let activation =
+            if relu { dnn::cudnnActivationMode_t::CUDNN_ACTIVATION_RELU } else { dnn::cudnnActivationMode_t::CUDNN_ACTIVATION_IDENTITY };
+        let nans = dnn::cudnnNanPropagation_t::CUDNN_PROPAGATE_NAN;
+        Ok(Filter {
+            inputs,
+            outputs,
+            weights: self.values(&brain(weights))?,
+            bias: self.values(&brain(bias))?,
+            convolution,
+            activation: self.cudnn.create_activation(activation, nans, 0.0)?,
+            filter: self.cudnn.create_4d_filter(NHWC, [integer(outputs)?, integer(inputs)?, integer(side)?, integer(side)?])?,
+            bias_shape: self.cudnn.create_4d_tensor(NHWC, [1, integer(outputs)?, 1, 1])?,
+        })
+    }
+
+    /// Bytes of memory that a convolution of such maps needs beside them.
+    pub fn workspace(&self, filter: &Filter, tiles: usize, side: usize) -> Result<usize> {
+        let (x, y) = (self.shape(tiles, side, filter.inputs)?, self.shape(tiles, side, filter.outputs)?);
+        Ok(filter.operation(&x, &y).get_workspace_size(ALGORITHM)?)
+    }
+
+    /// Convolution, bias, and ReLU if the filter has one.
+    pub fn convolve(&self, filter: &Filter, from: &Maps, to: &Maps, workspace: &Memory<u8>) -> Result<()> {
+        fits(from, from.tiles, to.side, filter.inputs)?;
+        fits(to, from.tiles, from.side, filter.outputs)?;
+        let (x, y) = (self.shape(from.tiles, from.side, filter.inputs)?, self.shape(to.tiles, to.side, filter.outputs)?);
+        let whole = |memory: &Memory<bf16>| memory.0.len();
+        let weights = filter.weights.stretch(0, whole(&filter.weights))?;
+        let bias = filter.bias.stretch(0, whole(&filter.bias))?;
+        let mut space = workspace.stretch(0, workspace.0.len())?;
+        let mut result = to.stretch.again();
+        // SAFETY: descriptors and stretches are of the same shapes, checked above. The addend is multiplied by zero; the
+        // result stands in for it, as it has its size.
+        unsafe {
+            filter.operation(&x, &y).launch(
+                ALGORITHM,
+                Some(&mut space),
+                (bf16::ONE, bf16::ZERO),
+                &from.stretch,
+                &weights,
+                &to.stretch,
+                &bias,
+                &mut result,
+            )
+        }?;
+        Ok(())
+    }
+
+    /// Kernel `first`: weights `[3, 3, channels]`, one mark in `unsound` for each tile.
+    pub fn first(
+        &self,
+        pictures: &Stretch<f32>,
+        weights: &Memory<f32>,
+        bias: &Memory<f32>,
+        to: &Maps,
+        unsound: &Memory<u32>,
+    ) -> Result<()> {
+        let pixels = to.tiles * to.side * to.side;
+        holds(pictures.values, pixels)?;
+        holds(weights.0.len(), 9 * to.channels)?;
+        holds(bias.0.len(), to.channels)?;
+        holds(unsound.0.len(), to.tiles)?;
+        let arguments = [
+            Argument::Address(pictures.address),
+            weights.address()?,
+            bias.address()?,
+            to.address(),
+            unsound.address()?,
+            number(to.tiles)?,
+            number(to.side)?,
+            number(to.channels)?,
+        ];
+        self.launch(&self.first, pixels * to.channels / 8, &arguments)
+    }
+
+    /// Kernel `pool`, and the copy of what is pooled in the first channels of `copy`.
+    pub fn pool(&self, from: &Maps, to: &Maps, copy: &Maps) -> Result<()> {
+        fits(to, from.tiles, from.side / 2, from.channels)?;
+        fits(copy, from.tiles, from.side, copy.channels)?;
+        holds(copy.channels, from.channels)?;
+        let arguments = [
+            from.address(),
+            to.address(),
+            copy.address(),
+            number(from.tiles)?,
+            number(from.side)?,
+            number(from.channels)?,
+            number(copy.channels)?,
+        ];
+        self.launch(&self.pool, to.stretch.values / 8, &arguments)
+    }
+
+    /// Kernel `interpolate` into the channels of `to` from `first_channel` on.
+    pub fn interpolate(&self, from: &Maps, to: &Maps, first_channel: usize) -> Result<()> {
+        self.raise(&self.interpolate, from, from.channels, to, first_channel)
+    }
+
+    /// Kernel `interleave` into the channels of `to` from `first_channel` on.
+    pub fn interleave(&self, from: &Maps, to: &Maps, first_channel: usize) -> Result<()> {
+        self.raise(&self.interleave, from, from.channels / 4, to, first_channel)
+    }
+
+    fn raise(&self, kernel: &CudaFunction, from: &Maps, channels: usize, to: &Maps, first_channel: usize) -> Result<()> {
+        fits(to, from.tiles, 2 * from.side, to.channels)?;
+        holds(to.channels, first_channel + channels)?;
+        let arguments = [
+            from.address(),
+            to.address(),
+            number(from.tiles)?,
+            number(from.side)?,
+            number(channels)?,
+            number(to.channels)?,
+            number(first_channel)?,
+        ];
+        self.launch(kernel, to.tiles * to.side * to.side * channels / 8, &arguments)
+    }
+
+    /// Kernel `head`.
+    pub fn head(
+        &self,
+        from: &Maps,
+        weights: &Memory<f32>,
+        bias: f32,
+        logits: &Stretch<f32>,
+        probabilities: &Stretch<u8>,
+        unsound: &Memory<u32>,
+    ) -> Result<()> {
+        let pixels = from.tiles * from.side * from.side;
+        holds(weights.0.len(), from.channels)?;
+        holds(logits.values.min(probabilities.values), pixels)?;
+        holds(unsound.0.len(), from.tiles)?;
+        let arguments = [
+            from.address(),
+            weights.address()?,
+            Argument::Value(bias),
+            Argument::Address(logits.address),
+            Argument::Address(probabilities.address),
+            unsound.address()?,
+            number(from.tiles)?,
+            number(from.side)?,
+            number(from.channels)?,
+        ];
+        self.launch(&self.head, pixels, &arguments)
+    }
+
+    /// Brings values to the device, by way of `pinned`; done when it returns.
+    pub fn send(&self, values: &[f32], pinned: &mut Pinned<f32>, to: &mut Stretch<f32>) -> Result<()> {
+        holds(pinned.0.len().min(to.values), values.len())?;
+        let pinned = &mut pinned.0.as_mut_slice()?[..values.len()];
+        pinned.copy_from_slice(values);
+        Ok(self.stream.memcpy_htod(pinned, to)?)
+    }
+
+    /// Brings values back, after all that was asked for before; `pinned` holds them first when it returns.
+    pub fn fetch<'a, T: DeviceRepr + ValidAsZeroBits>(&self, from: &Stretch<T>, pinned: &'a mut Pinned<T>) -> Result<&'a [T]> {
+        holds(pinned.0.len(), from.values)?;
+        let pinned = &mut pinned.0.as_mut_slice()?[..from.values];
+        self.stream.memcpy_dtoh(from, pinned)?;
+        self.stream.synchronize()?;
+        Ok(pinned)
+    }
+
+    /// Records what `work` asks for instead of doing it.
+    ///
+    /// All of it must have been done once before: a kernel's first launch loads it, which cannot be recorded.
+    pub fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<Graph>> {
+        self.stream.synchronize()?;
+        self.stream.begin_capture(driver::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
+        let asked = work();
+        // Ended whatever happened, or the stream would go on recording.
+        let graph = self.stream.end_capture(driver::CUgraphInstantiate_flags(0));
+        asked?;
+        let graph = graph?;
+        if let Some(graph) = &graph {
+            graph.upload()?;
+        }
+        Ok(graph.map(Graph))
+    }
+
+    /// Does recorded work.
+    pub fn replay(&self, graph: &Graph) -> Result<()> {
+        Ok(graph.0.launch()?)
+    }
+
+    /// What cuDNN is told of maps, from whatever thread this runs on.
+    fn shape(&self, tiles: usize, side: usize, channels: usize) -> Result<TensorDescriptor<bf16>> {
+        self.stream.context().bind_to_thread()?;
+        Ok(self.cudnn.create_4d_tensor(NHWC, [integer(tiles)?, integer(channels)?, integer(side)?, integer(side)?])?)
+    }
+
+    /// A thread for each of `items`.
+    fn launch(&self, kernel: &CudaFunction, items: usize, arguments: &[Argument]) -> Result<()> {
+        let blocks = u32::try_from(items.div_ceil(THREADS_A_BLOCK)).map_err(|_| CudaFault::Count(items))?;
+        let threads = THREADS_A_BLOCK as u32;
+        let config = LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 };
+        let mut launch = self.stream.launch_builder(kernel);
+        for argument in arguments {
+            match argument {
+                Argument::Address(address) => launch.arg(address),
+                Argument::Count(count) => launch.arg(count),
+                Argument::Value(value) => launch.arg(value),
+            };
+        }
+        // SAFETY: the callers pass each kernel what `kernels.cu` declares for it, in that order, and have checked that the
+        // maps behind the addresses are as large as the counts say.
+        unsafe { launch.launch(config) }?;
+        Ok(())
+    }
+}
+
+const NHWC: dnn::cudnnTensorFormat_t = dnn::cudnnTensorFormat_t::CUDNN_TENSOR_NHWC;
+
+impl Filter {
+    fn operation<'a>(
+        &'a self,
+        x: &'a TensorDescriptor<bf16>,
+        y: &'a TensorDescriptor<bf16>,
+    ) -> ConvBiasActivationForward<'a, bf16, f32, f32, bf16> {
+        let (conv, act, w, bias) = (&self.convolution, &self.activation, &self.filter, &self.bias_shape);
+        ConvBiasActivationForward { conv, act, x, w, z: y, bias, y }
+    }
+}
+
+impl<T> Memory<T> {
+    /// `values` values from `start` on.
+    pub fn stretch(&self, start: usize, values: usize) -> Result<Stretch<'_, T>> {
+        let held = self.0.len();
+        if start.checked_add(values).is_none_or(|end| end > held) {
+            return Err(CudaFault::Place { start, values, held });
+        }
+        let (address, _) = self.0.device_ptr(self.0.stream());
+        Ok(Stretch { memory: self, address: address + (start * size_of::<T>()) as u64, values })
+    }
+
+    fn address(&self) -> Result<Argument> {
+        Ok(Argument::Address(self.stretch(0, 0)?.address))
+    }
+}
+
+impl Memory<bf16> {
+    /// Maps of `[tiles, side, side, channels]` from `start` on.
+    pub fn maps(&self, start: usize, tiles: usize, side: usize, channels: usize) -> Result<Maps<'_>> {
+        Ok(Maps { stretch: self.stretch(start, tiles * side * side * channels)?, tiles, side, channels })
+    }
+}
+
+impl Maps<'_> {
+    fn address(&self) -> Argument {
+        Argument::Address(self.stretch.address)
+    }
+}
+
+impl<T> Stretch<'_, T> {
+    /// The same stretch once more, as source and result of one call.
+    fn again(&self) -> Self {
+        Self { memory: self.memory, address: self.address, values: self.values }
+    }
+}
+
+impl<T> DeviceSlice<T> for Stretch<'_, T> {
+    fn len(&self) -> usize {
+        self.values
+    }
+
+    fn stream(&self) -> &Arc<CudaStream> {
+        self.memory.0.stream()
+    }
+}
+
+// All work is on one stream, so that nothing has to be waited for.
+impl<T> DevicePtr<T> for Stretch<'_, T> {
+    fn device_ptr<'a>(&'a self, _: &'a CudaStream) -> (u64, SyncOnDrop<'a>) {
+        (self.address, SyncOnDrop::Record(None))
+    }
+}
+
+impl<T> DevicePtrMut<T> for Stretch<'_, T> {
+    fn device_ptr_mut<'a>(&'a mut self, _: &'a CudaStream) -> (u64, SyncOnDrop<'a>) {
+        (self.address, SyncOnDrop::Record(None))
+    }
+}
+
+/// Refuses maps of another size.
+fn fits(maps: &Maps, tiles: usize, side: usize, channels: usize) -> Result<()> {
+    if (maps.tiles, maps.side, maps.channels) == (tiles, side, channels) {
+        return Ok(());
+    }
+    Err(CudaFault::Place { start: 0, values: tiles * side * side * channels, held: maps.stretch.values })
+}
+
+/// Refuses what holds fewer than `values`.
+fn holds(held: usize, values: usize) -> Result<()> {
+    if held < values { Err(CudaFault::Place { start: 0, values, held }) } else { Ok(()) }
+}
+
+fn integer(value: usize) -> Result<i32> {
+    i32::try_from(value).map_err(|_| CudaFault::Count(value))
+}
+
+fn number(value: usize) -> Result<Argument> {
+    u32::try_from(value).map(Argument::Count).map_err(|_| CudaFault::Count(value))
+}

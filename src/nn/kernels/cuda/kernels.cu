@@ -1,0 +1,141 @@
+// What cuDNN has no fused operator for: the first and the last layer of a U-Net, and what lies between its
+// convolutions. Maps are in NHWC order, 16-bit brain floats, their channels a multiple of eight; each thread takes
+// eight channels of a pixel. Needs no header, so that it compiles at run time as it stands.
+
+typedef unsigned short brain;
+typedef unsigned int count;
+typedef unsigned long long place;
+
+struct __align__(16) Lanes {
+    brain of[8];
+};
+
+__device__ __forceinline__ float wide(brain value) { return __uint_as_float((count)value << 16); }
+
+// To the nearest, ties to even; what is no number stays none.
+__device__ __forceinline__ brain narrow(float value) {
+    count bits = __float_as_uint(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (brain)((bits >> 16) | 0x40u);
+    return (brain)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+__device__ __forceinline__ const Lanes *lanes(const brain *map, place value) {
+    return reinterpret_cast<const Lanes *>(map + value);
+}
+
+__device__ __forceinline__ Lanes *lanes(brain *map, place value) { return reinterpret_cast<Lanes *>(map + value); }
+
+// The larger one; what is no number wins.
+__device__ __forceinline__ float larger(float a, float b) { return a > b || a != a ? a : b; }
+
+#define EACH(index, total) \
+    for (place index = (place)blockIdx.x * blockDim.x + threadIdx.x; index < (total); index += (place)gridDim.x * blockDim.x)
+
+// 3×3 convolution of pictures `[tiles, side, side]` with weights `[3, 3, channels]`, bias and ReLU; says of every tile
+// that its logits are numbers, until `head` finds one that is none.
+extern "C" __global__ void first(const float *__restrict__ pictures, const float *__restrict__ weights,
+                                 const float *__restrict__ bias, brain *__restrict__ to, count *__restrict__ unsound,
+                                 count tiles, count side, count channels) {
+    count groups = channels / 8;
+    place pixels = (place)tiles * side * side;
+    EACH(index, pixels * groups) {
+        if (index < tiles) unsound[index] = 0;
+        count channel = (count)(index % groups) * 8;
+        place pixel = index / groups;
+        int x = (int)(pixel % side), y = (int)(pixel / side % side);
+        const float *tile = pictures + pixel / side / side * side * side;
+        float sums[8];
+        for (int lane = 0; lane < 8; lane++) sums[lane] = bias[channel + lane];
+        for (int tap = 0; tap < 9; tap++) {
+            int row = y + tap / 3 - 1, column = x + tap % 3 - 1;
+            if (row < 0 || column < 0 || row >= (int)side || column >= (int)side) continue;
+            float value = tile[row * (int)side + column];
+            const float *weight = weights + tap * channels + channel;
+            for (int lane = 0; lane < 8; lane++) sums[lane] += value * weight[lane];
+        }
+        Lanes result;
+        for (int lane = 0; lane < 8; lane++) result.of[lane] = narrow(sums[lane] < 0.0f ? 0.0f : sums[lane]);
+        *lanes(to, pixel * channels + channel) = result;
+    }
+}
+
+// Maximum of 2×2 squares of maps of `side`, and a copy of them into the first channels of `copy`, which has
+// `copy_channels`.
+extern "C" __global__ void pool(const brain *__restrict__ from, brain *__restrict__ to, brain *__restrict__ copy, count tiles,
+                                count side, count channels, count copy_channels) {
+    count groups = channels / 8, half = side / 2;
+    EACH(index, (place)tiles * half * half * groups) {
+        count channel = (count)(index % groups) * 8;
+        place square = index / groups;
+        place x = square % half * 2, y = square / half % half * 2, tile = square / half / half;
+        Lanes most;
+        for (int corner = 0; corner < 4; corner++) {
+            place pixel = (tile * side + y + corner / 2) * side + x + corner % 2;
+            Lanes found = *lanes(from, pixel * channels + channel);
+            *lanes(copy, pixel * copy_channels + channel) = found;
+            for (int lane = 0; lane < 8; lane++)
+                most.of[lane] = corner ? narrow(larger(wide(most.of[lane]), wide(found.of[lane]))) : found.of[lane];
+        }
+        *lanes(to, square * channels + channel) = most;
+    }
+}
+
+// Maps of `side` at twice the size by bilinear interpolation, corners aligned, into the channels of `to` from
+// `first_channel` on.
+extern "C" __global__ void interpolate(const brain *__restrict__ from, brain *__restrict__ to, count tiles, count side,
+                                       count channels, count to_channels, count first_channel) {
+    count groups = channels / 8, twice = side * 2;
+    float step = (float)(side - 1) / (float)(twice - 1);
+    EACH(index, (place)tiles * twice * twice * groups) {
+        count channel = (count)(index % groups) * 8;
+        place pixel = index / groups;
+        float x = (float)(pixel % twice) * step, y = (float)(pixel / twice % twice) * step;
+        place left = (place)x, top = (place)y, tile = pixel / twice / twice;
+        place right = left + 1 < side ? left + 1 : left, bottom = top + 1 < side ? top + 1 : top;
+        float across = x - (float)left, down = y - (float)top;
+        Lanes a = *lanes(from, ((tile * side + top) * side + left) * channels + channel);
+        Lanes b = *lanes(from, ((tile * side + top) * side + right) * channels + channel);
+        Lanes c = *lanes(from, ((tile * side + bottom) * side + left) * channels + channel);
+        Lanes d = *lanes(from, ((tile * side + bottom) * side + right) * channels + channel);
+        Lanes result;
+        for (int lane = 0; lane < 8; lane++) {
+            float above = wide(a.of[lane]) * (1.0f - across) + wide(b.of[lane]) * across;
+            float below = wide(c.of[lane]) * (1.0f - across) + wide(d.of[lane]) * across;
+            result.of[lane] = narrow(above * (1.0f - down) + below * down);
+        }
+        *lanes(to, pixel * to_channels + first_channel + channel) = result;
+    }
+}
+
+// Pixels of `4 * channels` values, four pixels each, line by line, at twice the size of `side`, into the channels of
+// `to` from `first_channel` on.
+extern "C" __global__ void interleave(const brain *__restrict__ from, brain *__restrict__ to, count tiles, count side,
+                                      count channels, count to_channels, count first_channel) {
+    count groups = channels / 8, twice = side * 2;
+    EACH(index, (place)tiles * twice * twice * groups) {
+        count channel = (count)(index % groups) * 8;
+        place pixel = index / groups;
+        place x = pixel % twice, y = pixel / twice % twice, tile = pixel / twice / twice;
+        place square = (tile * side + y / 2) * side + x / 2;
+        *lanes(to, pixel * to_channels + first_channel + channel) =
+            *lanes(from, (square * 4 + y % 2 * 2 + x % 2) * channels + channel);
+    }
+}
+
+// Logits of every pixel, their probabilities as 255ths, and a mark at each tile that has a logit which is no number.
+extern "C" __global__ void head(const brain *__restrict__ from, const float *__restrict__ weights, float bias,
+                                float *__restrict__ logits, unsigned char *__restrict__ probabilities,
+                                count *__restrict__ unsound, count tiles, count side, count channels) {
+    place plane = (place)side * side;
+    EACH(pixel, plane * tiles) {
+        float logit = bias;
+        for (count channel = 0; channel < channels; channel += 8) {
+            Lanes found = *lanes(from, pixel * channels + channel);
+            for (int lane = 0; lane < 8; lane++) logit += wide(found.of[lane]) * weights[channel + lane];
+        }
+        logits[pixel] = logit;
+        if (logit != logit) unsound[pixel / plane] = 1;
+        float share = 255.0f / (1.0f + expf(-logit));
+        probabilities[pixel] = logit != logit ? 0 : (unsigned char)(share + 0.5f);
+    }
+}

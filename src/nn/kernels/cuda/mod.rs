@@ -1,0 +1,12 @@
+//! CUDA: cuDNN called directly, and kernels of our own for what it lacks.
+
+#[cfg(feature = "cudnn")]
+mod gpu;
+#[cfg(test)]
+pub(in crate::nn) mod on_host;
+
+#[cfg(feature = "cudnn")]
+pub(in crate::nn) use gpu::{CudaFault, Filter, Gpu, Graph, Maps, Memory, Pinned};
+
+/// Compiled at run time, by NVRTC.
+const SOURCE: &str = include_str!("kernels.cu");

@@ -1,0 +1,155 @@
+//! The CUDA kernels compiled for this processor, so that a machine without a GPU can tell whether they compute what they
+//! should: a thread of theirs is a call here.
+
+use super::SOURCE;
+use std::ffi::{CString, c_void};
+use std::process::Command;
+
+/// What CUDA's compiler knows by itself.
+const PRELUDE: &str = r#"
+#include <cmath>
+#include <cstring>
+#define __global__
+#define __device__ static
+#define __forceinline__ inline
+#define __restrict__
+#define __align__(bytes) alignas(bytes)
+struct Extent { unsigned x; };
+static Extent blockIdx, threadIdx, gridDim, blockDim;
+static float __uint_as_float(unsigned bits) { float value; memcpy(&value, &bits, 4); return value; }
+static unsigned __float_as_uint(float value) { unsigned bits; memcpy(&bits, &value, 4); return bits; }
+extern "C" void stand(unsigned block, unsigned blocks, unsigned thread, unsigned threads) {
+    blockIdx.x = block; gridDim.x = blocks; threadIdx.x = thread; blockDim.x = threads;
+}
+"#;
+/// Few threads, so that each does several items.
+const BLOCKS: u32 = 2;
+const THREADS: u32 = 3;
+
+type Stand = unsafe extern "C" fn(u32, u32, u32, u32);
+type First = unsafe extern "C" fn(*const f32, *const f32, *const f32, *mut u16, *mut u32, u32, u32, u32);
+type Pool = unsafe extern "C" fn(*const u16, *mut u16, *mut u16, u32, u32, u32, u32);
+type Raise = unsafe extern "C" fn(*const u16, *mut u16, u32, u32, u32, u32, u32);
+type Head = unsafe extern "C" fn(*const u16, *const f32, f32, *mut f32, *mut u8, *mut u32, u32, u32, u32);
+
+/// The kernels as functions. They keep their place in variables of their own: one thread at a time.
+pub(in crate::nn) struct Kernels {
+    stand: Stand,
+    first: First,
+    pool: Pool,
+    interpolate: Raise,
+    interleave: Raise,
+    head: Head,
+}
+
+/// Maps in one memory, by their first values.
+pub(in crate::nn) struct Sizes {
+    pub tiles: usize,
+    pub side: usize,
+    pub channels: usize,
+}
+
+impl Sizes {
+    fn values(&self) -> usize {
+        self.tiles * self.side * self.side * self.channels
+    }
+
+    fn counts(&self) -> (u32, u32, u32) {
+        (self.tiles as u32, self.side as u32, self.channels as u32)
+    }
+}
+
+impl Kernels {
+    /// Compiles and loads them; `None` where there is no C++ compiler.
+    pub fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, library) = (folder.path().join("kernels.cpp"), folder.path().join("kernels.so"));
+        std::fs::write(&source, format!("{PRELUDE}{SOURCE}")).unwrap();
+        let compiler = Command::new("c++").args(["-std=c++17", "-O1", "-shared", "-fPIC", "-o"]).args([&library, &source]).output().ok()?;
+        assert!(compiler.status.success(), "{}", String::from_utf8_lossy(&compiler.stderr));
+        let path = CString::new(library.to_str().unwrap()).unwrap();
+        // SAFETY: the library is the one compiled above, which runs nothing when it is loaded; it stays loaded.
+        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        assert!(!handle.is_null(), "{}", library.display());
+        let symbol = |name: &str| {
+            let name = CString::new(name).unwrap();
+            // SAFETY: `handle` is a loaded library, the name ends with zero.
+            let found = unsafe { libc::dlsym(handle, name.as_ptr()) };
+            assert!(!found.is_null());
+            found
+        };
+        // SAFETY: these are the types of the functions of these names in `kernels.cu` and in the prelude.
+        unsafe {
+            Some(Self {
+                stand: std::mem::transmute::<*mut c_void, Stand>(symbol("stand")),
+                first: std::mem::transmute::<*mut c_void, First>(symbol("first")),
+                pool: std::mem::transmute::<*mut c_void, Pool>(symbol("pool")),
+                interpolate: std::mem::transmute::<*mut c_void, Raise>(symbol("interpolate")),
+                interleave: std::mem::transmute::<*mut c_void, Raise>(symbol("interleave")),
+                head: std::mem::transmute::<*mut c_void, Head>(symbol("head")),
+            })
+        }
+    }
+
+    fn each_thread(&self, kernel: impl Fn()) {
+        for block in 0..BLOCKS {
+            for thread in 0..THREADS {
+                // SAFETY: it writes four numbers.
+                unsafe { (self.stand)(block, BLOCKS, thread, THREADS) };
+                kernel();
+            }
+        }
+    }
+
+    pub fn first(&self, pictures: &[f32], weights: &[f32], bias: &[f32], to: &mut [u16], unsound: &mut [u32], sizes: &Sizes) {
+        let (tiles, side, channels) = sizes.counts();
+        assert!(pictures.len() * sizes.channels >= sizes.values() && weights.len() == 9 * sizes.channels);
+        assert!(bias.len() == sizes.channels && to.len() >= sizes.values() && unsound.len() >= sizes.tiles);
+        let (to, unsound) = (to.as_mut_ptr(), unsound.as_mut_ptr());
+        // SAFETY: all slices are as large as the counts say, checked above.
+        self.each_thread(|| unsafe {
+            (self.first)(pictures.as_ptr(), weights.as_ptr(), bias.as_ptr(), to, unsound, tiles, side, channels)
+        });
+    }
+
+    /// `from`, `to` and `copy` are first values in `memory`.
+    pub fn pool(&self, memory: &mut [u16], from: usize, sizes: &Sizes, to: usize, copy: (usize, usize)) {
+        let (tiles, side, channels) = sizes.counts();
+        let pixels = sizes.tiles * sizes.side * sizes.side;
+        let (from, to) = (at(memory, from, sizes.values()), at(memory, to, sizes.values() / 4));
+        let (copy, copy_channels) = (at(memory, copy.0, pixels * copy.1), copy.1);
+        assert!(copy_channels >= sizes.channels);
+        // SAFETY: all places are within `memory`, checked by `at`.
+        self.each_thread(|| unsafe { (self.pool)(from, to, copy, tiles, side, channels, copy_channels as u32) });
+    }
+
+    /// Into the channels from `first_channel` on of maps with `to.1` channels, by interpolation or by interleaving.
+    pub fn raise(&self, interpolate: bool, memory: &mut [u16], from: usize, sizes: &Sizes, to: (usize, usize), first_channel: usize) {
+        let (tiles, side, channels) = sizes.counts();
+        let pixels = sizes.tiles * sizes.side * sizes.side;
+        let source = at(memory, from, if interpolate { sizes.values() } else { 4 * sizes.values() });
+        let target = at(memory, to.0, 4 * pixels * to.1);
+        assert!(to.1 >= first_channel + sizes.channels);
+        let kernel = if interpolate { self.interpolate } else { self.interleave };
+        // SAFETY: all places are within `memory`, checked by `at`.
+        self.each_thread(|| unsafe { kernel(source, target, tiles, side, channels, to.1 as u32, first_channel as u32) });
+    }
+
+    pub fn head(&self, from: &[u16], weights: &[f32], bias: f32, out: (&mut [f32], &mut [u8], &mut [u32]), sizes: &Sizes) {
+        let (tiles, side, channels) = sizes.counts();
+        let pixels = sizes.tiles * sizes.side * sizes.side;
+        let (logits, probabilities, unsound) = out;
+        assert!(from.len() >= sizes.values() && weights.len() == sizes.channels && unsound.len() >= sizes.tiles);
+        assert!(logits.len() >= pixels && probabilities.len() >= pixels);
+        let (logits, probabilities, unsound) = (logits.as_mut_ptr(), probabilities.as_mut_ptr(), unsound.as_mut_ptr());
+        // SAFETY: all slices are as large as the counts say, checked above.
+        self.each_thread(|| unsafe {
+            (self.head)(from.as_ptr(), weights.as_ptr(), bias, logits, probabilities, unsound, tiles, side, channels)
+        });
+    }
+}
+
+/// The address of `values` values from `start` on.
+fn at(memory: &mut [u16], start: usize, values: usize) -> *mut u16 {
+    memory[start..start + values].as_mut_ptr()
+}

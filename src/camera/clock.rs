@@ -16,25 +16,41 @@ const RESET_NS: i64 = 2_000_000_000;
 /// the same time: the constant becomes part of the offset.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClockMap {
-    /// Offset of the clocks and the last arrival, both in ns of the host's wall clock.
-    estimate: Option<(i64, Moment)>,
+    /// Offset of the clocks and the last arrival, both in ns of [`steady_ns`].
+    estimate: Option<(i64, i64)>,
+}
+
+/// Nanoseconds of a clock that nobody sets and that no time service speeds up or slows down: a correction of the wall
+/// clock must not look like a delay of frames.
+pub(super) fn steady_ns() -> i64 {
+    #[cfg(target_os = "linux")]
+    {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicRaw);
+        now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+        i64::try_from(START.elapsed().as_nanos()).unwrap_or(i64::MAX)
+    }
 }
 
 impl ClockMap {
-    /// The host's moment of camera time `camera_ns` of a frame that arrived at `arrival`.
+    /// The host's moment of camera time `camera_ns` of a frame that arrived at `arrival`, which is `arrived_ns` of
+    /// [`steady_ns`].
     ///
     /// Never later than `arrival`.
-    pub(super) fn map(&mut self, camera_ns: u64, arrival: Moment) -> Moment {
-        let offset = arrival.unix_ns.wrapping_sub_unsigned(camera_ns);
+    pub(super) fn map(&mut self, camera_ns: u64, arrival: Moment, arrived_ns: i64) -> Moment {
+        let offset = arrived_ns.wrapping_sub_unsigned(camera_ns);
         let best = match self.estimate {
             Some((best, last)) => {
-                let passed = arrival.instant.saturating_duration_since(last.instant);
-                let forgiven = best.saturating_add((passed.as_nanos() as f64 * DRIFT) as i64);
+                let passed = arrived_ns.saturating_sub(last).max(0);
+                let forgiven = best.saturating_add((passed as f64 * DRIFT) as i64);
                 if offset.saturating_sub(forgiven) > RESET_NS { offset } else { offset.min(forgiven) }
             }
             None => offset,
         };
-        self.estimate = Some((best, arrival));
+        self.estimate = Some((best, arrived_ns));
         arrival.earlier_by_ns(offset.saturating_sub(best))
     }
 
@@ -58,7 +74,8 @@ mod tests {
             let exposed = n as i64 * 10 * MS;
             let arrival = start.earlier_by_ns(-(exposed + (delay * MS as f64) as i64));
             let camera_ns = (7_000.0 * MS as f64 + exposed as f64 * (1.0 + drift)) as u64;
-            errors.push(map.map(camera_ns, arrival).unix_ns - start.unix_ns - exposed);
+            let arrived_ns = arrival.unix_ns - start.unix_ns;
+            errors.push(map.map(camera_ns, arrival, arrived_ns).unix_ns - start.unix_ns - exposed);
         }
         errors
     }
@@ -82,10 +99,23 @@ mod tests {
     #[test]
     fn a_camera_clock_that_was_set_back_starts_a_new_map() {
         let (start, mut map) = (Moment::now(), ClockMap::default());
-        map.map(60_000 * MS as u64, start);
+        map.map(60_000 * MS as u64, start, 0);
         let later = start.earlier_by_ns(-10 * MS);
-        assert_eq!(map.map(1, later), later, "a clock 60 s back must not put the frame 60 s into the past");
+        assert_eq!(map.map(1, later, 10 * MS), later, "a clock 60 s back must not put the frame 60 s into the past");
         let later = start.earlier_by_ns(-20 * MS);
-        assert_eq!(map.map(1 + 10 * MS as u64, later), later);
+        assert_eq!(map.map(1 + 10 * MS as u64, later, 20 * MS), later);
+    }
+
+    #[test]
+    fn setting_the_wall_clock_does_not_make_frames_late() {
+        let (start, mut map) = (Moment::now(), ClockMap::default());
+        for n in 0..10 {
+            let passed = n * 10 * MS;
+            let mut arrival = start.earlier_by_ns(-passed);
+            if n >= 5 {
+                arrival.unix_ns += 1_000 * MS;
+            }
+            assert_eq!(map.map(7_000 + passed as u64, arrival, passed), arrival, "frame {n}");
+        }
     }
 }

@@ -43,13 +43,15 @@ pub use status::CameraStatus;
 
 use crate::config::{Camera, CameraKind};
 
-/// Looks at the files that a camera names, without starting it.
+/// Looks at what a camera is made of, without starting it.
 ///
 /// # Errors
-/// [`CameraError::Path`] and [`CameraError::Picture`] for pictures that cannot be used.
+/// [`CameraError::Path`] and [`CameraError::Picture`] for pictures that cannot be used, [`CameraError::Fragment`] and
+/// [`CameraError::NotGrey`] for a fragment that GStreamer does not take.
 pub fn check(camera: &Camera) -> Result<(), CameraError> {
     match &camera.kind {
         CameraKind::Files(settings) => files::check(settings),
-        _ => Ok(()),
+        CameraKind::Gstreamer(settings) => pipeline::parsed(&settings.fragment).map(drop),
+        CameraKind::Gige(_) | CameraKind::Simulated(_) => Ok(()),
     }
 }

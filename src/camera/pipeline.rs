@@ -71,22 +71,8 @@ impl Conduit {
     /// [`CameraError::Fragment`] where it cannot be parsed or started, [`CameraError::NotGrey`]
     /// where it cannot give one grey channel.
     pub(super) fn of_fragment(fragment: &str) -> Result<Self, CameraError> {
-        init()?;
         let fails = |reason: String| CameraError::Fragment { fragment: fragment.into(), reason };
-        // The notation allows caps at the end only where an element follows.
-        let description = format!("{fragment} ! identity name={LAST_ELEMENT}");
-        let source = gst::parse::bin_from_description(&description, true).map_err(|e| fails(e.message().to_string()))?;
-        let offered = Offered::default();
-        if let Some(pad) = source.by_name(LAST_ELEMENT).and_then(|last| last.static_pad("sink")) {
-            watch_caps(&pad, offered.clone());
-        }
-        let pad = source
-            .static_pad("src")
-            .ok_or_else(|| fails("it has no free source pad at its end; end it with the element that gives the video".into()))?;
-        let found = pad.query_caps(None);
-        if !found.can_intersect(&Shape::grey_caps()) {
-            return Err(CameraError::NotGrey { found: found.to_string() });
-        }
+        let (source, offered) = parsed(fragment)?;
         let (pipeline, sink) = (gst::Pipeline::new(), grey_sink());
         pipeline
             .add_many([source.upcast_ref(), sink.upcast_ref::<gst::Element>()])
@@ -162,6 +148,30 @@ fn watch_caps(pad: &gst::Pad, offered: Offered) {
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+/// The elements of a fragment, linked but not started, and what they turn out to offer.
+///
+/// # Errors
+/// As [`Conduit::of_fragment`], but for what only shows when it is started.
+pub(super) fn parsed(fragment: &str) -> Result<(gst::Bin, Offered), CameraError> {
+    init()?;
+    let fails = |reason: String| CameraError::Fragment { fragment: fragment.into(), reason };
+    // The notation allows caps at the end only where an element follows.
+    let description = format!("{fragment} ! identity name={LAST_ELEMENT}");
+    let source = gst::parse::bin_from_description(&description, true).map_err(|e| fails(e.message().to_string()))?;
+    let offered = Offered::default();
+    if let Some(pad) = source.by_name(LAST_ELEMENT).and_then(|last| last.static_pad("sink")) {
+        watch_caps(&pad, offered.clone());
+    }
+    let pad = source
+        .static_pad("src")
+        .ok_or_else(|| fails("it has no free source pad at its end; end it with the element that gives the video".into()))?;
+    let found = pad.query_caps(None);
+    if !found.can_intersect(&Shape::grey_caps()) {
+        return Err(CameraError::NotGrey { found: found.to_string() });
+    }
+    Ok((source, offered))
 }
 
 /// The end of every pipeline: takes grey frames, blocks when full, waits for no clock.

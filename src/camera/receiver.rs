@@ -1,4 +1,4 @@
-use super::clock::ClockMap;
+use super::clock::{ClockMap, steady_ns};
 use super::encoder;
 use super::feed::camera_time_caps;
 use super::outbox::Outbox;
@@ -156,7 +156,7 @@ impl Receiver {
     }
 
     fn block(&mut self, shape: Shape, buffer: gst::Buffer) -> Result<(), Stopped> {
-        let arrival = Moment::now();
+        let (arrival, arrived_ns) = (Moment::now(), steady_ns());
         (self.last_seen, self.idle) = (arrival, false);
         if let Some(attempts) = self.gone.take() {
             self.event(CameraEvent::Back { at: arrival, attempts })?;
@@ -178,7 +178,7 @@ impl Receiver {
             stride_bytes,
             format: shape.format,
             pixels: Bytes::from_owner(pixels),
-            last_line_at: camera_time_ns.map_or(arrival, |time| self.clock.map(time, arrival)),
+            last_line_at: camera_time_ns.map_or(arrival, |time| self.clock.map(time, arrival, arrived_ns)),
             camera_time_ns,
             encoder_count,
             line_period_ns: self.traits.line_period_ns,

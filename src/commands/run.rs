@@ -23,9 +23,17 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     start_log("info");
     let Some(config) = load_config(&args.config) else { return Ok(ExitCode::from(super::EXIT_CONFIG)) };
     let options = RunOptions { cells: args.cells, ..Default::default() };
-    let summary = station::run(&config, options, asked_to_stop())?;
-    tracing::info!(verdicts = summary.verdicts, "stopped");
-    Ok(ExitCode::SUCCESS)
+    match station::run(&config, options, asked_to_stop()) {
+        Ok(summary) => {
+            tracing::info!(verdicts = summary.verdicts, "stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) if error.is_configuration() => {
+            eprintln!("Error: {error}");
+            Ok(ExitCode::from(super::EXIT_CONFIG))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Logs to standard error; `RUST_LOG` chooses what, else `level`.

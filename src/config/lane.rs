@@ -80,7 +80,12 @@ fn read_gige(t: &mut Reader) -> GigeCamera {
         id: t.required("id", "the camera's id or IP address, as arv-tool-0.8 lists it").unwrap_or_default(),
         width_px: t.optional_number("width_px", "pixels of a line, 16 to 65536", 16..=65_536),
         pixel_format: t.optional("pixel_format", "\"Mono8\", \"Mono10\", \"Mono12\" or \"Mono16\""),
-        features: t.or("features", "a table of GenICam features and their values", Default::default()),
+        features: t.or(
+            "features",
+            "a list of GenICam features with their values, in the order in which they are to be set, such as \
+             [[\"TriggerSelector\", \"LineStart\"], [\"TriggerMode\", \"On\"]]",
+            Vec::new(),
+        ),
         buffers: t.number("buffers", "a whole number of frames, 4 to 1024", 4..=1024, 32),
         reconnect_first_ms,
         reconnect_max_ms,

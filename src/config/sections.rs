@@ -1,7 +1,6 @@
 //! The sections of a station's configuration as the rooms use them.
 
 use super::units::wafer_size_mm;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -222,9 +221,9 @@ pub struct GigeCamera {
     pub width_px: Option<u32>,
     /// GenICam pixel format to ask for (`Mono8`, `Mono10`, `Mono12`, `Mono16`); absent: as it is set.
     pub pixel_format: Option<String>,
-    /// GenICam features set in this order of their names before acquisition; `true`/`false`,
-    /// numbers or strings, executed as commands where the value is `"execute"`.
-    pub features: BTreeMap<String, FeatureValue>,
+    /// GenICam features, set in this order before acquisition, so that a selector can come before what it selects, more than
+    /// once if need be; `true`/`false`, numbers or strings, executed as commands where the value is `"execute"`.
+    pub features: Vec<(String, FeatureValue)>,
     /// Stream buffers (frames) that the receiver owns.
     pub buffers: u32,
     /// First pause before a reconnect, ms; doubles up to `reconnect_max_ms`.

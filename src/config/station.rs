@@ -96,15 +96,11 @@ fn read_device(t: &mut Reader) -> DeviceChoice {
 }
 
 fn read_endpoint(t: &mut Reader, key: &'static str, default: &str) -> String {
-    let remedy = "give tcp://ADDRESS:PORT (an address of this machine or *) or ipc://PATH";
+    let remedy = "give tcp://ADDRESS:PORT, an address of this machine or *";
     let endpoint: String = t.or(key, "an endpoint in quotes, such as \"tcp://127.0.0.1:5556\"", default.to_owned());
     let port_fits = |port: &str| port == "*" || port.parse::<u16>().is_ok();
     let tcp = endpoint.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'));
-    let good = match tcp {
-        Some((host, port)) => !host.is_empty() && port_fits(port),
-        None => endpoint.strip_prefix("ipc://").is_some_and(|path| !path.is_empty()),
-    };
-    if !good {
+    if !tcp.is_some_and(|(host, port)| !host.is_empty() && port_fits(port)) {
         t.error(key, format!("is {endpoint:?}, which is no endpoint to bind"), remedy);
     }
     endpoint
@@ -117,12 +113,15 @@ fn check_lanes_apart(root: &mut Reader, lanes: &[Lane]) {
         if !names.insert(lane.name.clone()) {
             root.error("lane", format!("has two lanes named {:?}", lane.name), "give each lane a name of its own");
         }
-        if let CameraKind::Gige(gige) = &lane.camera.kind
-            && !cameras.insert(gige.id.clone())
-        {
+        let camera = match &lane.camera.kind {
+            CameraKind::Gige(gige) => &gige.id,
+            CameraKind::Gstreamer(source) => &source.fragment,
+            CameraKind::Files(_) | CameraKind::Simulated(_) => continue,
+        };
+        if !cameras.insert(camera.clone()) {
             root.error(
                 "lane",
-                format!("has two lanes on the camera {:?} (the second is {:?})", gige.id, lane.name),
+                format!("has two lanes on the camera {camera:?} (the second is {:?})", lane.name),
                 "a camera serves one lane: correct `camera.id`, or remove a lane",
             );
         }

@@ -3,7 +3,7 @@ use crate::cell::{HoldReason, LossCause, Verdict, VerdictKind};
 use crate::review::{Reviewed, Running};
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::Arc;
 
 /// Latency buckets in seconds: from a stage's share to the slowest deadline in use.
@@ -34,6 +34,7 @@ pub struct Metrics {
     model: IntGaugeVec,
     recipe_reloads: IntCounterVec,
     bad_requests: IntCounterVec,
+    publish_failures: IntCounter,
     truth_pixels: IntCounterVec,
     reviewed: IntCounterVec,
     corrections: IntCounterVec,
@@ -57,7 +58,7 @@ impl Metrics {
                 &["lane", "verdict", "reason"],
             )?,
             defects: new.counters("defects_total", "Defects that counted on judged cells", &["lane"])?,
-            latency: new.latencies("latency_seconds", "Time a cell took in each stage; total: from its trailing edge to its verdict")?,
+            latency: new.latencies("latency_seconds", "Time a cell spent in each stage from its trailing edge on (wait, inspect: its last row); total: from its trailing edge to its published verdict")?,
             lines: new.counters("lines_total", "Lines that the camera delivered", &["lane"])?,
             lines_lost: new.counters(
                 "lines_lost_total",
@@ -75,6 +76,7 @@ impl Metrics {
             model: new.gauges("model_info", "The model in use; always 1", &["name", "digest", "device", "shape"])?,
             recipe_reloads: new.counters("recipe_reloads_total", "Recipes read again, by result", &["lane", "result"])?,
             bad_requests: new.counters("bad_requests_total", "Requests that were refused", &["socket"])?,
+            publish_failures: new.counter("publish_failures_total", "Messages that could not be put on the feed")?,
             truth_pixels: new.counters(
                 "truth_pixels_total",
                 "Pixels of judged cells: tp found, fp false alarm, fn missed",
@@ -234,9 +236,14 @@ impl Metrics {
         self.recipe_reloads.with_label_values(&[lane, if accepted { "accepted" } else { "refused" }]).inc();
     }
 
-    /// Something that came on a socket was refused.
-    pub fn bad_request(&self, socket: Socket) {
-        self.bad_requests.with_label_values(&[socket.name()]).inc();
+    /// So many more things that came on a socket were refused.
+    pub fn bad_requests(&self, socket: Socket, more: u64) {
+        self.bad_requests.with_label_values(&[socket.name()]).inc_by(more);
+    }
+
+    /// So many more messages were not put on the feed.
+    pub fn publish_failures(&self, more: u64) {
+        self.publish_failures.inc_by(more);
     }
 
     /// The truth about a cell was told. A correction adds only what it shows beyond the truth it
@@ -314,6 +321,10 @@ impl Maker {
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, HttpError> {
         self.register(IntCounterVec::new(options(name, help), labels))
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, HttpError> {
+        self.register(IntCounter::with_opts(options(name, help)))
     }
 
     fn float_counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec, HttpError> {

@@ -71,7 +71,7 @@ async fn within_limits(State(rooms): State<Rooms>, request: Request, next: Next)
         }
     };
     if response.status().is_client_error() {
-        rooms.metrics.bad_request(Socket::Http);
+        rooms.metrics.bad_requests(Socket::Http, 1);
     }
     response
 }

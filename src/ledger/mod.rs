@@ -117,13 +117,13 @@ impl Ledger {
         self.write_entries(entries, false)
     }
 
-    /// Writes one cell's record in place of the one that may be there: what was published without the
+    /// Writes records in one commit, each in place of the one that may be there: what was published without the
     /// disk's confirmation is the truth, whatever the disk took in the meantime.
     ///
     /// # Errors
-    /// [`LedgerError::Storage`].
-    pub fn replace(&self, entry: &Entry) -> Result<(), LedgerError> {
-        self.write_entries(std::slice::from_ref(entry), true)
+    /// [`LedgerError::Storage`]; then none is written.
+    pub fn replace_all(&self, entries: &[Entry]) -> Result<(), LedgerError> {
+        self.write_entries(entries, true)
     }
 
     fn write_entries(&self, entries: &[Entry], replace: bool) -> Result<(), LedgerError> {

@@ -291,6 +291,6 @@ fn what_was_published_takes_the_place_of_what_the_disk_took_meanwhile() {
     let taken = entry(RUN, LANE, 1, 77);
     let published = Entry { header: b"{\"verdict\":\"hold\"}".to_vec(), ..taken.clone() };
     ledger.record(&taken).unwrap();
-    ledger.replace(&published).unwrap();
+    ledger.replace_all(std::slice::from_ref(&published)).unwrap();
     assert_eq!(ledger.replay(RUN, LANE, 1, 9).unwrap(), vec![published]);
 }

@@ -1,17 +1,21 @@
 use super::wire::BindRequest;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Longest id in bytes.
 const ID_MAX_BYTES: usize = 128;
 /// Longest tolerance in milliseconds: an hour.
 const TOLERANCE_MAX_MS: f64 = 3_600_000.0;
 
+/// How long an id waits for its cell before the start of a new one forgets it: one that has not come by then was never seen.
+const WAIT: Duration = Duration::from_secs(900);
+
 /// Carrier and serial ids that wait for their cells.
 ///
 /// A PLC binds an id to the encoder count or time at which the cell's trailing edge will pass; whoever
-/// makes the verdict [`take`](Self::take)s it. Each lane keeps a bounded number: the oldest is forgotten
-/// for a new one.
+/// makes the verdict [`take`](Self::take)s it. Each lane keeps a bounded number, each for a quarter of an hour: an
+/// encoder that starts anew must not find the id of a cell that never came.
 #[derive(Debug)]
 pub struct Bindings {
     lanes: BTreeMap<Arc<str>, Mutex<VecDeque<Binding>>>,
@@ -22,6 +26,7 @@ pub struct Bindings {
 struct Binding {
     id: String,
     place: Place,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -80,11 +85,12 @@ impl Bindings {
             _ => return Err(BindError::Place),
         };
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|binding| binding.id != *id);
+        let now = Instant::now();
+        waiting.retain(|binding| binding.id != *id && !binding.is_stale(now));
         if waiting.len() >= self.capacity {
             waiting.pop_front();
         }
-        waiting.push_back(Binding { id: id.clone(), place });
+        waiting.push_back(Binding { id: id.clone(), place, since: now });
         Ok(())
     }
 
@@ -93,8 +99,10 @@ impl Bindings {
     /// given once.
     pub fn take(&self, lane: &str, encoder_count: Option<i64>, unix_ns: i64) -> Option<String> {
         let mut waiting = self.lanes.get(lane)?.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        waiting.retain(|binding| !binding.is_stale(now));
         let by_encoder = |binding: &Binding| match (&binding.place, encoder_count) {
-            (Place::Encoder { count, tolerance_counts }, Some(at)) => Some(count.abs_diff(at)).filter(|off| off <= tolerance_counts),
+            (Place::Encoder { count, tolerance_counts }, Some(at)) => Some(counts_apart(*count, at)).filter(|off| off <= tolerance_counts),
             _ => None,
         };
         let by_time = |binding: &Binding| match binding.place {
@@ -106,9 +114,23 @@ impl Bindings {
     }
 }
 
+impl Binding {
+    fn is_stale(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) > WAIT
+    }
+}
+
+/// How far two counts of an encoder lie apart. Where both fit its usual 32 bits, it may have started anew between them.
+fn counts_apart(a: i64, b: i64) -> u64 {
+    let apart = a.abs_diff(b);
+    let both_fit = [a, b].iter().all(|count| (0..1 << 32).contains(count));
+    if both_fit { apart.min((1 << 32) - apart) } else { apart }
+}
+
 fn nearest(waiting: &VecDeque<Binding>, distance: impl Fn(&Binding) -> Option<u64>) -> Option<usize> {
-    let near = waiting.iter().enumerate().filter_map(|(index, binding)| Some((distance(binding)?, index)));
-    near.min().map(|(_, index)| index)
+    // Of two that are as near, the one told last.
+    let near = waiting.iter().enumerate().rev().filter_map(|(index, binding)| Some((distance(binding)?, index)));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, index)| index)
 }
 
 #[cfg(test)]
@@ -139,6 +161,30 @@ mod tests {
 
     fn bindings() -> Bindings {
         Bindings::new(["a".into(), "b".into()], 3)
+    }
+
+    #[test]
+    fn an_encoder_that_starts_anew_after_32_bits_finds_its_ids() {
+        let bindings = bindings();
+        bindings.bind(&by_encoder("beyond", (1 << 32) - 5, 20)).unwrap();
+        assert_eq!(bindings.take("a", Some(6), 0).as_deref(), Some("beyond"));
+        bindings.bind(&by_encoder("negative", -5, 20)).unwrap();
+        assert_eq!(bindings.take("a", Some((1 << 32) - 5), 0), None);
+    }
+
+    #[test]
+    fn of_two_ids_as_near_the_one_told_last_is_given() {
+        let bindings = bindings();
+        bindings.bind(&by_encoder("of a cell that never came", 1000, 50)).unwrap();
+        bindings.bind(&by_encoder("now", 1000, 50)).unwrap();
+        assert_eq!(bindings.take("a", Some(1000), 0).as_deref(), Some("now"));
+    }
+
+    #[test]
+    fn an_id_whose_cell_never_came_is_forgotten() {
+        let binding = Binding { id: "old".into(), place: Place::Encoder { count: 1, tolerance_counts: 1 }, since: Instant::now() };
+        assert!(!binding.is_stale(Instant::now()));
+        assert!(binding.is_stale(Instant::now() + WAIT + Duration::from_secs(1)));
     }
 
     #[test]

@@ -162,6 +162,11 @@ impl Publisher {
         (&self.endpoints.0, &self.endpoints.1)
     }
 
+    /// Whether its threads run, as they should until it is dropped; otherwise nothing is sent any more.
+    pub fn is_running(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// What was sent and asked so far.
     pub fn statistics(&self) -> Statistics {
         self.counters.read()

@@ -23,7 +23,7 @@ pub fn check(config: &StationConfig) -> Problems {
             Err(found) => problems.append(found),
         }
         if let Err(e) = crate::camera::check(&lane.camera) {
-            problems.error(&config.file, None, format!("lane[{i}].camera"), e.to_string(), "correct the files this camera replays");
+            problems.error(&config.file, None, format!("lane[{i}].camera"), e.to_string(), "correct what this camera is made of");
         }
         if let Err(e) = calibration(lane).and_then(|c| stitcher(lane, c.as_ref())) {
             problems.error(&config.file, None, format!("lane[{i}].calibration"), e.to_string(), "run `hairline calibrate` for this camera");

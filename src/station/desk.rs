@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Cells whose verdict went out without the network; their rows are awaited to be kept, not published.
-const LATE_CELLS: usize = 16;
+pub(super) const LATE_CELLS: usize = 16;
 
 /// A row as the network saw it and what it said.
 pub(super) struct SeenRow {
@@ -124,15 +124,17 @@ impl Desk {
     pub fn take_ready(&mut self, now: Instant) -> Option<ReadyCell> {
         let front = self.pending.front_mut()?;
         let end = front.end.as_ref()?;
-        if front.hold.is_none() && !front.complete() {
-            if front.deadline.is_none_or(|deadline| now < deadline) {
+        if front.hold.is_none() {
+            // What is complete but late is late all the same: the gate has closed.
+            if front.deadline.is_some_and(|deadline| now >= deadline) {
+                front.hold = Some(HoldReason::Deadline);
+            } else if !front.complete() {
                 return None;
             }
-            front.hold = Some(HoldReason::Deadline);
         }
         let end = end.clone();
         let pending = self.pending.pop_front()?;
-        if pending.hold == Some(HoldReason::Deadline) && !pending.complete() {
+        if pending.hold == Some(HoldReason::Deadline) {
             self.await_late(&pending, &end);
         }
         Some(pending.ready(end))
@@ -252,6 +254,19 @@ mod tests {
         desk.push(row(1, 2), at.instant);
         assert_eq!(desk.take_late().map(|c| (c.id.number, c.rows.is_some())), Some((1, true)));
         assert!(desk.take_late().is_none());
+    }
+
+    #[test]
+    fn a_complete_cell_that_is_late_is_held_and_judged_for_the_record() {
+        let (mut desk, at) = (Desk::new(Some(Duration::from_millis(100))), Moment::now());
+        desk.push(DeskEvent::Begun { cell: id(1) }, at.instant);
+        for r in 0..3 {
+            desk.push(row(1, r), at.instant);
+        }
+        desk.push(end(1, at, None), at.instant);
+        let late = at.instant + Duration::from_millis(101);
+        assert_eq!(desk.take_ready(late).and_then(|c| c.hold), Some(HoldReason::Deadline));
+        assert_eq!(desk.take_late().map(|c| (c.hold, c.rows.is_some())), Some((None, true)));
     }
 
     #[test]

@@ -1,14 +1,16 @@
+use crate::inspect::InspectError;
+use crate::nn::NnError;
 use std::path::PathBuf;
 
-/// What keeps a station from starting.
+/// What keeps a station from starting, or from going on.
 #[derive(Debug, thiserror::Error)]
 pub enum StationError {
     /// The model cannot be used.
     #[error("network.model: {0}")]
-    Model(#[from] crate::nn::NnError),
+    Model(#[from] NnError),
     /// The network cannot be made ready, or does not fit a lane.
     #[error(transparent)]
-    Inspect(#[from] crate::inspect::InspectError),
+    Inspect(#[from] InspectError),
     /// A recipe is wrong.
     #[error("{0}")]
     Recipe(crate::config::Problems),
@@ -47,7 +49,30 @@ pub enum StationError {
     /// The HTTP server cannot be started.
     #[error(transparent)]
     Http(#[from] crate::http::HttpError),
+    /// A thread of the station failed: a fault of this program.
+    #[error("the thread `{0}` has failed; the log above tells where, please report it")]
+    Failed(String),
+    /// A live camera's stream ended, and no lane is left.
+    #[error("lane {lane:?}: the camera's stream has ended, and no lane is left that sees; check the camera")]
+    StreamEnded {
+        /// The lane.
+        lane: String,
+    },
     /// The operating system refused a thread or the runtime.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
+}
+
+impl StationError {
+    /// Whether the configuration, or a file that it names, has to be changed: starting again does not help.
+    pub fn is_configuration(&self) -> bool {
+        let wrong_model = |error: &NnError| matches!(error, NnError::Read { .. } | NnError::Unfit { .. } | NnError::Shape { .. });
+        match self {
+            Self::Model(error) => wrong_model(error),
+            Self::Inspect(InspectError::Network(error)) => wrong_model(error),
+            Self::Inspect(_) | Self::Recipe(_) | Self::Calibration { .. } | Self::Stitch { .. } => true,
+            Self::Camera { .. } | Self::Ledger(_) | Self::Publish(_) | Self::Http(_) => false,
+            Self::Failed(_) | Self::StreamEnded { .. } | Self::Thread(_) => false,
+        }
+    }
 }

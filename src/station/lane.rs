@@ -7,7 +7,7 @@ use crate::camera::CameraLink;
 use crate::cell::{CameraEvent, CellId, HoldReason, Moment, StitchEvent};
 use crate::http::Pulse;
 use crate::publish::wire::CameraState;
-use crate::stitch::Stitcher;
+use crate::stitch::{BeltState, Stitcher};
 use crossbeam_channel::{Sender, TrySendError, select};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +48,7 @@ impl LaneWorker {
     /// Works until the stream ends or the station stops; then closes its queues.
     pub fn run(mut self) {
         let mut gone: Option<(Moment, String)> = None;
+        let mut blocked: Option<Moment> = None;
         let mut refused: Option<CellId> = None;
         let mut stitched = Vec::new();
         let mut reason = HoldReason::Restart;
@@ -59,6 +60,10 @@ impl LaneWorker {
                 recv(events) -> event => match event {
                     Ok(CameraEvent::End) | Err(_) => {
                         reason = HoldReason::NeverEnds;
+                        self.state.camera(CameraState::Ended);
+                        if !self.can_wait {
+                            tracing::error!(lane = %self.state.name, "the camera's stream has ended: the lane sees nothing any more");
+                        }
                         break;
                     }
                     Ok(event) => event,
@@ -70,7 +75,9 @@ impl LaneWorker {
             if !stitched.drain(..).all(|e| self.deliver(e, &mut refused)) {
                 break;
             }
-            self.state.belt(&self.stitcher.state());
+            let belt = self.stitcher.state();
+            self.note_blocked(&belt, &mut blocked);
+            self.state.belt(&belt);
         }
         let now = Moment::now();
         self.stitcher.finish(reason, now, &mut stitched);
@@ -78,6 +85,7 @@ impl LaneWorker {
         if let Some((from, reason)) = gone {
             let _ = self.desk.send(DeskEvent::Blind { from, to: now, reason });
         }
+        self.note_blocked(&BeltState::Gap, &mut blocked);
         let _ = self.desk.send(DeskEvent::LaneOver);
         self.link.stop();
     }
@@ -108,6 +116,23 @@ impl LaneWorker {
                 }
             }
             CameraEvent::Truth(_) | CameraEvent::End => {}
+        }
+    }
+
+    /// After a cell that never ended nothing is seen until there is a gap again: that time is told as blind.
+    fn note_blocked(&self, belt: &BeltState, blocked: &mut Option<Moment>) {
+        match (belt, *blocked) {
+            (BeltState::Blocked, None) => {
+                let lane = &self.state.name;
+                tracing::error!(%lane, "no gap is seen between wafers: none is seen until there is one; check `belt.gap_level` and the light");
+                *blocked = Some(Moment::now());
+            }
+            (BeltState::Blocked, Some(_)) | (_, None) => {}
+            (_, Some(from)) => {
+                *blocked = None;
+                let reason = "no gap was seen between wafers".to_owned();
+                let _ = self.desk.send(DeskEvent::Blind { from, to: Moment::now(), reason });
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! The recorder thread: the only writer of the ledger, so that a slow disk delays a cell at most to
 //! its deadline.
 
+use crate::cell::Moment;
 use crate::http::{Metrics, Pulse};
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Entry, Ledger, LedgerError};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +15,13 @@ use std::time::{Duration, Instant};
 const UNWRITTEN: usize = 1000;
 /// Entries that may wait for the thread.
 const QUEUE: usize = 64;
+/// Entries written to a disk that has come round in one go, so that verdicts of now do not wait long behind them.
+const AT_A_TIME: usize = 16;
 const TICK: Duration = Duration::from_millis(200);
+/// How often old records are looked for once none is left.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// How often a disk that goes on failing is told.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How long a cell without a deadline waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,7 +57,8 @@ impl Recorder {
     /// Starts the thread. It ends once every `Recorder` is dropped and all entries are written.
     pub fn start(ledger: Arc<Ledger>, run: String, metrics: Arc<Metrics>, pulse: Pulse) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = bounded(QUEUE);
-        let worker = Worker { ledger, run, metrics, pulse, unwritten: VecDeque::new() };
+        let now = Instant::now();
+        let worker = Worker { ledger, run, metrics, pulse, unwritten: VecDeque::new(), retry_at: now, prune_at: now, told_at: None };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || worker.run(&queue))?;
         Ok((Self { jobs }, thread))
     }
@@ -108,6 +116,9 @@ struct Worker {
     metrics: Arc<Metrics>,
     pulse: Pulse,
     unwritten: VecDeque<Entry>,
+    retry_at: Instant,
+    prune_at: Instant,
+    told_at: Option<Instant>,
 }
 
 impl Worker {
@@ -116,13 +127,35 @@ impl Worker {
             self.pulse.beat();
             match queue.recv_timeout(TICK) {
                 Ok(job) => self.work(job),
-                Err(RecvTimeoutError::Timeout) => self.retry(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            // What can wait has its turn between two verdicts, also on a line that never pauses.
+            if queue.is_empty() {
+                self.catch_up(Instant::now());
+            }
         }
-        self.retry();
+        while self.retry() && !self.unwritten.is_empty() {}
         if !self.unwritten.is_empty() {
             tracing::error!(verdicts = self.unwritten.len(), "verdicts could not be written before the end");
+        }
+    }
+
+    /// One step of what has been left behind: verdicts that the disk refused, then records that are too old.
+    fn catch_up(&mut self, now: Instant) {
+        if !self.unwritten.is_empty() {
+            if now >= self.retry_at && !self.retry() {
+                self.retry_at = now + TICK;
+            }
+        } else if now >= self.prune_at {
+            let left = match self.ledger.prune(Moment::now().unix_ns) {
+                Ok(removed) => removed > 0,
+                Err(e) => {
+                    tracing::error!("old records could not be removed: {e}");
+                    false
+                }
+            };
+            self.prune_at = now + if left { TICK } else { PRUNE_EVERY };
         }
     }
 
@@ -138,11 +171,14 @@ impl Worker {
                 result
             }
             Job::Later(entry) => {
-                if self.unwritten.len() == UNWRITTEN {
-                    self.unwritten.pop_front();
+                if self.unwritten.len() == UNWRITTEN
+                    && let Some(given_up) = self.unwritten.pop_front()
+                {
+                    self.metrics.ledger_failure(&given_up.lane);
+                    tracing::error!(lane = %given_up.lane, number = given_up.number, "a verdict is given up: it will not be in the ledger");
                 }
                 self.unwritten.push_back(*entry);
-                return self.retry();
+                return;
             }
             Job::Late { lane, number, header } => self.ledger.note_late(&self.run, &lane, number, &header),
             Job::Blind { lane, from_unix_ns, to_unix_ns, reason, header } => {
@@ -151,20 +187,66 @@ impl Worker {
             Job::Seen { lane, unix_ns } => self.ledger.note_seen(&lane, unix_ns),
         };
         if let Err(e) = told {
-            self.metrics.ledger_failure(&lane);
-            tracing::error!("the ledger: {e}");
+            self.failed(&lane, &e);
         }
     }
 
-    /// Tries again what the disk has refused, oldest first.
-    fn retry(&mut self) {
-        while let Some(entry) = self.unwritten.front() {
-            if let Err(e) = self.ledger.replace(entry) {
-                self.metrics.ledger_failure(&entry.lane);
-                tracing::error!(waiting = self.unwritten.len(), "the ledger: {e}");
-                return;
-            }
-            self.unwritten.pop_front();
+    /// Tries again what the disk has refused, the oldest first; `false` where it still refuses.
+    fn retry(&mut self) -> bool {
+        let count = self.unwritten.len().min(AT_A_TIME);
+        let Some(lane) = self.unwritten.front().map(|entry| entry.lane.clone()) else { return true };
+        if let Err(e) = self.ledger.replace_all(&self.unwritten.make_contiguous()[..count]) {
+            self.failed(&lane, &e);
+            return false;
         }
+        self.unwritten.drain(..count);
+        true
+    }
+
+    fn failed(&mut self, lane: &str, error: &LedgerError) {
+        self.metrics.ledger_failure(lane);
+        if self.told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            self.told_at = Some(Instant::now());
+            tracing::error!(waiting = self.unwritten.len(), "the ledger: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Health;
+
+    const DAY_NS: i64 = 24 * 3600 * 1_000_000_000;
+
+    fn entry(number: u64, unix_ns: i64) -> Entry {
+        Entry { run: "r".into(), lane: "a".into(), number, unix_ns, header: b"{}".to_vec(), payload: Vec::new() }
+    }
+
+    fn recorder(ledger: &Arc<Ledger>) -> (Recorder, JoinHandle<()>) {
+        let lanes = [Arc::from("a")];
+        let pulse = Health::new(&lanes, Duration::from_secs(60)).pulse("ledger");
+        Recorder::start(ledger.clone(), "r".into(), Arc::new(Metrics::new(&lanes).unwrap()), pulse).unwrap()
+    }
+
+    #[test]
+    fn old_records_go_while_the_station_runs_and_verdicts_keep_coming() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(Ledger::open(folder.path(), 1).unwrap());
+        let now = Moment::now().unix_ns;
+        let old: Vec<Entry> = (1..=3 * Ledger::PRUNE_STEP as u64).map(|number| entry(number, now - 2 * DAY_NS)).collect();
+        ledger.record_all(&old).unwrap();
+        let (recorder, thread) = recorder(&ledger);
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut number = old.len() as u64;
+        let is_there = |number| ledger.replay("r", "a", number, 1).unwrap().first().is_some_and(|entry| entry.number == number);
+        while is_there(old.len() as u64) && Instant::now() < until {
+            number += 1;
+            assert!(recorder.confirm(entry(number, now), None), "a verdict of now is written");
+        }
+        drop(recorder);
+        thread.join().unwrap();
+        assert!(!is_there(old.len() as u64), "the last of the old records is still there");
+        assert!(is_there(number));
     }
 }

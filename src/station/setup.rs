@@ -49,9 +49,13 @@ pub(super) fn calibration(lane: &Lane) -> Result<Option<Calibration>, StationErr
     let Some(file) = &lane.calibration else { return Ok(None) };
     let wrap = |source| StationError::Calibration { lane: lane.name.to_string(), file: file.clone(), source };
     let calibration = Calibration::load(file).map_err(wrap)?;
-    if let CameraKind::Gige(gige) = &lane.camera.kind {
-        calibration.fits(gige.width_px.unwrap_or(calibration.width_px), &gige.id).map_err(wrap)?;
-    }
+    let (width_px, id) = match &lane.camera.kind {
+        CameraKind::Gige(gige) => (gige.width_px, gige.id.as_str()),
+        CameraKind::Files(files) => (files.width_px, ""),
+        CameraKind::Simulated(simulated) => (Some(simulated.width_px), ""),
+        CameraKind::Gstreamer(_) => (None, ""),
+    };
+    calibration.fits(width_px.unwrap_or(calibration.width_px), id).map_err(wrap)?;
     Ok(Some(calibration))
 }
 
@@ -96,9 +100,6 @@ impl Prepared {
         let metrics = Arc::new(Metrics::new(&names)?);
         let health = Health::new(&names, STALL_AFTER);
         let ledger = Arc::new(Ledger::open(&config.station.data_dir, config.station.keep_days)?);
-        if let Err(e) = ledger.prune(Moment::now().unix_ns) {
-            tracing::error!("the ledger could not be pruned: {e}");
-        }
         let run = uuid::Uuid::now_v7().to_string();
         let bindings = Arc::new(Bindings::new(names.iter().cloned(), BINDINGS));
         let id = StationId { station: config.station.name.clone(), run: run.clone(), lanes: names };
@@ -166,6 +167,7 @@ impl Prepared {
             let lane = &prepared.lane;
             let link = CameraLink::start(&lane.name, &lane.camera, &lane.wafer, &lane.belt, lane.queue_blocks)
                 .map_err(|source| StationError::Camera { lane: name.to_string(), source })?;
+            let blocks = link.events().clone();
             let worker = LaneWorker {
                 link,
                 stitcher: prepared.stitcher,
@@ -182,6 +184,8 @@ impl Prepared {
                 recipe: prepared.recipe,
                 rows: rows_out.clone(),
                 events,
+                live: !lane.camera.can_wait(),
+                blocks,
                 recorder: recorder.clone(),
                 told: None,
             });

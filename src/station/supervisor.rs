@@ -6,8 +6,9 @@ use super::recorder::Recorder;
 use super::state::LaneState;
 use super::verdicts::Office;
 use super::{StationError, Summary};
-use crate::cell::Moment;
-use crate::http::{Health, Queue};
+use crate::cell::{CameraEvent, Moment};
+use crate::http::{Health, Queue, Socket};
+use crate::publish::Statistics;
 use crate::publish::wire::{BeltState, CameraState, QueueDepth, StatusMessage};
 use crossbeam_channel::Receiver;
 use sd_notify::NotifyState;
@@ -28,6 +29,9 @@ pub(super) struct LaneWatch {
     pub recipe: Arc<RecipeSlot>,
     pub rows: Receiver<InspectJob>,
     pub events: Receiver<DeskEvent>,
+    /// Its camera should never end by itself.
+    pub live: bool,
+    pub blocks: Receiver<CameraEvent>,
     pub recorder: Recorder,
     pub told: Option<(CameraState, BeltState)>,
 }
@@ -42,6 +46,10 @@ pub(super) struct Running {
     lanes: Vec<LaneWatch>,
     /// Threads in the order in which they end: lanes, inspection, verdicts, ledger.
     stages: [Vec<JoinHandle<()>>; 4],
+    /// The first thread that failed.
+    failed: Option<String>,
+    /// What the publisher had done when it was last asked.
+    published: Statistics,
 }
 
 impl Running {
@@ -53,7 +61,17 @@ impl Running {
         status_every: Duration,
     ) -> Self {
         let stages = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
-        Self { runtime: Some(runtime), listener: Some(listener), office, health, status_every, lanes: Vec::new(), stages }
+        Self {
+            runtime: Some(runtime),
+            listener: Some(listener),
+            office,
+            health,
+            status_every,
+            lanes: Vec::new(),
+            stages,
+            failed: None,
+            published: Statistics::default(),
+        }
     }
 
     pub fn watch(&mut self, lane: LaneWatch) {
@@ -97,7 +115,10 @@ impl Running {
             tracing::error!("the HTTP server: {e}");
         }
         watched?;
-        Ok(self.summary())
+        match self.failed.take() {
+            Some(thread) => Err(StationError::Failed(thread)),
+            None => Ok(self.summary()),
+        }
     }
 
     fn summary(&self) -> Summary {
@@ -112,6 +133,9 @@ impl Running {
         let mut status = tokio::time::interval(self.status_every);
         let watchdog_every = sd_notify::watchdog_enabled().map(|timeout| timeout / 3);
         let mut last_pet = Instant::now();
+        // The network has run once and every thread runs. A camera that is not there yet, or a belt that stands, is no reason
+        // for systemd to start anew; whether cells are seen is told by `/ready`, the metrics and the status messages.
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
         let mut ready_told = false;
         loop {
             tokio::select! {
@@ -119,13 +143,19 @@ impl Running {
                 _ = hangup.recv() => self.reload_recipes(),
                 _ = status.tick() => self.tell_status(true),
                 _ = tick.tick() => {
-                    if self.office.halt.stopped() || self.stages[2].iter().all(JoinHandle::is_finished) {
+                    if self.office.halt.stopped() {
                         return Ok(());
                     }
+                    if self.stages[2].iter().all(JoinHandle::is_finished) {
+                        return self.ended_by_themselves();
+                    }
+                    if !self.office.publisher.is_running() {
+                        return Err(StationError::Failed("publish".into()));
+                    }
                     self.tell_status(false);
+                    self.count_published();
                     if !ready_told && self.health.ready().is_ok() {
                         ready_told = true;
-                        let _ = sd_notify::notify(&[NotifyState::Ready]);
                         tracing::info!("ready");
                     }
                     if watchdog_every.is_some_and(|every| last_pet.elapsed() >= every) {
@@ -135,6 +165,21 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Every lane is over though nobody asked for it: as it should be after the last picture of a folder, not with a camera.
+    fn ended_by_themselves(&self) -> Result<(), StationError> {
+        match self.lanes.iter().find(|lane| lane.live && lane.state.now().camera == CameraState::Ended) {
+            Some(lane) => Err(StationError::StreamEnded { lane: lane.state.name.to_string() }),
+            None => Ok(()),
+        }
+    }
+
+    fn count_published(&mut self) {
+        let now = self.office.publisher.statistics();
+        let before = std::mem::replace(&mut self.published, now);
+        self.office.metrics.bad_requests(Socket::Requests, now.bad_requests - before.bad_requests);
+        self.office.metrics.publish_failures(now.failed - before.failed);
     }
 
     /// Only progress feeds the watchdog: a corridor that hangs is restarted.
@@ -173,11 +218,12 @@ impl Running {
             let rows = depth(lane.rows.len(), lane.rows.capacity());
             let events = depth(lane.events.len(), lane.events.capacity());
             let name = &lane.state.name;
+            office.metrics.queue_depth(name, Queue::Blocks, lane.blocks.len(), lane.blocks.capacity().unwrap_or(0));
             office.metrics.queue_depth(name, Queue::Rows, lane.rows.len(), lane.rows.capacity().unwrap_or(0));
             office.metrics.queue_depth(name, Queue::Masks, lane.events.len(), lane.events.capacity().unwrap_or(0));
-            office.metrics.belt_standing(name, state.1 != BeltState::Moving);
+            office.metrics.belt_standing(name, now.camera == CameraState::Idle);
             let unix_ns = Moment::now().unix_ns;
-            if due && now.camera != CameraState::Gone {
+            if due && matches!(now.camera, CameraState::Connected | CameraState::Idle) {
                 lane.recorder.seen(name.clone(), unix_ns);
             }
             let message = StatusMessage {
@@ -219,6 +265,7 @@ impl Running {
                     tracing::error!("{name} does not end and is left behind");
                 } else if thread.join().is_err() {
                     tracing::error!("{name} has failed");
+                    self.failed.get_or_insert(name);
                 }
             }
         }

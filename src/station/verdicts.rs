@@ -1,7 +1,7 @@
 //! The verdict thread of a lane: judges the cells that the desk lets go, records, publishes and counts
 //! them.
 
-use super::desk::{Desk, ReadyCell, SeenRow};
+use super::desk::{Desk, LATE_CELLS, ReadyCell, SeenRow};
 use super::halt::Halt;
 use super::queue::DeskEvent;
 use super::recipes::RecipeSlot;
@@ -16,6 +16,7 @@ use crate::publish::wire::{BlindMessage, LatencyMs, ModelInfo, TrailingEdge, Ver
 use crate::publish::{Bindings, Publisher, encode_mask};
 use crate::review::{Review, Truth};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -60,14 +61,25 @@ impl VerdictWorker {
     pub fn run(self) {
         let mut desk = Desk::new(self.deadline.map(|d| d.saturating_sub(MARGIN)));
         let mut stop_waiting_at: Option<Instant> = None;
+        // A cell's id is given once: what was said with its hold is said with its late result again.
+        let mut carriers: VecDeque<(u64, Option<String>)> = VecDeque::new();
         while !desk.is_done() {
             self.pulse.beat();
             let now = Instant::now();
-            while let Some(cell) = desk.take_ready(now) {
-                self.give_verdict(cell);
+            // Asked anew for each cell: while one is judged, the next one's time may run out.
+            while let Some(cell) = desk.take_ready(Instant::now()) {
+                let (number, carrier_id) = (cell.id.number, self.carrier_id(&cell));
+                let out_of_time = cell.hold == Some(HoldReason::Deadline);
+                self.give_verdict(cell, carrier_id.clone());
+                if out_of_time {
+                    carriers.truncate(LATE_CELLS - 1);
+                    carriers.push_front((number, carrier_id));
+                }
             }
             while let Some(cell) = desk.take_late() {
-                self.keep_late(cell);
+                let carrier_id = carriers.iter().find(|(number, _)| *number == cell.id.number).and_then(|(_, id)| id.clone());
+                let (judgement, hold) = self.judge_cell(&cell, &self.recipe.get());
+                self.keep_late(&cell, judgement.as_ref(), hold, carrier_id);
             }
             if self.office.halt.stopped() {
                 let until = *stop_waiting_at.get_or_insert(now + GRACE);
@@ -121,21 +133,32 @@ impl VerdictWorker {
         }
     }
 
-    fn give_verdict(&self, cell: ReadyCell) {
+    /// The id that was bound to where the cell's trailing edge passed.
+    fn carrier_id(&self, cell: &ReadyCell) -> Option<String> {
+        self.office.bindings.take(&self.state.name, cell.end.encoder_count, cell.end.at.unix_ns)
+    }
+
+    fn give_verdict(&self, cell: ReadyCell, carrier_id: Option<String>) {
         let office = &self.office;
         let recipe = self.recipe.get();
         let trailing = cell.end.at.instant;
         let since = |at: Instant| at.saturating_duration_since(trailing).as_secs_f64() * 1000.0;
-        let (judgement, hold) = self.judge_cell(&cell, &recipe);
+        let deadline_at = self.deadline.and_then(|d| trailing.checked_add(d));
+        let taken_at = Instant::now();
+        let (mut judgement, mut hold) = self.judge_cell(&cell, &recipe);
         let judged_at = Instant::now();
+        // A mask that is hard to judge may take longer than there was time.
+        let late = judgement.take_if(|_| deadline_at.is_some_and(|at| judged_at >= at));
+        if late.is_some() {
+            hold = Some(HoldReason::Deadline);
+        }
         let stitched_at = cell.inspected_at.zip(cell.last_row).and_then(|(at, (waited, took))| at.checked_sub(waited + took));
         let verdict = match (&judgement, hold) {
             (_, Some(reason)) => Verdict::Hold(reason),
             (Some(judgement), None) => judgement.verdict.clone(),
             (None, None) => Verdict::Hold(HoldReason::Network { detail: "rows are missing".into() }),
         };
-        let deadline_at = self.deadline.and_then(|d| trailing.checked_add(d));
-        let mut message = self.message(&cell, verdict, judgement.as_ref(), &recipe);
+        let mut message = self.message(&cell, verdict, judgement.as_ref(), &recipe, carrier_id.clone());
         message.latency_ms = LatencyMs {
             stitch: stitched_at.map(since),
             inspect: cell.inspected_at.map(since),
@@ -147,12 +170,33 @@ impl VerdictWorker {
             tracing::error!(cell = %cell.id, "the mask could not be encoded: {e}");
             None
         });
+        let made_at = Instant::now();
         let message = self.record(&cell, message, png.as_deref().unwrap_or_default(), &recipe, deadline_at);
+        let recorded_at = Instant::now();
         if let Err(e) = office.publisher.verdict(&message, png.as_deref().unwrap_or_default()) {
+            office.metrics.publish_failures(1);
             tracing::error!(cell = %cell.id, "the verdict was not published: {e}; subscribers get it by replay");
         }
-        let total_ms = since(Instant::now());
-        self.count(&cell, &message, judgement.as_ref(), total_ms);
+        let published_at = Instant::now();
+        let total_ms = since(published_at);
+        self.count(&cell, &message, judgement.as_ref());
+        let (waited, took) = cell.last_row.unzip();
+        for (stage, spent) in [
+            (Stage::Stitch, stitched_at.map(|at| at.saturating_duration_since(trailing))),
+            (Stage::Wait, waited),
+            (Stage::Inspect, took),
+            (Stage::Judge, judgement.is_some().then(|| judged_at - taken_at)),
+            (Stage::Record, Some(recorded_at - made_at)),
+            (Stage::Publish, Some(published_at - recorded_at)),
+            (Stage::Total, Some(published_at.saturating_duration_since(trailing))),
+        ] {
+            if let Some(spent) = spent {
+                office.metrics.latency(&self.state.name, stage, spent.as_secs_f64());
+            }
+        }
+        if let Some(judgement) = late {
+            self.keep_late(&cell, Some(&judgement), None, carrier_id);
+        }
         if let Some(observer) = &office.observer {
             observer.cell(&CellOutcome {
                 message: &message,
@@ -179,7 +223,14 @@ impl VerdictWorker {
         (Some(judgement), None)
     }
 
-    fn message(&self, cell: &ReadyCell, verdict: Verdict, judgement: Option<&Judgement>, recipe: &Recipe) -> VerdictMessage {
+    fn message(
+        &self,
+        cell: &ReadyCell,
+        verdict: Verdict,
+        judgement: Option<&Judgement>,
+        recipe: &Recipe,
+        carrier_id: Option<String>,
+    ) -> VerdictMessage {
         let office = &self.office;
         let end = &cell.end;
         let gate_by_unix_ns = self.deadline.map(|d| end.at.unix_ns.saturating_add(d.as_nanos() as i64));
@@ -204,7 +255,7 @@ impl VerdictWorker {
             gate_by_unix_ns,
             recorded: true,
             resent: false,
-            carrier_id: office.bindings.take(&self.state.name, end.encoder_count, end.at.unix_ns),
+            carrier_id,
             model: office.model.clone(),
             mm_per_px: self.mm_per_px,
             missing_corners: end.missing_corners.clone(),
@@ -242,22 +293,11 @@ impl VerdictWorker {
         held
     }
 
-    fn count(&self, cell: &ReadyCell, message: &VerdictMessage, judgement: Option<&Judgement>, total_ms: f64) {
+    fn count(&self, cell: &ReadyCell, message: &VerdictMessage, judgement: Option<&Judgement>) {
         let (office, lane) = (&self.office, &*self.state.name);
         self.state.cell(cell.id.number);
         if let Some(verdict) = message.full_verdict() {
             office.metrics.verdict(lane, &verdict, message.rule.as_ref().map(|r| r.rule.as_str()), message.defects.len());
-        }
-        let latency = &message.latency_ms;
-        for (stage, ms) in [
-            (Stage::Stitch, latency.stitch),
-            (Stage::Inspect, latency.inspect),
-            (Stage::Judge, latency.judge),
-            (Stage::Total, Some(total_ms)),
-        ] {
-            if let Some(ms) = ms {
-                office.metrics.latency(lane, stage, ms / 1000.0);
-            }
         }
         let Some(judgement) = judgement else { return };
         office.review.remember(cell.id.clone(), Arc::new(judgement.mask.clone()), message.verdict);
@@ -269,14 +309,13 @@ impl VerdictWorker {
     }
 
     /// The network has seen a cell whose verdict is out already: kept with the cell, not published.
-    fn keep_late(&self, cell: ReadyCell) {
+    fn keep_late(&self, cell: &ReadyCell, judgement: Option<&Judgement>, hold: Option<HoldReason>, carrier_id: Option<String>) {
         let recipe = self.recipe.get();
-        let (judgement, hold) = self.judge_cell(&cell, &recipe);
-        let verdict = match (&judgement, hold) {
+        let verdict = match (judgement, hold) {
             (Some(j), None) => j.verdict.clone(),
             (_, reason) => Verdict::Hold(reason.unwrap_or(HoldReason::Deadline)),
         };
-        let message = VerdictMessage { resent: true, ..self.message(&cell, verdict, judgement.as_ref(), &recipe) };
+        let message = VerdictMessage { resent: true, ..self.message(cell, verdict, judgement, &recipe, carrier_id) };
         self.office.metrics.late_result(&self.state.name);
         self.recorder.late(self.state.name.clone(), cell.id.number, message.to_json().unwrap_or_default());
     }

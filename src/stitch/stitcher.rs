@@ -139,6 +139,8 @@ impl Stitcher {
             }
             CameraEvent::Gone { at, .. } => {
                 self.finish(HoldReason::CameraGone, *at, out);
+                // The belt may have gone any way in between, which says nothing about counts in a line.
+                self.clock = None;
                 self.state = State::Gap { unseen: Some(HoldReason::CameraGone), touch: None };
             }
             CameraEvent::Truth(truth) => {

@@ -74,6 +74,8 @@ fn a_file_that_is_no_model_is_told_with_what_was_expected() {
     std::fs::write(folder.path().join("tiny.safetensors"), b"PK\x03\x04 something else").unwrap();
     for command in [CHECK, RUN] {
         refused(command, &config, &["tiny.safetensors", "no safetensors file", "train import"]);
+        let code = hairline(command).arg(&config).status().unwrap().code();
+        assert_eq!(code, Some(64), "starting again would not help, which the service must know");
     }
 }
 
@@ -137,4 +139,46 @@ fn a_ledger_that_cannot_be_written_is_told_with_its_key() {
     // A file where the folder should be: root may write everywhere else.
     std::fs::write(folder.path().join("ledger"), b"").unwrap();
     refused(RUN, &config, &["ledger", "data_dir"]);
+}
+
+#[test]
+fn a_gstreamer_fragment_is_checked_before_it_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let lane = |fragment: &str| {
+        format!(
+            "deadline_ms = 300\n[lane.camera]\nkind = \"gstreamer\"\nfragment = \"{fragment}\"\nline_rate_hz = 5000\nblock_lines = 32\n\
+             [lane.wafer]\nformat = \"M10\"\n[lane.belt]\nmm_per_px = 0.14\nmm_per_line = 0.14\n"
+        )
+    };
+    let config = station(folder.path(), &lane("nosuchsource ! videoconvert"));
+    refused(CHECK, &config, &["lane[0].camera", "nosuchsource"]);
+    let config = station(folder.path(), &lane("videotestsrc ! video/x-raw,format=RGB"));
+    refused(CHECK, &config, &["lane[0].camera", "grey"]);
+    let twice = format!("{}[[lane]]\nname = \"b\"\nrecipe = \"recipe.toml\"\n{}", lane("videotestsrc"), lane("videotestsrc"));
+    refused(CHECK, &station(folder.path(), &twice), &["two lanes on the camera", "videotestsrc", "\"b\""]);
+}
+
+#[test]
+fn features_of_a_camera_keep_their_order_so_a_table_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let lane = "deadline_ms = 300\n[lane.camera]\nkind = \"gige\"\nid = \"Maker-Model-17\"\nline_rate_hz = 5000\nblock_lines = 32\n\
+        [lane.camera.features]\nTriggerMode = \"On\"\n[lane.wafer]\nformat = \"M10\"\n\
+        [lane.belt]\nmm_per_px = 0.14\nmm_per_line = 0.14\n";
+    refused(CHECK, &station(folder.path(), lane), &["features", "[[\"TriggerSelector\", \"LineStart\"]"]);
+    let list = lane
+        .replace("[lane.camera.features]\nTriggerMode = \"On\"", "features = [[\"TriggerSelector\", \"LineStart\"], [\"TriggerMode\", 1]]");
+    let output = hairline(CHECK).arg(station(folder.path(), &list)).output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+}
+
+#[test]
+fn a_live_stream_that_ends_is_an_error_so_that_the_service_starts_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let lane = "deadline_ms = 3000\n[lane.camera]\nkind = \"gstreamer\"\n\
+        fragment = \"videotestsrc num-buffers=3 ! video/x-raw,format=GRAY8,width=256,height=32\"\nline_rate_hz = 5000\nblock_lines = 32\n\
+        [lane.wafer]\nformat = \"M10\"\n[lane.belt]\nmm_per_px = 0.14\nmm_per_line = 0.14\n";
+    let output = hairline(&["run", "--config"]).arg(station(folder.path(), lane)).output().unwrap();
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("lane \"a\"") && told.contains("stream has ended"), "{told}");
 }

@@ -4,7 +4,6 @@ use crate::loopback::{LineCamera, cell_pictures, in_loopback};
 use hairline::camera::{CameraError, CameraLink};
 use hairline::cell::{CameraEvent, LineBlock, LossCause, PixelFormat};
 use hairline::config::{Belt, Camera, CameraKind, FeatureValue, GapKind, GigeCamera, Wafer};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ fn gige() -> GigeCamera {
         id: "Aravis-Fake-LINE01".into(),
         width_px: Some(420),
         pixel_format: Some("Mono8".into()),
-        features: BTreeMap::from([("AcquisitionFrameRate".into(), FeatureValue::Integer(80))]),
+        features: vec![("AcquisitionFrameRate".into(), FeatureValue::Integer(80))],
         buffers: 64,
         reconnect_first_ms: 100,
         reconnect_max_ms: 400,
@@ -196,7 +195,7 @@ fn wrong_settings_are_refused_with_what_the_camera_takes() {
         };
         let feature = |name: &str, value: FeatureValue| {
             let name = name.to_owned();
-            refused(&move |s| drop(s.features.insert(name.clone(), value.clone())))
+            refused(&move |s| s.features.push((name.clone(), value.clone())))
         };
         let told = feature("LineRait", FeatureValue::Integer(1));
         assert!(told.contains("LineRait = 1") && told.contains("no such feature"), "{told}");

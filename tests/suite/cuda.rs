@@ -1,10 +1,11 @@
 //! The network on CUDA against the CPU's exact way. Where there is no CUDA this says so and passes: a machine that
 //! has it runs `cargo test --release --features cudnn --test suite cuda`.
 
+use candle_core::{Device, Tensor};
 use hairline::cell::{CELL_PX, Mask, ProbabilityMap, TILE_PX};
 use hairline::config::{DeviceChoice, Precision};
 use hairline::judge::{Recipe, judge};
-use hairline::nn::{Checkpoint, Engine, NnError, engine};
+use hairline::nn::{Architecture, Checkpoint, Engine, Mode, Network, NetworkShape, NnError, Upsampling, engine};
 use hairline::train::{Inspected, Kinds, Picture, Simulated, inspect};
 use image::imageops::FilterType;
 use std::path::Path;
@@ -83,5 +84,35 @@ fn cuda_logits_are_those_of_the_cpu_whatever_the_batch() {
         println!("{precision}: relative error {error:.2e}");
         assert!(error <= most, "{precision}: relative error {error}");
         assert_eq!(cuda.probabilities(&tiles, count).unwrap().sound, vec![true; count]);
+    }
+}
+
+#[test]
+fn cuda_gradients_are_those_of_the_cpu() {
+    let Ok(cuda) = Device::new_cuda(0) else { return println!("skipped: no CUDA device, or a build without") };
+    let architectures = [Architecture::UNet, Architecture::SegNet, Architecture::PspNet, Architecture::DeepLabV3];
+    for (architecture, upsampling) in
+        architectures.map(|a| (a, Upsampling::Bilinear)).into_iter().chain([(Architecture::UNet, Upsampling::Transposed)])
+    {
+        let shape = NetworkShape { architecture, base_width: 8, upsampling };
+        let [cpu, cuda] = [&Device::Cpu, &cuda].map(|device| {
+            let network = Network::new(&shape, 5, device).unwrap();
+            let pixels: Vec<f32> = (0..2 * 96 * 96).map(|i| ((i * 7919) % 4099) as f32 / 1024.0 - 2.0).collect();
+            let x = Tensor::from_vec(pixels, (2, 1, 96, 96), device).unwrap();
+            let logits = network.forward(&x, Mode::Train(Precision::F32)).unwrap();
+            let gradients = logits.sqr().unwrap().mean_all().unwrap().backward().unwrap();
+            let of = |variable: &Tensor| gradients.get(variable).map(|g| g.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            network.variables().iter().map(|(name, variable)| (name.clone(), of(variable))).collect::<Vec<_>>()
+        });
+        for ((name, want), (_, got)) in cpu.iter().zip(&cuda) {
+            let (Some(want), Some(got)) = (want, got) else {
+                assert_eq!(want.is_some(), got.is_some(), "{shape}: {name}");
+                continue;
+            };
+            let size = want.iter().map(|v| v * v).sum::<f32>().sqrt();
+            let off = want.iter().zip(got).map(|(w, g)| (w - g).powi(2)).sum::<f32>().sqrt();
+            // cuDNN may multiply in TF32, which has ten bits.
+            assert!(off <= 2e-2 * size + 1e-6, "{shape}: {name} is off by {off} of {size}");
+        }
     }
 }

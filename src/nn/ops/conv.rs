@@ -1,6 +1,10 @@
 use super::{dims, dims_of, values, with_values};
 use crate::config::Precision;
+#[cfg(feature = "cudnn")]
+use crate::nn::kernels::cuda::training::{self, OnCuda};
 use crate::nn::kernels::{Dims, Kernel, Pictures, Weights, convolved, convolved_apart, weight_gradient};
+#[cfg(feature = "cudnn")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 /// Convolution with padding that keeps the size; arguments: picture, weights.
@@ -72,13 +76,76 @@ impl CustomOp2 for Convolution {
         Ok((CpuStorage::F32(out), (size.n, kernel.n, size.h, size.w).into()))
     }
 
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let size = dims_of(l1)?;
+        let kernel = kernel_for(size, l2)?;
+        let out = training::convolved(&OnCuda { storage: s1, layout: l1 }, &OnCuda { storage: s2, layout: l2 }, self.dilation)?;
+        Ok((out, (size.n, kernel.n, size.h, size.w).into()))
+    }
+
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (size, kernel) = (dims(x)?, dims(weight)?);
         let gradient = gradient.contiguous()?;
+        #[cfg(feature = "cudnn")]
+        if x.device().is_cuda() {
+            let dilation = self.dilation;
+            let of_picture = || weight.apply_op2_no_bwd(&gradient, &PictureGradient { dilation });
+            let dx = x.track_op().then(of_picture).transpose()?;
+            return Ok((dx, Some(x.apply_op2_no_bwd(&gradient, &WeightGradient { side: kernel.w, dilation })?)));
+        }
         with_values([x, weight, &gradient], self.name(), |[xs, ws, gs]| {
             let (dx, dw) = self.gradients(xs, size, ws, kernel, gs, x.track_op());
             let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), &Device::Cpu));
             Ok((dx.transpose()?, Some(Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?)))
         })?
+    }
+}
+
+/// Gradient of a convolution's pictures on CUDA; arguments: weights, gradient of the result.
+#[cfg(feature = "cudnn")]
+struct PictureGradient {
+    dilation: usize,
+}
+
+/// Gradient of a convolution's weights on CUDA; arguments: picture, gradient of the result.
+#[cfg(feature = "cudnn")]
+struct WeightGradient {
+    side: usize,
+    dilation: usize,
+}
+
+#[cfg(feature = "cudnn")]
+impl CustomOp2 for PictureGradient {
+    fn name(&self) -> &'static str {
+        "gradient of a convolution's pictures"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        candle_core::bail!("{}: for CUDA only", self.name())
+    }
+
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (weights, gradient) = (dims_of(l1)?, dims_of(l2)?);
+        let out = training::picture_gradient(&OnCuda { storage: s1, layout: l1 }, &OnCuda { storage: s2, layout: l2 }, self.dilation)?;
+        Ok((out, (gradient.n, weights.c, gradient.h, gradient.w).into()))
+    }
+}
+
+#[cfg(feature = "cudnn")]
+impl CustomOp2 for WeightGradient {
+    fn name(&self) -> &'static str {
+        "gradient of a convolution's weights"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        candle_core::bail!("{}: for CUDA only", self.name())
+    }
+
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (x, gradient) = (dims_of(l1)?, dims_of(l2)?);
+        let (picture, result) = (OnCuda { storage: s1, layout: l1 }, OnCuda { storage: s2, layout: l2 });
+        let out = training::weight_gradient(&picture, &result, self.side, self.dilation)?;
+        Ok((out, (gradient.c, x.c, self.side, self.side).into()))
     }
 }

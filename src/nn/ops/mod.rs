@@ -2,7 +2,7 @@
 //!
 //! On the CPU they are operators of our own ([`super::kernels`]): candle's are slow, and the gradients of its
 //! pooling and its upsampling are wrong or missing. On other devices they are put together from those of
-//! candle's operators whose gradients are right ([`portable`]).
+//! candle's operators whose gradients are right ([`portable`]); on CUDA convolutions are cuDNN's, there and back.
 
 mod block;
 mod conv;
@@ -14,7 +14,7 @@ mod tape;
 
 use super::kernels::Dims;
 use crate::config::Precision;
-use candle_core::{CpuStorage, Device, Error, Layout, Result, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Device, Error, Layout, Result, Storage, Tensor};
 use rayon::prelude::*;
 
 pub(super) use norm::{BatchNorm, EPSILON};
@@ -26,7 +26,8 @@ pub(super) fn conv(x: &Tensor, weight: &Tensor, dilation: usize) -> Result<Tenso
     if dilation == 0 {
         candle_core::bail!("convolution: a dilation of 0, expected at least 1");
     }
-    if !x.device().is_cpu() {
+    let own = x.device().is_cpu() || cfg!(feature = "cudnn") && x.device().is_cuda() && x.dtype() == DType::F32;
+    if !own {
         return portable::conv(x, weight, dilation);
     }
     x.contiguous()?.apply_op2(&weight.contiguous()?, conv::Convolution { dilation, precision: Precision::F32 })

@@ -94,5 +94,9 @@ pub(super) fn resize_bilinear(x: &Tensor, h: usize, w: usize) -> Result<Tensor> 
 }
 
 pub(super) fn conv_transposed(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    super::add_bias(&x.conv_transpose2d(weight, 0, 0, 2, 1)?, bias)
+    let (inputs, outputs, _, _) = weight.dims4()?;
+    let (n, _, h, w) = x.dims4()?;
+    let flat = weight.reshape((inputs, outputs * 4))?.t()?.contiguous()?.reshape((outputs * 4, inputs, 1, 1))?;
+    let squares = super::conv(x, &flat, 1)?.reshape(&[n, outputs, 2, 2, h, w])?;
+    super::add_bias(&squares.permute((0, 1, 4, 2, 5, 3))?.reshape((n, outputs, 2 * h, 2 * w))?, bias)
 }

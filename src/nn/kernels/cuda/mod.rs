@@ -4,9 +4,12 @@
 mod gpu;
 #[cfg(test)]
 pub(in crate::nn) mod on_host;
+#[cfg(feature = "cudnn")]
+pub(in crate::nn) mod training;
 
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use gpu::{CudaFault, Filter, Gpu, Graph, Maps, Memory, Pinned};
 
 /// Compiled at run time, by NVRTC.
+#[cfg(any(feature = "cudnn", test))]
 const SOURCE: &str = include_str!("kernels.cu");

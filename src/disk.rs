@@ -24,6 +24,16 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Whether a JPEG lacks its end: decoders fill what is missing with grey, which would be taken for what was seen.
+///
+/// Other files are never cut off in this sense; their decoders tell it themselves.
+pub fn is_cut_off_jpeg(bytes: &[u8]) -> bool {
+    /// Some programs leave a little behind the end mark.
+    const TAIL: usize = 1024;
+    let tail = &bytes[bytes.len().saturating_sub(TAIL)..];
+    bytes.starts_with(&[0xff, 0xd8]) && !tail.windows(2).any(|mark| mark == [0xff, 0xd9])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +50,13 @@ mod tests {
         fs::write(folder.path().join("taken/file"), "").unwrap();
         assert!(write_whole(&folder.path().join("taken"), b"three").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_jpeg_without_its_end_mark_is_cut_off() {
+        let whole = [&[0xff, 0xd8][..], &[7; 3000], &[0xff, 0xd9], b"\n"].concat();
+        assert!(!is_cut_off_jpeg(&whole));
+        assert!(is_cut_off_jpeg(&whole[..2000]));
+        assert!(!is_cut_off_jpeg(b"\x89PNG") && !is_cut_off_jpeg(b""));
     }
 }

@@ -99,6 +99,16 @@ pub enum LossError {
     },
 }
 
+impl Loss {
+    /// Whether α weighs false alarms against misses in it.
+    pub fn has_alpha(self) -> bool {
+        match self {
+            Self::Tversky | Self::FocalTversky | Self::HybridFocal | Self::DibeDis | Self::DibeReg | Self::Dibe => true,
+            Self::Bce | Self::Wbce | Self::Focal | Self::Dice | Self::Combo | Self::ExponentialLogarithmic => false,
+        }
+    }
+}
+
 /// A loss with its numbers, ready to be minimised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Objective {

@@ -57,6 +57,10 @@ fn from_pth(path: &Path, origin: &str) -> Result<Vec<(String, Tensor)>, NnError>
         if !name.ends_with("num_batches_tracked")
             && let Some(tensor) = archive.get(name).map_err(refuse)?
         {
+            let values: Vec<f32> = tensor.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()?;
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(unfit(origin, format!("{name} with values that are not finite"), "weights that are numbers"));
+            }
             tensors.push((name.clone(), tensor));
         }
     }

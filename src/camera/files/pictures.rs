@@ -74,6 +74,9 @@ pub(super) fn inspect(path: PathBuf) -> Result<Header, CameraError> {
 
 /// Decodes a picture, and scales its longer side to `longer_px`.
 pub(super) fn decode(path: PathBuf, longer_px: Option<u32>, format: PixelFormat) -> Result<Picture, CameraError> {
+    if std::fs::read(&path).is_ok_and(|bytes| crate::disk::is_cut_off_jpeg(&bytes)) {
+        return Err(CameraError::Picture { path, reason: "this JPEG is cut off: its end is missing; copy it again".into() });
+    }
     let picture = DynamicImage::from_decoder(decoder(&path)?);
     let mut picture = picture.map_err(|error| unreadable(&path, &error))?;
     let size = (picture.width(), picture.height());

@@ -125,7 +125,18 @@ fn pixel_table(evaluation: &Evaluation, thresholds: &[f32], own: f32) -> String 
         let _ =
             writeln!(table, "{threshold:>8.2}{mark}  {:.4}  {:.4}  {:+.3}   {tp} / {fn_} / {fp}", counts.iou(), counts.pa(), counts.oii());
     }
-    let Evaluation { cracked, detected, clean, alarmed, .. } = evaluation;
+    let Evaluation { cracked, detected, clean, alarmed, means, pixels } = evaluation;
+    let _ = writeln!(
+        table,
+        "mean over pictures at {own:.2}: IoU {:.4}, PA {:.4}, OII {:+.3}, precision {:.4}, F1 {:.4}; over all pixels precision {:.4}, F1 {:.4}",
+        means.iou(),
+        means.pa(),
+        means.oii(),
+        means.precision(),
+        means.f1(),
+        pixels.counts(own).precision(),
+        pixels.counts(own).f1(),
+    );
     let _ = write!(
         table,
         "* the model's own: of {cracked} cracked cells {detected} show their crack, of {clean} clean ones {alarmed} show one"

@@ -59,8 +59,7 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
         (None, Some(root), out) => {
             let options = options.with_absolute_paths()?;
             // Told wrongly or without data, a training leaves no folder.
-            options.settings(Files::beside(&root), "", &machine)?;
-            let source = options.source()?;
+            let source = options.try_out(&machine)?;
             let run = RunFolder::create(&root, &settings_json(&options)).context("--run")?;
             // As they are read back, so that a resumed training has the same numbers to the last bit.
             let options = stored_options(&run)?;
@@ -68,8 +67,7 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
         }
         (None, None, Some(out)) => {
             let name = out.file_stem().with_context(|| format!("--out {}: not a file name", out.display()))?.to_string_lossy().into_owned();
-            options.settings(Files::beside(&out), &name, &machine)?;
-            let source = options.source()?;
+            let source = options.try_out(&machine)?;
             let settings = options.settings_on(source.as_ref(), Files::beside(&out), &name, &machine)?;
             let outcome = train(&options, &settings, source, &machine, &out.with_extension("jsonl"), None)?;
             if outcome.stopped {

@@ -31,7 +31,11 @@ impl MachineOptions {
     pub(super) fn tensor_device(&self) -> anyhow::Result<Device> {
         match self.device {
             DeviceChoice::Cpu => Ok(Device::Cpu),
-            DeviceChoice::Auto => Ok(Device::cuda_if_available(0)?),
+            DeviceChoice::Auto if !cfg!(feature = "cuda") => Ok(Device::Cpu),
+            DeviceChoice::Auto => Ok(Device::new_cuda(0).unwrap_or_else(|error| {
+                eprintln!("no CUDA device, the CPU does it: {error}");
+                Device::Cpu
+            })),
             DeviceChoice::Cuda(index) => Device::new_cuda(index)
                 .with_context(|| format!("--device cuda:{index}: not available; take cpu, or a build with the feature `cuda`")),
         }

@@ -255,6 +255,22 @@ impl FitOptions {
         Self { alpha: Some(alpha), ..self }
     }
 
+    /// Whether a search for α makes sense.
+    pub(super) fn check_alpha(&self) -> anyhow::Result<()> {
+        let loss = self.loss_name();
+        if !self.loss.has_alpha() {
+            let named = |loss: Loss| clap::ValueEnum::to_possible_value(&loss).map(|value| value.get_name().to_owned());
+            let others: Vec<String> = <Loss as clap::ValueEnum>::value_variants()
+                .iter()
+                .filter(|loss| loss.has_alpha())
+                .filter_map(|loss| named(*loss))
+                .collect();
+            anyhow::bail!("--loss {loss}: has no alpha to search for; these have: {}", others.join(", "));
+        }
+        anyhow::ensure!(self.alpha.is_none(), "--alpha: is what the search looks for; leave it out");
+        Ok(())
+    }
+
     /// The loss, as `--loss` takes it.
     pub(super) fn loss_name(&self) -> String {
         clap::ValueEnum::to_possible_value(&self.loss).map_or_else(String::new, |value| value.get_name().to_owned())
@@ -317,6 +333,16 @@ impl FitOptions {
             (Some(epochs), Some(pictures)) => settings.of_epochs(epochs, pictures),
             _ => settings,
         })
+    }
+
+    /// Whether a training can be begun with these options; nothing is left behind where not.
+    pub(super) fn try_out(&self, machine: &MachineOptions) -> anyhow::Result<Arc<dyn Source>> {
+        self.settings(Files::beside(std::path::Path::new("model")), "", machine)?.check()?;
+        let shape = *self.network(&Device::Cpu)?.shape();
+        // Their image pooling leaves one value a channel and picture, whose variance is none.
+        let pools = matches!(shape.architecture, Architecture::PspNet | Architecture::DeepLabV3);
+        anyhow::ensure!(!pools || self.batch > 1, "--batch 1: {shape} needs at least 2 crops in a batch to learn its statistics from");
+        self.source()
     }
 
     /// The loss's numbers: those told, else its usual ones.

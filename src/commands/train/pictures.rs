@@ -19,7 +19,7 @@ pub struct PictureOptions {
     #[arg(long, value_name = "KIND")]
     simulate: Option<Kinds>,
     /// Number of simulated wafers
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = wafers)]
     wafers: usize,
     /// Seed of the simulated wafers
     #[arg(long, default_value_t = 2)]
@@ -33,6 +33,11 @@ pub struct PictureOptions {
 pub(super) struct Pictures {
     options: PictureOptions,
     folder: Option<Folder>,
+}
+
+/// A number of wafers; of none every model is perfect.
+fn wafers(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| (1..=1_000_000).contains(count)).ok_or_else(|| "must be a whole number, 1 to 1000000".to_owned())
 }
 
 impl PictureOptions {

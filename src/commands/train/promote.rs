@@ -77,11 +77,14 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.models).with_context(|| args.models.display().to_string())?;
     if model.exists() {
         let previous = args.models.join(format!("{name}.previous.safetensors"));
-        std::fs::copy(&model, &previous).with_context(|| previous.display().to_string())?;
+        let bytes = std::fs::read(&model).with_context(|| model.display().to_string())?;
+        write_beside(&previous, &bytes)?;
     }
     let bytes = std::fs::read(&args.new).with_context(|| args.new.display().to_string())?;
-    write_beside(&card, model_card(&new, current.as_ref(), &golden, &table)?.as_bytes())?;
+    let written = model_card(&new, current.as_ref(), &golden, &table)?;
+    // The model first: a card must not tell of one that is not there.
     write_beside(&model, &bytes)?;
+    write_beside(&card, written.as_bytes())?;
     println!("promoted: {} and {}", model.display(), card.display());
     Ok(ExitCode::SUCCESS)
 }

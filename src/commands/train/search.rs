@@ -1,7 +1,7 @@
 //! `train search`: which α suits the data.
 
 use super::options::FitOptions;
-use super::trials::{Trial, TrialOptions, TrialResult};
+use super::trials::{Last, Trial, TrialOptions, TrialResult};
 use crate::train::{Chart, Goal, Guide, SearchRow, Series, centroids, guide, search_table, trainings_table, write_beside};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 ///
 /// Guided by the output imbalance index (OII), it bisects the candidates 1/2N, 3/2N ... until the index on the
 /// validation pictures lies within the goal: at most floor(log2 N) + 1 trainings. A grid trains all N. Every
-/// training is a run folder in --dir; the same command goes on where it was interrupted, and grid and guided
+/// training is measured by its last evaluation, not its best, which is a matter of luck, and is a run folder in --dir; the same command goes on where it was interrupted, and grid and guided
 /// search share their trainings. Takes the options of `train fit`. Leaves table.md and oii.svg in --dir.
 #[derive(Debug, clap::Args)]
 pub struct TrainSearchArgs {
@@ -47,6 +47,7 @@ pub enum Method {
 pub fn run(args: TrainSearchArgs) -> anyhow::Result<ExitCode> {
     let parts = usize::from(args.parts);
     let args = TrainSearchArgs { options: args.options.with_absolute_paths()?, ..args };
+    args.options.check_alpha()?;
     std::fs::create_dir_all(&args.dir)?;
     let mut rows = Vec::new();
     let mut tried: Vec<(f64, TrialResult)> = Vec::new();
@@ -56,12 +57,14 @@ pub fn run(args: TrainSearchArgs) -> anyhow::Result<ExitCode> {
     };
     if args.method != Method::Grid {
         let chosen = loop {
-            let history: Vec<(f64, f64)> = tried.iter().map(|(alpha, result)| (*alpha, result.oii)).collect();
+            let history: Vec<(f64, f64)> = tried.iter().map(|(alpha, result)| (*alpha, result.last.oii)).collect();
             match guide(parts, &args.goal, &history) {
                 Guide::Train(alpha) => {
                     let Some(results) = train(&[alpha])? else { return Ok(interrupted()) };
                     tried.extend(results.iter().map(|result| (alpha, *result)));
-                    results.iter().for_each(|r| eprintln!("alpha {alpha:.3}: IoU {:.3}, PA {:.3}, OII {:+.3}", r.iou, r.pa, r.oii));
+                    results
+                        .iter()
+                        .for_each(|r| eprintln!("alpha {alpha:.3}: IoU {:.3}, PA {:.3}, OII {:+.3}", r.last.iou, r.last.pa, r.last.oii));
                 }
                 Guide::Reached(alpha) => break alpha,
                 Guide::Nearest(alpha) => {
@@ -77,12 +80,12 @@ pub fn run(args: TrainSearchArgs) -> anyhow::Result<ExitCode> {
         let alphas = centroids(parts);
         let Some(results) = train(&alphas)? else { return Ok(interrupted()) };
         tried = alphas.into_iter().zip(results).collect();
-        let best = tried.iter().max_by(|one, other| one.1.iou.total_cmp(&other.1.iou));
+        let best = tried.iter().max_by(|one, other| one.1.last.iou.total_cmp(&other.1.last.iou));
         rows.extend(best.map(|best| row(&format!("{parts}-way grid"), parts, best)));
     }
     tried.sort_by(|one, other| one.0.total_cmp(&other.0));
     let loss = args.options.loss_name();
-    let trainings: Vec<_> = tried.iter().map(|(alpha, r)| (*alpha, r.iou, r.pa, r.oii)).collect();
+    let trainings: Vec<_> = tried.iter().map(|(alpha, r)| (*alpha, r.last.iou, r.last.pa, r.last.oii)).collect();
     let table = search_table(&loss, &rows) + "\nAll trainings:\n\n" + &trainings_table(&trainings);
     println!("{table}");
     write_beside(&args.dir.join("table.md"), table.as_bytes())?;
@@ -97,7 +100,7 @@ impl TrainSearchArgs {
 }
 
 fn row(method: &str, trainings: usize, (alpha, result): &(f64, TrialResult)) -> SearchRow {
-    let TrialResult { iou, pa, oii, .. } = *result;
+    let Last { iou, pa, oii } = result.last;
     SearchRow { method: method.into(), trainings, alpha: *alpha, iou, pa, oii }
 }
 
@@ -114,9 +117,9 @@ fn plot(loss: &str, goal: &Goal, tried: &[(f64, TrialResult)]) -> Chart {
         y_range: Some((-1.0, 1.0)),
         log_y: false,
         series: vec![
-            curve("OII", |r| r.oii),
-            curve("IoU", |r| r.iou),
-            curve("PA", |r| r.pa),
+            curve("OII", |r| r.last.oii),
+            curve("IoU", |r| r.last.iou),
+            curve("PA", |r| r.last.pa),
             level("goal", goal.low),
             level("", goal.high),
         ],

@@ -194,7 +194,8 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    fs::write(path, bytes).with_context(|| format!("{}: cannot be written; is the disk full, or the folder not yours?", path.display()))
+    crate::disk::write_whole(path, bytes)
+        .with_context(|| format!("{}: cannot be written; is the disk full, or the folder not yours?", path.display()))
 }
 
 #[cfg(test)]

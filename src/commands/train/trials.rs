@@ -2,9 +2,10 @@
 
 use super::fit::{settings_json, stored_options};
 use super::interrupt::Interrupt;
+use super::machine::MachineOptions;
 use super::options::FitOptions;
 use crate::config::DeviceChoice;
-use crate::train::RunFolder;
+use crate::train::{Journal, RunFolder};
 use anyhow::Context;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,17 @@ pub(super) struct TrialResult {
     pub pa: f64,
     pub oii: f64,
     pub step_of_half_the_final_iou: Option<u64>,
+    /// Its last evaluation: what the finished training came to, where the one above is its best moment.
+    #[serde(skip)]
+    pub last: Last,
+}
+
+/// Measures of a training's last evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+pub(super) struct Last {
+    pub iou: f64,
+    pub pa: f64,
+    pub oii: f64,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +105,12 @@ impl TrialOptions {
             );
             run
         } else {
+            // Told wrongly or without data, a training leaves no folder.
+            trial.options.try_out(&MachineOptions {
+                device: self.devices[lane % self.devices.len()],
+                threads: self.threads,
+                workers: self.workers,
+            })?;
             RunFolder::create(root, &settings_json(&trial.options))?
         };
         if let Some(result) = finished(&run)? {
@@ -145,7 +163,10 @@ fn ended(mut training: Child, stop: &AtomicBool) -> std::io::Result<ExitStatus> 
 }
 
 fn finished(run: &RunFolder) -> anyhow::Result<Option<TrialResult>> {
-    Ok(run.read_json::<ResultFile>("result.json")?.and_then(|result| result.best))
+    let Some(best) = run.read_json::<ResultFile>("result.json")?.and_then(|result| result.best) else { return Ok(None) };
+    let log = Journal::read(&run.path("log.jsonl"))?;
+    let last = log.into_iter().rev().find(|entry| entry["event"] == "evaluation").and_then(|entry| serde_json::from_value(entry).ok());
+    Ok(Some(TrialResult { last: last.unwrap_or(Last { iou: best.iou, pa: best.pa, oii: best.oii }), ..best }))
 }
 
 fn last_line(console: &Path) -> String {

@@ -87,4 +87,8 @@ impl Observer for Watch {
         ));
         Ok(())
     }
+
+    fn warned(&mut self, warning: &str) {
+        self.tell(&format!("warning: {warning}"));
+    }
 }

@@ -63,6 +63,9 @@ impl CpuEngine {
         if arithmetic == Arithmetic::Single && matches!(precision, Precision::Bf16 | Precision::Int8) {
             tracing::warn!(asked = %precision, used = "f32", processor = %isa, "network: this processor cannot multiply so");
         }
+        if arithmetic == Arithmetic::Single && precision == Precision::F32Grade {
+            tracing::info!(asked = %precision, used = "f32", processor = %isa, "network: without AMX exact f32 is the faster way");
+        }
         let ranges = (arithmetic == Arithmetic::Byte).then(|| ranges(&checkpoint.meta)).transpose()?;
         let plan: Box<dyn Run> = match arithmetic {
             Arithmetic::Single => Box::new(Plan::<Single>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),

@@ -35,6 +35,16 @@ pub(super) enum Start {
     Constant(f32),
 }
 
+impl Start {
+    /// The mean square of its values.
+    pub fn mean_square(self) -> f64 {
+        match self {
+            Self::Uniform(bound) => f64::from(bound).powi(2) / 3.0,
+            Self::Constant(value) => f64::from(value).powi(2),
+        }
+    }
+}
+
 /// One tensor of a checkpoint.
 #[derive(Debug, Clone)]
 pub(super) struct Parameter {

@@ -181,6 +181,21 @@ impl Network {
         self.parameters.iter().filter(|(_, _, trainable)| *trainable).map(|(name, var, _)| (name.clone(), var.clone())).collect()
     }
 
+    /// How much larger the weights are than those of a training that begins (root of the mean square).
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn growth(&self) -> Result<f64, NnError> {
+        let (mut now, mut start) = (0.0, 0.0);
+        for (parameter, (_, var, trainable)) in layout::parameters(&self.shape).iter().zip(&self.parameters) {
+            if *trainable {
+                now += f64::from(var.as_detached_tensor().sqr()?.sum_all()?.to_scalar::<f32>()?);
+                start += var.elem_count() as f64 * parameter.start.mean_square();
+            }
+        }
+        Ok((now / start.max(f64::MIN_POSITIVE)).sqrt())
+    }
+
     /// Everything that a checkpoint holds, running statistics included; copies, on the network's device.
     ///
     /// # Errors

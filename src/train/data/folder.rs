@@ -1,6 +1,6 @@
 use super::manifest::{Entry, Manifest};
 use super::pictures::{read_grey, read_mask, same_size};
-use super::split::SplitPlan;
+use super::split::{HeldBack, SplitPlan};
 use super::{Picture, Sampling, Set, Source};
 use crate::train::TrainError;
 use rand::SeedableRng;
@@ -35,7 +35,8 @@ impl Folder {
         if entries.is_empty() {
             return Err(TrainError::Data { path: root.join("images"), problem: "holds no pictures (PNG, JPEG or TIFF)".into() });
         }
-        if entries.iter().all(|e| e.crack_px == 0) {
+        let to_learn_from = plan.held_back != HeldBack::Everything;
+        if to_learn_from && entries.iter().all(|e| e.crack_px == 0) {
             let problem = "every mask is empty: there is no crack to learn; masks are white on crack, black elsewhere".to_owned();
             return Err(TrainError::Data { path: root.join("masks"), problem });
         }
@@ -45,7 +46,8 @@ impl Folder {
             one_class(root, &training, &cracked)?;
         }
         if validation.iter().all(|e| e.crack_px == 0) {
-            warnings.push("no validation picture shows a crack: IoU and PA will tell nothing; use another --seed or a --split file".into());
+            let remedy = if to_learn_from { "use another --seed or a --split file" } else { "only false alarms are measured" };
+            warnings.push(format!("no validation picture shows a crack: IoU and PA will tell nothing; {remedy}"));
         }
         Ok(Self { root: root.to_owned(), seed: plan.seed, sampling, training, validation, cracked, warnings, digest })
     }

@@ -97,6 +97,44 @@ fn all_faults_are_told_together() {
 }
 
 #[test]
+fn a_jpeg_that_is_cut_off_is_told_because_decoders_fill_it_with_grey() {
+    let dir = folder_of(3);
+    let mask = GrayImage::from_fn(64, 64, |x, y| Luma([if x == y { 255 } else { 0 }]));
+    save(dir.path(), "images", "photo.jpg", &mask);
+    save(dir.path(), "masks", "photo.jpg", &mask);
+    assert_eq!(open(dir.path(), 1, 0.3).map(|_| ()).map_err(|e| e.to_string()), Ok(()));
+    let path = dir.path().join("masks/photo.jpg");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() * 3 / 4]).unwrap();
+    let said = open(dir.path(), 1, 0.3).unwrap_err().to_string();
+    assert!(said.contains("masks/photo.jpg") && said.contains("cut off"), "{said}");
+}
+
+#[test]
+fn names_may_have_dots_and_extensions_capitals() {
+    let dir = folder_of(3);
+    let picture = GrayImage::from_fn(8, 6, |x, _| Luma([if x == 4 { 255 } else { 0 }]));
+    save(dir.path(), "images", "2024.05.01_cell9.png", &picture);
+    save(dir.path(), "masks", "2024.05.01_cell9.PNG", &picture);
+    let folder = open(dir.path(), 1, 0.3).unwrap();
+    let file = dir.path().join("split.csv");
+    std::fs::write(&file, folder.split_csv().unwrap()).unwrap();
+    let plan = SplitPlan { held_back: HeldBack::File(file), ..SplitPlan::share(0.5, 1) };
+    let again = Folder::open(dir.path(), &plan, Sampling::Balanced).unwrap();
+    assert_eq!(again.split_csv(), folder.split_csv());
+}
+
+#[test]
+fn good_cells_alone_can_be_looked_at_but_not_learnt_from() {
+    let dir = folder_of(2);
+    (0..2).for_each(|i| save(dir.path(), "masks", &format!("cell{i}.png"), &GrayImage::new(8, 6)));
+    assert!(open(dir.path(), 1, 0.5).unwrap_err().to_string().contains("every mask is empty"));
+    let plan = SplitPlan { held_back: HeldBack::Everything, ..SplitPlan::share(0.5, 0) };
+    let folder = Folder::open(dir.path(), &plan, Sampling::Uniform).unwrap();
+    assert!(folder.warnings().iter().any(|w| w.contains("only false alarms")), "{:?}", folder.warnings());
+}
+
+#[test]
 fn masks_in_colours_or_of_class_numbers_are_refused() {
     let dir = folder_of(3);
     let red = image::RgbImage::from_fn(8, 6, |x, _| image::Rgb(if x == 4 { [255, 0, 0] } else { [0, 0, 0] }));

@@ -24,8 +24,18 @@ pub(super) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
 /// The mask that belongs to a picture.
 pub(super) fn mask_of(root: &Path, picture: &Path) -> Result<PathBuf, TrainError> {
     let beside = root.join("masks").join(picture.file_name().unwrap_or_default());
-    let found = EXTENSIONS.iter().map(|e| beside.with_extension(e)).find(|path| path.is_file());
+    let usual = EXTENSIONS.iter().map(|e| beside.with_extension(e)).find(|path| path.is_file());
+    // Extensions in capitals are rare; only then is the folder looked through.
+    let found = usual.or_else(|| pictures_in(&root.join("masks")).ok()?.into_iter().find(|mask| mask.file_stem() == beside.file_stem()));
     found.ok_or_else(|| TrainError::MissingMask { picture: picture.to_owned(), expected: beside.with_extension("png") })
+}
+
+/// The name of a picture that a file tells with or without its extension; other dots belong to it.
+pub(super) fn picture_name(told: &str) -> &str {
+    match told.rsplit_once('.') {
+        Some((name, extension)) if EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)) => name,
+        _ => told,
+    }
 }
 
 /// File name without extension.
@@ -89,6 +99,10 @@ fn refuse_colours(path: &Path, rgb: &image::RgbImage) -> Result<(), TrainError> 
 /// Reads a picture whole, as it is.
 pub(super) fn decode(path: &Path) -> Result<Decoded<image::DynamicImage>, TrainError> {
     let bytes = std::fs::read(path).map_err(TrainError::file(path, "cannot read it"))?;
+    if crate::disk::is_cut_off_jpeg(&bytes) {
+        let problem = "this JPEG is cut off: its end is missing; copy it again".to_owned();
+        return Err(TrainError::Data { path: path.to_owned(), problem });
+    }
     let content = image::load_from_memory(&bytes).map_err(|source| TrainError::Unreadable { path: path.to_owned(), source })?;
     Ok(Decoded { content, sha256: hex(&Sha256::digest(&bytes)) })
 }

@@ -153,7 +153,7 @@ fn looked_up(path: &Path, names: &[String], what: &str) -> Result<Vec<String>, T
     let mut told: HashMap<String, &str> = HashMap::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let (name, value) = line.rsplit_once(',').ok_or_else(|| unfit(format!("line {number}: `{line}` is not `picture,{what}`")))?;
-        let name = super::pictures::stem(Path::new(name.trim()));
+        let name = super::pictures::picture_name(name.trim()).to_owned();
         if let Some(before) = told.insert(name.clone(), value.trim())
             && before != value.trim()
         {

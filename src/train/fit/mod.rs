@@ -51,6 +51,9 @@ pub trait Observer {
     /// # Errors
     /// Ends the training.
     fn evaluated(&mut self, step: u64, counts: &Counts, evaluation: &Evaluation, best: bool) -> Result<(), TrainError>;
+
+    /// Something that the user should know while the training goes on.
+    fn warned(&mut self, warning: &str);
 }
 
 /// How a training ended.
@@ -102,6 +105,7 @@ pub fn fit(
     let mut batches = Batches::start(source.clone(), plan(settings), settings.batch, settings.seed, settings.workers, step)?;
     let (started, mut gradient_norm) = (Instant::now(), 0.0);
     let elapsed = || before + started.elapsed();
+    let mut grown = false;
 
     while progress < 1.0 && !stop.load(Ordering::Relaxed) {
         let learning_rate = settings.schedule.at(settings.learning_rate, step + 1, progress);
@@ -127,6 +131,7 @@ pub fn fit(
         progress = settings.progress(step, elapsed());
         observer.step(&StepReport { step, progress, loss: value, learning_rate, gradient_norm, elapsed: elapsed(), waited: wait })?;
         if settings.evaluation_due(step, progress_before, progress) || progress >= 1.0 {
+            warn_of_growth(network, learning_rate, &mut grown, observer)?;
             keeper.evaluate(step, elapsed(), observer)?;
             evaluated_at = Some(step);
             keeper.save_state(step, elapsed(), waited, true, &optimiser)?;
@@ -137,6 +142,21 @@ pub fn fit(
         keeper.save_state(step, elapsed(), waited, false, &optimiser)?;
     }
     Ok(Outcome { steps: step, elapsed: elapsed(), waited, best: keeper.best, stopped: progress < 1.0 })
+}
+
+/// With clipped gradients and losses that are bounded, a learning rate that is far too high ends in no infinity: it shows
+/// in weights that grow out of all measure. Told once.
+fn warn_of_growth(network: &Network, learning_rate: f64, told: &mut bool, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    const MUCH: f64 = 10.0;
+    let growth = network.growth()?;
+    if growth > MUCH && !*told {
+        *told = true;
+        observer.warned(&format!(
+            "the weights are {growth:.0} times as large as at the start: the training diverges; begin anew with a lower --learning-rate \
+             (now {learning_rate:.4})"
+        ));
+    }
+    Ok(())
 }
 
 fn plan(settings: &FitSettings) -> CropPlan {

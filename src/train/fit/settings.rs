@@ -113,7 +113,11 @@ impl FitSettings {
         Self { steps: epochs.saturating_mul(pass), eval_every: self.eval_every.or(Some(pass)), ..self }
     }
 
-    pub(super) fn check(&self) -> Result<(), TrainError> {
+    /// Whether a training can be begun with these.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] names the first that makes no sense.
+    pub fn check(&self) -> Result<(), TrainError> {
         let check = |ok: bool, name, problem: &str| if ok { Ok(()) } else { Err(TrainError::Setting { name, problem: problem.into() }) };
         check(self.steps > 0, "steps", "0 steps teach nothing")?;
         check(self.eval_every != Some(0), "eval-every", "0 steps between evaluations; leave it out for 20 in all")?;
@@ -124,7 +128,9 @@ impl FitSettings {
         check(self.precision != Precision::Int8, "precision", "int8 teaches nothing; take f32, f32-grade or bf16")?;
         check(self.threshold > 0.0 && self.threshold < 1.0, "threshold", "must lie within (0, 1), such as 0.5")?;
         let (min, max) = self.mm_per_px;
-        check(min > 0.0 && max >= min && max.is_finite(), "mm-per-px", "the smallest must be above 0 and not above the largest")
+        check(min > 0.0 && max >= min && max.is_finite(), "mm-per-px", "the smallest must be above 0 and not above the largest")?;
+        check(self.batch > 0, "batch", "0 crops teach nothing")?;
+        super::plan(self).check()
     }
 
     /// Share of the training that is over, 0 to 1: the larger of its steps' and its time's.

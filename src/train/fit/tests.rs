@@ -100,6 +100,7 @@ fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
 struct Notes {
     losses: Vec<f64>,
     evaluations: Vec<(u64, Counts, bool)>,
+    warnings: Vec<String>,
     stop_at: Option<u64>,
     stop: Arc<AtomicBool>,
 }
@@ -113,6 +114,9 @@ impl Observer for Notes {
     fn evaluated(&mut self, step: u64, counts: &Counts, _: &Evaluation, best: bool) -> Result<(), TrainError> {
         self.evaluations.push((step, *counts, best));
         Ok(())
+    }
+    fn warned(&mut self, warning: &str) {
+        self.warnings.push(warning.to_owned());
     }
 }
 
@@ -138,6 +142,21 @@ fn loss_falls_and_iou_rises_and_the_best_checkpoint_is_kept() {
     assert_eq!((kept.name.as_str(), kept.data_digest.as_str(), kept.training["steps"].as_u64()), ("tiny", "speckled", Some(best_step)));
     assert!((kept.training["validation"]["iou"].as_f64().unwrap() - best.iou()).abs() < 1e-12);
     assert_eq!(Checkpoint::load(&settings.files.last, &Device::Cpu).unwrap().meta.training["steps"], 90);
+}
+
+#[test]
+fn a_learning_rate_far_too_high_is_told_though_gradients_are_clipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = FitSettings { eval_every: Some(10), learning_rate: 1000.0, ..settings(folder.path(), 30) };
+    assert!(settings.optimiser.clip_norm > 0.0);
+    let (outcome, notes) = train(&settings, &network(1), Notes::default());
+    outcome.unwrap();
+    assert_eq!(notes.warnings.len(), 1, "{:?}", notes.warnings);
+    assert!(notes.warnings[0].contains("--learning-rate"), "{:?}", notes.warnings);
+    let settings = FitSettings { learning_rate: 0.3, ..settings };
+    let (outcome, notes) = train(&settings, &network(1), Notes::default());
+    outcome.unwrap();
+    assert_eq!(notes.warnings, [""; 0]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 use super::pool::pool;
 use super::{Engine, check_tiles};
 use crate::cell::TILE_PX;
-use crate::config::Threads;
+use crate::config::{Precision, Threads};
+use crate::nn::kernels::Isa;
 use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
 use candle_core::{Device, Tensor};
 
@@ -11,19 +12,27 @@ use candle_core::{Device, Tensor};
 pub(super) struct LayerwiseEngine {
     network: Network,
     pool: rayon::ThreadPool,
+    precision: Precision,
     name: String,
 }
 
 impl LayerwiseEngine {
     /// Says in the log what keeps the network from the compiled engine.
-    pub(super) fn new(checkpoint: &Checkpoint, threads: &Threads) -> Result<Self, NnError> {
+    pub(super) fn new(checkpoint: &Checkpoint, asked: Precision, threads: &Threads) -> Result<Self, NnError> {
+        let precision = match asked {
+            Precision::F32Grade | Precision::Bf16 if Isa::Amx.is_here() => asked,
+            _ => Precision::F32,
+        };
+        if precision != asked && asked != Precision::F32Grade {
+            tracing::warn!(%asked, used = %precision, "network: this network cannot be computed so on this processor");
+        }
         let network = Network::from_checkpoint(checkpoint, &Device::Cpu)?;
         let pool = pool(threads)?;
         let shape = checkpoint.meta.shape;
         let lacking = missing(shape.architecture);
         tracing::warn!(network = %shape, lacking, "network: the compiled engine lacks operators of this network, it runs layer by layer and slower");
-        let name = format!("{shape} on the CPU layer by layer, {} threads", pool.current_num_threads());
-        Ok(Self { network, pool, name })
+        let name = format!("{shape} on the CPU layer by layer, {precision}, {} threads", pool.current_num_threads());
+        Ok(Self { network, pool, precision, name })
     }
 }
 
@@ -43,9 +52,13 @@ impl Engine for LayerwiseEngine {
         let mut logits = Vec::with_capacity(tiles.len());
         for tile in tiles.chunks_exact(TILE_PX * TILE_PX) {
             let x = Tensor::from_slice(tile, (1, 1, TILE_PX, TILE_PX), &Device::Cpu)?;
-            logits.extend(self.pool.install(|| self.network.forward(&x, Mode::Eval))?.flatten_all()?.to_vec1::<f32>()?);
+            logits.extend(self.pool.install(|| self.network.forward(&x, Mode::Inspect(self.precision)))?.flatten_all()?.to_vec1::<f32>()?);
         }
         Ok(logits)
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn describe(&self) -> String {

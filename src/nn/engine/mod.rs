@@ -88,7 +88,7 @@ pub fn engine(
     let threads = threads.into();
     match device {
         DeviceChoice::Cpu if checkpoint.meta.shape.architecture != Architecture::UNet => {
-            Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, &threads)?))
+            Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, precision, &threads)?))
         }
         DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, precision, &threads)?)),
         DeviceChoice::Cuda(ordinal) => cuda_engine(checkpoint, ordinal, precision),

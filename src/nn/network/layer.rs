@@ -1,7 +1,7 @@
 use super::Mode;
 use crate::nn::NnError;
 use crate::nn::layout::{self, ConvNorm};
-use crate::nn::ops::{self, BatchNorm, MapId, Tape};
+use crate::nn::ops::{self, BatchNorm, Convolution, MapId, Tape};
 use candle_core::{Result, Tensor, Var};
 use std::collections::BTreeMap;
 
@@ -48,9 +48,10 @@ impl ConvNormRelu {
     }
 
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let y = ops::conv_norm_relu(x, &self.weight, self.dilation, &self.norm, mode.training())?;
+        let convolution = Convolution { dilation: self.dilation, precision: mode.precision() };
+        let y = ops::conv_norm_relu(x, &self.weight, convolution, &self.norm, mode.trains())?;
         // What only leads to a gradient is let go at once.
-        Ok(if mode.training().is_some() { y } else { y.detach() })
+        Ok(if mode.trains() { y } else { y.detach() })
     }
 
     /// The same on a tape, of the channels of one or two maps.

@@ -26,16 +26,23 @@ pub enum Mode {
     /// Statistics of the batch; the running ones are brought up to date. On the CPU the products of convolutions with
     /// batch norm are of that precision where it has AMX, else in `f32`.
     Train(Precision),
-    /// Running statistics.
+    /// Running statistics, exact products.
     Eval,
+    /// Running statistics; products as in a training of that precision.
+    Inspect(Precision),
 }
 
 impl Mode {
-    /// The precision to train in.
-    fn training(self) -> Option<Precision> {
+    /// Whether gradients will be asked for.
+    fn trains(self) -> bool {
+        matches!(self, Self::Train(_))
+    }
+
+    /// How products are made.
+    fn precision(self) -> Precision {
         match self {
-            Self::Train(precision) => Some(precision),
-            Self::Eval => None,
+            Self::Train(precision) | Self::Inspect(precision) => precision,
+            Self::Eval => Precision::F32,
         }
     }
 }
@@ -120,7 +127,7 @@ impl Network {
     /// Logits `[n, 1, h, w]` of pictures `[n, 1, h, w]` (`f32`, normalised), sides divisible by 16.
     ///
     /// In [`Mode::Train`] the running statistics are brought up to date, and gradients can be taken; in
-    /// [`Mode::Eval`] none can, and what only they need is not kept.
+    /// the other modes none can, and what only they need is not kept.
     ///
     /// # Errors
     /// Pictures of another form, or a device that fails.

@@ -145,6 +145,25 @@ fn every_network_inspects_on_the_line_what_it_says_in_training() {
 }
 
 #[test]
+fn every_network_inspects_in_the_precision_that_it_says() {
+    let side = crate::cell::TILE_PX;
+    for architecture in ALL {
+        let network = Network::new(&NetworkShape { base_width: 8, ..shape(architecture) }, 2, &Device::Cpu).unwrap();
+        let tiles: Vec<f32> = bars(side).0.flatten_all().unwrap().to_vec1().unwrap();
+        let want = logits(&network, side);
+        let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
+        for (asked, most) in [(Precision::F32, 1e-5), (Precision::F32Grade, 1e-3), (Precision::Bf16, 5e-2)] {
+            let mut engine = engine(&checkpoint(&network), DeviceChoice::Cpu, asked, 2).unwrap();
+            let got = engine.logits(&tiles, 2).unwrap();
+            let error = (square(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / square(&mut want.iter().copied())).sqrt();
+            assert!(error <= most, "{architecture}, {asked}: {error}");
+            assert!(engine.precision() == asked || engine.precision() == Precision::F32, "{}", engine.describe());
+            assert!(engine.describe().contains(&engine.precision().to_string()), "{}", engine.describe());
+        }
+    }
+}
+
+#[test]
 fn sides_must_be_divisible_by_sixteen_and_the_smallest_fits() {
     for architecture in ALL {
         let network = Network::new(&shape(architecture), 1, &Device::Cpu).unwrap();

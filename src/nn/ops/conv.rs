@@ -8,7 +8,8 @@ use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 /// Convolution with padding that keeps the size; arguments: picture, weights.
-pub(super) struct Convolution {
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Convolution {
     /// Distance of a 3×3 kernel's taps.
     pub dilation: usize,
     /// Of its products.

@@ -17,12 +17,19 @@ use crate::config::Precision;
 use candle_core::{CpuStorage, DType, Device, Error, Layout, Result, Storage, Tensor};
 use rayon::prelude::*;
 
+pub(super) use conv::Convolution;
 pub(super) use norm::{BatchNorm, EPSILON};
 pub(super) use tape::{MapId, Tape};
 
 /// Convolution of `[n, i, h, w]` with `[o, i, k, k]` that keeps the size: stride 1, padded with zeros; `k` is 1 or 3,
 /// its taps `dilation` pixels apart.
 pub(super) fn conv(x: &Tensor, weight: &Tensor, dilation: usize) -> Result<Tensor> {
+    convolve(x, weight, Convolution { dilation, precision: Precision::F32 })
+}
+
+/// As [`conv`]; on the CPU its products are of that precision where it has AMX, else exact.
+fn convolve(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<Tensor> {
+    let dilation = convolution.dilation;
     if dilation == 0 {
         candle_core::bail!("convolution: a dilation of 0, expected at least 1");
     }
@@ -30,7 +37,7 @@ pub(super) fn conv(x: &Tensor, weight: &Tensor, dilation: usize) -> Result<Tenso
     if !own {
         return portable::conv(x, weight, dilation);
     }
-    x.contiguous()?.apply_op2(&weight.contiguous()?, conv::Convolution { dilation, precision: Precision::F32 })
+    x.contiguous()?.apply_op2(&weight.contiguous()?, convolution)
 }
 
 /// Batch norm and ReLU.
@@ -41,22 +48,13 @@ pub(super) fn norm_relu(x: &Tensor, norm: &BatchNorm, train: bool) -> Result<Ten
     norm::norm_relu(&x.contiguous()?, norm, train)
 }
 
-/// Convolution as [`conv`] does it, batch norm and ReLU; with `training`, by the batch's statistics and with products of
-/// that precision, as far as this processor has them.
-pub(super) fn conv_norm_relu(
-    x: &Tensor,
-    weight: &Tensor,
-    dilation: usize,
-    norm: &BatchNorm,
-    training: Option<Precision>,
-) -> Result<Tensor> {
-    match training {
-        Some(precision) if x.device().is_cpu() => {
-            let convolution = conv::Convolution { dilation, precision };
-            block::conv_norm_relu(&x.contiguous()?, &weight.contiguous()?, convolution, norm)
-        }
-        _ => norm_relu(&conv(x, weight, dilation)?, norm, training.is_some()),
+/// Convolution, with products of its precision as far as this processor has them, batch norm and ReLU; to `train`, by the
+/// batch's statistics.
+pub(super) fn conv_norm_relu(x: &Tensor, weight: &Tensor, convolution: Convolution, norm: &BatchNorm, train: bool) -> Result<Tensor> {
+    if train && x.device().is_cpu() {
+        return block::conv_norm_relu(&x.contiguous()?, &weight.contiguous()?, convolution, norm);
     }
+    norm_relu(&convolve(x, weight, convolution)?, norm, train)
 }
 
 /// Maximum of 2×2 squares, stride 2; sides must be even.

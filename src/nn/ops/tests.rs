@@ -292,13 +292,22 @@ fn the_fused_block_is_its_parts_one_after_the_other() {
             [vec![y], gradients.to_vec(), running.to_vec()].concat()
         };
         let (ours, theirs) = (norm(11), norm(11));
-        let fused = all(conv_norm_relu(&x, &weight, dilation, &ours, Some(Precision::F32)).unwrap(), &ours);
+        let fused = all(conv_norm_relu(&x, &weight, Convolution { dilation, precision: Precision::F32 }, &ours, true).unwrap(), &ours);
         let parts = all(portable::norm_relu(&portable::conv(&x, &weight, dilation).unwrap(), &theirs, true).unwrap(), &theirs);
         for (got, want) in fused.iter().zip(&parts) {
             assert_near(got, want, 2e-3);
         }
     }
-    assert!(conv_norm_relu(&random(&[1, 2, 4, 4], 64), &random(&[3, 3, 3, 3], 65), 1, &norm(3), Some(Precision::F32)).is_err());
+    assert!(
+        conv_norm_relu(
+            &random(&[1, 2, 4, 4], 64),
+            &random(&[3, 3, 3, 3], 65),
+            Convolution { dilation: 1, precision: Precision::F32 },
+            &norm(3),
+            true
+        )
+        .is_err()
+    );
 }
 
 #[test]
@@ -324,7 +333,7 @@ fn gradients_do_not_depend_on_the_number_of_threads() {
     let gradient = |threads, precision| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let y = conv_norm_relu(&x, &weight, 1, &norm(24), Some(precision)).unwrap();
+            let y = conv_norm_relu(&x, &weight, Convolution { dilation: 1, precision }, &norm(24), true).unwrap();
             flat(y.sqr().unwrap().sum_all().unwrap().backward().unwrap().get(&weight).unwrap())
         })
     };

@@ -19,12 +19,9 @@ pub(super) struct LayerwiseEngine {
 impl LayerwiseEngine {
     /// Says in the log what keeps the network from the compiled engine.
     pub(super) fn new(checkpoint: &Checkpoint, asked: Precision, threads: &Threads) -> Result<Self, NnError> {
-        let precision = match asked {
-            Precision::F32Grade | Precision::Bf16 if Isa::Amx.is_here() => asked,
-            _ => Precision::F32,
-        };
+        let precision = computed_in(asked, checkpoint.meta.shape.architecture);
         if precision != asked && asked != Precision::F32Grade {
-            tracing::warn!(%asked, used = %precision, "network: this network cannot be computed so on this processor");
+            tracing::warn!(%asked, used = %precision, "network: this network is not computed so on this processor");
         }
         let network = Network::from_checkpoint(checkpoint, &Device::Cpu)?;
         let pool = pool(threads)?;
@@ -33,6 +30,17 @@ impl LayerwiseEngine {
         tracing::warn!(network = %shape, lacking, "network: the compiled engine lacks operators of this network, it runs layer by layer and slower");
         let name = format!("{shape} on the CPU layer by layer, {precision}, {} threads", pool.current_num_threads());
         Ok(Self { network, pool, precision, name })
+    }
+}
+
+/// What `asked` comes to.
+fn computed_in(asked: Precision, architecture: Architecture) -> Precision {
+    match asked {
+        Precision::F32Grade | Precision::Bf16 if !Isa::Amx.is_here() => Precision::F32,
+        // In bf16 many of the places that it unpools to are other ones: two fifths of the logits' size on a random network.
+        Precision::Bf16 if architecture == Architecture::SegNet => Precision::F32Grade,
+        Precision::F32Grade | Precision::Bf16 => asked,
+        Precision::F32 | Precision::Int8 => Precision::F32,
     }
 }
 

@@ -153,6 +153,7 @@ impl OnDevice {
     fn launch(&self, tiles: usize) -> Result<(), CudaFault> {
         let Self { gpu, unsound, workspace, .. } = self;
         let maps = |map: &Map| -> Result<Maps, CudaFault> { self.maps.maps(map.start, tiles, map.side_px, map.channels) };
+        gpu.clear(unsound)?;
         for step in &self.steps {
             match step {
                 Prepared::First { to, weights, bias } => {

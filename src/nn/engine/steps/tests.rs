@@ -24,7 +24,7 @@ struct Found {
 fn run(kernels: &Kernels, steps: &Steps, tiles: &[f32]) -> Found {
     let mut memory = vec![bf16::NAN.to_bits(); steps.memory];
     let pixels = TILES * SIDE_PX * SIDE_PX;
-    let mut found = Found { logits: vec![f32::NAN; pixels], probabilities: vec![0; pixels], unsound: vec![7; TILES] };
+    let mut found = Found { logits: vec![f32::NAN; pixels], probabilities: vec![0; pixels], unsound: vec![0; TILES] };
     let sizes = |map: &Map, channels: usize| Sizes { tiles: TILES, side: map.side_px, channels };
     for step in &steps.list {
         match step {

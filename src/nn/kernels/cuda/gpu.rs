@@ -160,7 +160,8 @@ impl Gpu {
         convolution.set_math_type(dnn::cudnnMathType_t::CUDNN_TENSOR_OP_MATH)?;
         let activation =
             if relu { dnn::cudnnActivationMode_t::CUDNN_ACTIVATION_RELU } else { dnn::cudnnActivationMode_t::CUDNN_ACTIVATION_IDENTITY };
-        let nans = dnn::cudnnNanPropagation_t::CUDNN_PROPAGATE_NAN;
+        // The only one that the fused convolution takes; kernel `first` looks for what is no number.
+        let nans = dnn::cudnnNanPropagation_t::CUDNN_NOT_PROPAGATE_NAN;
         Ok(Filter {
             inputs,
             outputs,
@@ -204,6 +205,11 @@ impl Gpu {
             )
         }?;
         Ok(())
+    }
+
+    /// Sets all of it to zero.
+    pub fn clear<T: DeviceRepr + ValidAsZeroBits>(&self, memory: &Memory<T>) -> Result<()> {
+        Ok(self.stream.memset_zeros(&mut memory.stretch(0, memory.0.len())?)?)
     }
 
     /// Kernel `first`: weights `[3, 3, channels]`, one mark in `unsound` for each tile.

@@ -31,15 +31,14 @@ __device__ __forceinline__ float larger(float a, float b) { return a > b || a !=
 #define EACH(index, total) \
     for (place index = (place)blockIdx.x * blockDim.x + threadIdx.x; index < (total); index += (place)gridDim.x * blockDim.x)
 
-// 3×3 convolution of pictures `[tiles, side, side]` with weights `[3, 3, channels]`, bias and ReLU; says of every tile
-// that its logits are numbers, until `head` finds one that is none.
+// 3×3 convolution of pictures `[tiles, side, side]` with weights `[3, 3, channels]`, bias and ReLU; marks tiles whose
+// pictures are no finite numbers, which the ReLU of cuDNN's convolutions may take for 0.
 extern "C" __global__ void first(const float *__restrict__ pictures, const float *__restrict__ weights,
                                  const float *__restrict__ bias, brain *__restrict__ to, count *__restrict__ unsound,
                                  count tiles, count side, count channels) {
     count groups = channels / 8;
     place pixels = (place)tiles * side * side;
     EACH(index, pixels * groups) {
-        if (index < tiles) unsound[index] = 0;
         count channel = (count)(index % groups) * 8;
         place pixel = index / groups;
         int x = (int)(pixel % side), y = (int)(pixel / side % side);
@@ -54,7 +53,12 @@ extern "C" __global__ void first(const float *__restrict__ pictures, const float
             for (int lane = 0; lane < 8; lane++) sums[lane] += value * weight[lane];
         }
         Lanes result;
-        for (int lane = 0; lane < 8; lane++) result.of[lane] = narrow(sums[lane] < 0.0f ? 0.0f : sums[lane]);
+        bool finite = true;
+        for (int lane = 0; lane < 8; lane++) {
+            finite = finite && sums[lane] - sums[lane] == 0.0f;
+            result.of[lane] = narrow(sums[lane] < 0.0f ? 0.0f : sums[lane]);
+        }
+        if (!finite) unsound[pixel / side / side] = 1;
         *lanes(to, pixel * channels + channel) = result;
     }
 }

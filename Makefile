@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh Debian 12+ or Ubuntu 24.04 machine with Rust:
 #   make demo   sets up, builds and shows the line at work on its embedded default
 #   make test   sets up and passes all tests
-.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda check-fuzz fuzz sanitize bench bench-peers bench-training peers fmt deb
+.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda check-arm check-fuzz fuzz sanitize bench bench-peers bench-training peers fmt deb
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,7 +36,13 @@ deploy-checks: setup-test
 CUDA_CHECK_DIR ?= target/cuda-check
 check-cuda: setup
 	PATH="$(CURDIR)/deploy/cuda:$$PATH" CUDARC_CUDA_VERSION=13000 CUDA_COMPUTE_CAP=90 \
-	    cargo check --features cudnn --target-dir $(CUDA_CHECK_DIR)
+	    cargo clippy --all-targets --features cudnn --target-dir $(CUDA_CHECK_DIR) -- -D warnings
+
+# Type-checks the build for ARM, which has the portable kernels; needs rustup and its servers, and says so where they are missing.
+ARM = aarch64-unknown-linux-gnu
+check-arm: setup
+	if rustup target add $(ARM); then PKG_CONFIG_ALLOW_CROSS=1 cargo clippy --lib --bins --target $(ARM) -- -D warnings; \
+	    else echo "skipped: rustup cannot get the standard library of $(ARM)"; fi
 
 # The fuzz targets are a package of their own, with the project's own versions of everything.
 check-fuzz: setup

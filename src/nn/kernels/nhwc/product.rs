@@ -243,6 +243,7 @@ pub(in crate::nn) struct LineTask<'a, S: Number, T: Number> {
     /// For each source the lines of the input, at the first value that the first unit reads.
     pub from: [[*const S; 3]; 2],
     /// Distance of the parts of each source.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "numbers of two parts are x86's"))]
     pub from_part: [usize; 2],
     /// The first result of the line's first unit.
     pub to: *mut T,

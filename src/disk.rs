@@ -28,10 +28,21 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// Other files are never cut off in this sense; their decoders tell it themselves.
 pub fn is_cut_off_jpeg(bytes: &[u8]) -> bool {
-    /// Some programs leave a little behind the end mark.
-    const TAIL: usize = 1024;
-    let tail = &bytes[bytes.len().saturating_sub(TAIL)..];
-    bytes.starts_with(&[0xff, 0xd8]) && !tail.windows(2).any(|mark| mark == [0xff, 0xd9])
+    const SCAN: u8 = 0xda;
+    if !bytes.starts_with(&[0xff, 0xd8]) {
+        return false;
+    }
+    // Segments have their length, so that the end mark of a preview within one is passed over.
+    let mut at = 2;
+    while let Some([0xff, marker, high, low]) = bytes.get(at..at + 4) {
+        if *marker == SCAN {
+            // In what follows 0xff stands for a mark only; something may lie behind the end.
+            return !bytes[at..].windows(2).any(|mark| mark == [0xff, 0xd9]);
+        }
+        at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
+    }
+    // Without a scan it is cut off, or no JPEG, which its decoder tells.
+    at + 4 > bytes.len()
 }
 
 #[cfg(test)]
@@ -54,9 +65,12 @@ mod tests {
 
     #[test]
     fn a_jpeg_without_its_end_mark_is_cut_off() {
-        let whole = [&[0xff, 0xd8][..], &[7; 3000], &[0xff, 0xd9], b"\n"].concat();
+        let preview = [0xff, 0xe1, 0, 6, 0xff, 0xda, 0xff, 0xd9];
+        let whole = [&[0xff, 0xd8][..], &preview, &[0xff, 0xda], &[7; 3000], &[0xff, 0xd9], &[0; 5000]].concat();
         assert!(!is_cut_off_jpeg(&whole));
-        assert!(is_cut_off_jpeg(&whole[..2000]));
+        for length in [2, 8, 10, 12, 2000] {
+            assert!(is_cut_off_jpeg(&whole[..length]), "{length} bytes");
+        }
         assert!(!is_cut_off_jpeg(b"\x89PNG") && !is_cut_off_jpeg(b""));
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn read_lane(t: &mut Reader) -> Lane {
     }
     let recipe = t.required_path("recipe", "the path of a recipe (TOML), such as \"recipe.toml\"").unwrap_or_default();
     let calibration = t.optional_path("calibration", "the path of a file that `hairline calibrate` wrote");
-    let deadline_ms = t.optional_number("deadline_ms", "milliseconds from the trailing edge to the verdict, 1 to 60000", 1.0..=60_000.0);
+    let deadline_ms = t.optional_number("deadline_ms", "milliseconds from the trailing edge to the verdict, 10 to 60000", 10.0..=60_000.0);
     let queue_blocks = t.number("queue_blocks", "a whole number of line blocks, 2 to 4096", 2..=4096, 64);
     let queue_rows = t.number("queue_rows", "a whole number of tile rows, 3 to 300", 3..=300, 12);
     let camera = t.table("camera", |t| read_camera(t, deadline_ms));

@@ -8,13 +8,13 @@ const ID_MAX_BYTES: usize = 128;
 /// Longest tolerance in milliseconds: an hour.
 const TOLERANCE_MAX_MS: f64 = 3_600_000.0;
 
-/// How long an id waits for its cell before the start of a new one forgets it: one that has not come by then was never seen.
-const WAIT: Duration = Duration::from_secs(900);
+/// How long an id waits for its cell, which may stand on the belt for long, before a new one makes the lane forget it.
+const WAIT: Duration = Duration::from_secs(8 * 3600);
 
 /// Carrier and serial ids that wait for their cells.
 ///
 /// A PLC binds an id to the encoder count or time at which the cell's trailing edge will pass; whoever
-/// makes the verdict [`take`](Self::take)s it. Each lane keeps a bounded number, each for a quarter of an hour: an
+/// makes the verdict [`take`](Self::take)s it. Each lane keeps a bounded number, each for a shift of eight hours: an
 /// encoder that starts anew must not find the id of a cell that never came.
 #[derive(Debug)]
 pub struct Bindings {
@@ -99,8 +99,6 @@ impl Bindings {
     /// given once.
     pub fn take(&self, lane: &str, encoder_count: Option<i64>, unix_ns: i64) -> Option<String> {
         let mut waiting = self.lanes.get(lane)?.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        waiting.retain(|binding| !binding.is_stale(now));
         let by_encoder = |binding: &Binding| match (&binding.place, encoder_count) {
             (Place::Encoder { count, tolerance_counts }, Some(at)) => Some(counts_apart(*count, at)).filter(|off| off <= tolerance_counts),
             _ => None,

@@ -71,7 +71,8 @@ impl StationError {
             Self::Model(error) => wrong_model(error),
             Self::Inspect(InspectError::Network(error)) => wrong_model(error),
             Self::Inspect(_) | Self::Recipe(_) | Self::Calibration { .. } | Self::Stitch { .. } => true,
-            Self::Camera { .. } | Self::Ledger(_) | Self::Publish(_) | Self::Http(_) => false,
+            Self::Camera { source, .. } => source.is_configuration(),
+            Self::Ledger(_) | Self::Publish(_) | Self::Http(_) => false,
             Self::Failed(_) | Self::StreamEnded { .. } | Self::Thread(_) => false,
         }
     }

@@ -178,7 +178,8 @@ impl Worker {
                     tracing::error!(lane = %given_up.lane, number = given_up.number, "a verdict is given up: it will not be in the ledger");
                 }
                 self.unwritten.push_back(*entry);
-                return;
+                // Before what follows in the queue, which may be about this very verdict.
+                return self.catch_up(Instant::now());
             }
             Job::Late { lane, number, header } => self.ledger.note_late(&self.run, &lane, number, &header),
             Job::Blind { lane, from_unix_ns, to_unix_ns, reason, header } => {

@@ -241,6 +241,7 @@ impl Running {
                 model: office.model.clone(),
             };
             if let Err(e) = office.publisher.status(&message) {
+                office.metrics.publish_failures(1);
                 tracing::warn!(lane = %name, "a status message was not published: {e}");
             }
         }

@@ -88,7 +88,7 @@ impl VerdictWorker {
                     continue;
                 }
             }
-            let wait = desk.next_deadline().map_or(TICK, |at| at.saturating_duration_since(now).min(TICK));
+            let wait = desk.next_deadline().map_or(TICK, |at| at.saturating_duration_since(Instant::now()).min(TICK));
             match self.events.recv_timeout(wait) {
                 Ok(event) => {
                     self.note(&event);
@@ -129,6 +129,7 @@ impl VerdictWorker {
         let header = serde_json::to_vec(&message).unwrap_or_default();
         self.recorder.blind(self.state.name.clone(), from_unix_ns, to_unix_ns, reason.to_owned(), header);
         if let Err(e) = office.publisher.blind(&message) {
+            office.metrics.publish_failures(1);
             tracing::error!(lane = %self.state.name, "a blind record was not published: {e}");
         }
     }

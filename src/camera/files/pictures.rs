@@ -2,7 +2,7 @@ use super::CameraError;
 use crate::cell::PixelFormat;
 use image::imageops::FilterType;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageReader};
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::{Path, PathBuf};
 
 /// Endings of the pictures that are read from a folder.
@@ -62,7 +62,8 @@ pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, CameraError> {
 
 /// Reads a picture's header.
 pub(super) fn inspect(path: PathBuf) -> Result<Header, CameraError> {
-    let decoder = decoder(&path)?;
+    let file = std::fs::File::open(&path).map_err(|error| unread(&path, &error))?;
+    let decoder = decoder(&path, BufReader::new(file))?;
     let (width_px, lines) = decoder.dimensions();
     let format = match decoder.color_type() {
         ColorType::L8 => PixelFormat::Gray8,
@@ -74,10 +75,11 @@ pub(super) fn inspect(path: PathBuf) -> Result<Header, CameraError> {
 
 /// Decodes a picture, and scales its longer side to `longer_px`.
 pub(super) fn decode(path: PathBuf, longer_px: Option<u32>, format: PixelFormat) -> Result<Picture, CameraError> {
-    if std::fs::read(&path).is_ok_and(|bytes| crate::disk::is_cut_off_jpeg(&bytes)) {
+    let bytes = std::fs::read(&path).map_err(|error| unread(&path, &error))?;
+    if crate::disk::is_cut_off_jpeg(&bytes) {
         return Err(CameraError::Picture { path, reason: "this JPEG is cut off: its end is missing; copy it again".into() });
     }
-    let picture = DynamicImage::from_decoder(decoder(&path)?);
+    let picture = DynamicImage::from_decoder(decoder(&path, Cursor::new(bytes))?);
     let mut picture = picture.map_err(|error| unreadable(&path, &error))?;
     let size = (picture.width(), picture.height());
     let (width_px, lines) = scaled(size, longer_px);
@@ -94,10 +96,12 @@ pub(super) fn decode(path: PathBuf, longer_px: Option<u32>, format: PixelFormat)
     Ok(Picture { line_bytes: width_px as usize * format.bytes_per_pixel(), pixels })
 }
 
-fn decoder(path: &Path) -> Result<impl ImageDecoder + use<>, CameraError> {
-    let io = |error: std::io::Error| CameraError::Picture { path: path.to_owned(), reason: format!("cannot be read: {error}") };
-    let file = std::fs::File::open(path).map_err(io)?;
-    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io)?;
+fn unread(path: &Path, error: &std::io::Error) -> CameraError {
+    CameraError::Picture { path: path.to_owned(), reason: format!("cannot be read: {error}") }
+}
+
+fn decoder<R: BufRead + Seek + 'static>(path: &Path, bytes: R) -> Result<impl ImageDecoder + use<R>, CameraError> {
+    let reader = ImageReader::new(bytes).with_guessed_format().map_err(|error| unread(path, &error))?;
     reader.into_decoder().map_err(|error| unreadable(path, &error))
 }
 

@@ -63,6 +63,9 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     let current = args.current.as_deref().map(examine).transpose().context("--current")?;
     let table = table(&new, current.as_ref());
     println!("{table}");
+    if new.found.cracked == 0 {
+        bail!("no picture shows a crack: a model that finds nothing would be perfect; add cracked cells to the golden set");
+    }
     if let Some(current) = &current {
         if current.checkpoint.digest == new.checkpoint.digest {
             bail!("{}: is the current model already", args.new.display());

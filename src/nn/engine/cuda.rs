@@ -10,6 +10,8 @@ use half::bf16;
 
 /// Tiles that go through at a time at most: two cells; more would fill the device no better and take more of its memory.
 const MOST: usize = 2 * TILES_PER_SIDE * TILES_PER_SIDE;
+/// cuDNN tells the workspace of the plain convolution; the fused one may want a little more.
+const LEAST_WORKSPACE_BYTES: usize = 32 << 20;
 const PIXELS: usize = TILE_PX * TILE_PX;
 
 /// A network whose work is recorded once for each size of batch, so that a batch costs one call.
@@ -89,7 +91,7 @@ impl OnDevice {
         let gpu = Gpu::new(ordinal)?;
         let Steps { list, memory } = steps;
         let steps = list.into_iter().map(|step| prepared(&gpu, step)).collect::<Result<Vec<_>, _>>()?;
-        let mut workspace = 0;
+        let mut workspace = LEAST_WORKSPACE_BYTES;
         for step in &steps {
             if let Prepared::Convolve { from, filter, .. } = step {
                 for tiles in sizes() {
@@ -104,7 +106,7 @@ impl OnDevice {
             logits: gpu.memory(MOST * PIXELS)?,
             probabilities: gpu.memory(MOST * PIXELS)?,
             unsound: gpu.memory(MOST)?,
-            workspace: gpu.memory(workspace.max(1))?,
+            workspace: gpu.memory(workspace)?,
             sent: gpu.pinned(MOST * PIXELS)?,
             fetched_logits: gpu.pinned(MOST * PIXELS)?,
             fetched_probabilities: gpu.pinned(MOST * PIXELS)?,
@@ -134,10 +136,15 @@ impl OnDevice {
         self.gpu.send(tiles, &mut self.sent, &mut pictures)?;
         // A batch that is no whole number of rows is filled up with what was there before.
         let rows = (tiles.len() / PIXELS).div_ceil(TILES_PER_SIDE);
-        match rows.checked_sub(1).and_then(|before| graphs.get(before)?.as_ref()) {
+        let asked = match rows.checked_sub(1).and_then(|before| graphs.get(before)?.as_ref()) {
             Some(graph) => self.gpu.replay(graph),
             None => self.launch(rows * TILES_PER_SIDE),
+        };
+        if asked.is_err() {
+            // The tiles may still be on their way out of the buffer that the next batch will be put into.
+            self.gpu.finish()?;
         }
+        asked
     }
 
     fn fetch_logits(&mut self, tiles: usize) -> Result<&[f32], CudaFault> {

@@ -21,7 +21,7 @@ impl LayerwiseEngine {
     pub(super) fn new(checkpoint: &Checkpoint, asked: Precision, threads: &Threads) -> Result<Self, NnError> {
         let precision = computed_in(asked, checkpoint.meta.shape.architecture);
         if precision != asked && asked != Precision::F32Grade {
-            tracing::warn!(%asked, used = %precision, "network: this network is not computed so on this processor");
+            tracing::warn!(%asked, used = %precision, "network: this network is not computed so here");
         }
         let network = Network::from_checkpoint(checkpoint, &Device::Cpu)?;
         let pool = pool(threads)?;

@@ -108,17 +108,19 @@ pub fn engine(
 
 /// The fastest engine for a CUDA device that computes this network as it should.
 fn cuda_engine(checkpoint: &Checkpoint, ordinal: usize, precision: Precision) -> Result<Box<dyn Engine>, NnError> {
+    // First of all it tells whether there is a device.
+    let on_tensors = device::DeviceEngine::cuda(checkpoint, ordinal, precision)?;
     #[cfg(feature = "cudnn")]
     if precision == Precision::Bf16 && checkpoint.meta.shape.architecture == Architecture::UNet {
         match checked_cuda(checkpoint, ordinal) {
             Ok(engine) => return Ok(Box::new(engine)),
-            Err(error) => tracing::warn!(%error, "network: its own way on CUDA cannot be taken, candle's operators do it, slower"),
+            Err(error) => tracing::warn!(%error, "network: its compiled way on CUDA cannot be taken, it runs operator by operator, slower"),
         }
     }
-    Ok(Box::new(device::DeviceEngine::cuda(checkpoint, ordinal, precision)?))
+    Ok(Box::new(on_tensors))
 }
 
-/// The compiled engine, once it has been seen to compute what candle's operators compute in `f32`: what lies behind it
+/// The compiled engine, once it has been seen to compute what the network computes in `f32`: what lies behind it
 /// differs from machine to machine, and a mask that is wrong tells nobody.
 #[cfg(feature = "cudnn")]
 fn checked_cuda(checkpoint: &Checkpoint, ordinal: usize) -> Result<cuda::CudaEngine, NnError> {

@@ -1,7 +1,7 @@
 use super::{dims, dims_of, values, with_values};
 use crate::config::Precision;
 #[cfg(feature = "cudnn")]
-use crate::nn::kernels::cuda::training::{self, OnCuda};
+use crate::nn::kernels::cuda::training::{self, How, OnCuda};
 use crate::nn::kernels::{Dims, Kernel, Pictures, Weights, convolved, convolved_apart, weight_gradient};
 #[cfg(feature = "cudnn")]
 use candle_core::cuda_backend::CudaStorage;
@@ -26,6 +26,11 @@ pub(super) fn kernel_for(size: Dims, weights: &Layout) -> Result<Dims> {
 }
 
 impl Convolution {
+    #[cfg(feature = "cudnn")]
+    fn how(&self) -> How {
+        How { dilation: self.dilation, exact: self.precision == Precision::F32 }
+    }
+
     /// The convolved pictures.
     pub fn of(&self, x: &Pictures, weights: &[f32], kernel: Dims) -> Vec<f32> {
         convolved(x, &Weights::forward(weights, kernel.n, kernel.c, kernel.w), self.dilation, self.precision)
@@ -81,7 +86,7 @@ impl CustomOp2 for Convolution {
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
         let size = dims_of(l1)?;
         let kernel = kernel_for(size, l2)?;
-        let out = training::convolved(&OnCuda { storage: s1, layout: l1 }, &OnCuda { storage: s2, layout: l2 }, self.dilation)?;
+        let out = training::convolved(&OnCuda { storage: s1, layout: l1 }, &OnCuda { storage: s2, layout: l2 }, self.how())?;
         Ok((out, (size.n, kernel.n, size.h, size.w).into()))
     }
 
@@ -90,10 +95,10 @@ impl CustomOp2 for Convolution {
         let gradient = gradient.contiguous()?;
         #[cfg(feature = "cudnn")]
         if x.device().is_cuda() {
-            let dilation = self.dilation;
-            let of_picture = || weight.apply_op2_no_bwd(&gradient, &PictureGradient { dilation });
+            let how = self.how();
+            let of_picture = || weight.apply_op2_no_bwd(&gradient, &PictureGradient { how });
             let dx = x.track_op().then(of_picture).transpose()?;
-            return Ok((dx, Some(x.apply_op2_no_bwd(&gradient, &WeightGradient { side: kernel.w, dilation })?)));
+            return Ok((dx, Some(x.apply_op2_no_bwd(&gradient, &WeightGradient { side: kernel.w, how })?)));
         }
         with_values([x, weight, &gradient], self.name(), |[xs, ws, gs]| {
             let (dx, dw) = self.gradients(xs, size, ws, kernel, gs, x.track_op());
@@ -106,14 +111,14 @@ impl CustomOp2 for Convolution {
 /// Gradient of a convolution's pictures on CUDA; arguments: weights, gradient of the result.
 #[cfg(feature = "cudnn")]
 struct PictureGradient {
-    dilation: usize,
+    how: How,
 }
 
 /// Gradient of a convolution's weights on CUDA; arguments: picture, gradient of the result.
 #[cfg(feature = "cudnn")]
 struct WeightGradient {
     side: usize,
-    dilation: usize,
+    how: How,
 }
 
 #[cfg(feature = "cudnn")]
@@ -128,7 +133,7 @@ impl CustomOp2 for PictureGradient {
 
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
         let (weights, gradient) = (dims_of(l1)?, dims_of(l2)?);
-        let out = training::picture_gradient(&OnCuda { storage: s1, layout: l1 }, &OnCuda { storage: s2, layout: l2 }, self.dilation)?;
+        let out = training::picture_gradient(&OnCuda { storage: s1, layout: l1 }, &OnCuda { storage: s2, layout: l2 }, self.how)?;
         Ok((out, (gradient.n, weights.c, gradient.h, gradient.w).into()))
     }
 }
@@ -146,7 +151,7 @@ impl CustomOp2 for WeightGradient {
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
         let (x, gradient) = (dims_of(l1)?, dims_of(l2)?);
         let (picture, result) = (OnCuda { storage: s1, layout: l1 }, OnCuda { storage: s2, layout: l2 });
-        let out = training::weight_gradient(&picture, &result, self.side, self.dilation)?;
+        let out = training::weight_gradient(&picture, &result, self.side, self.how)?;
         Ok((out, (gradient.c, x.c, self.side, self.side).into()))
     }
 }

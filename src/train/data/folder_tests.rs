@@ -118,7 +118,8 @@ fn names_may_have_dots_and_extensions_capitals() {
     save(dir.path(), "masks", "2024.05.01_cell9.PNG", &picture);
     let folder = open(dir.path(), 1, 0.3).unwrap();
     let file = dir.path().join("split.csv");
-    std::fs::write(&file, folder.split_csv().unwrap()).unwrap();
+    let with_folders = folder.split_csv().unwrap().lines().map(|line| format!("images/{line}\n")).collect::<String>();
+    std::fs::write(&file, with_folders).unwrap();
     let plan = SplitPlan { held_back: HeldBack::File(file), ..SplitPlan::share(0.5, 1) };
     let again = Folder::open(dir.path(), &plan, Sampling::Balanced).unwrap();
     assert_eq!(again.split_csv(), folder.split_csv());

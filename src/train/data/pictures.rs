@@ -30,8 +30,9 @@ pub(super) fn mask_of(root: &Path, picture: &Path) -> Result<PathBuf, TrainError
     found.ok_or_else(|| TrainError::MissingMask { picture: picture.to_owned(), expected: beside.with_extension("png") })
 }
 
-/// The name of a picture that a file tells with or without its extension; other dots belong to it.
+/// The name of a picture that a file tells with or without its folder and extension; other dots belong to it.
 pub(super) fn picture_name(told: &str) -> &str {
+    let told = told.rsplit(['/', '\\']).next().unwrap_or(told);
     match told.rsplit_once('.') {
         Some((name, extension)) if EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)) => name,
         _ => told,

@@ -309,7 +309,8 @@ impl Gpu {
         self.launch(&self.head, pixels, &arguments)
     }
 
-    /// Brings values to the device, by way of `pinned`; done when it returns.
+    /// Brings values to the device, by way of `pinned`, in the stream's order: [`finish`](Self::finish) or
+    /// [`fetch`](Self::fetch) something before `pinned` is used again.
     pub fn send(&self, values: &[f32], pinned: &mut Pinned<f32>, to: &mut Stretch<f32>) -> Result<()> {
         holds(pinned.0.len().min(to.values), values.len())?;
         let pinned = &mut pinned.0.as_mut_slice()?[..values.len()];
@@ -346,6 +347,11 @@ impl Gpu {
     /// Does recorded work.
     pub fn replay(&self, graph: &Graph) -> Result<()> {
         Ok(graph.0.launch()?)
+    }
+
+    /// Waits until all is done.
+    pub fn finish(&self) -> Result<()> {
+        Ok(self.stream.synchronize()?)
     }
 
     /// What cuDNN is told of maps, from whatever thread this runs on.

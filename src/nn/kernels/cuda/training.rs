@@ -33,6 +33,15 @@ impl OnCuda<'_> {
     }
 }
 
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct How {
+    /// Distance of a kernel's taps.
+    pub dilation: usize,
+    /// Whether TF32 will not do.
+    pub exact: bool,
+}
+
 /// What cuDNN is told of a convolution that keeps the size.
 struct Described {
     convolution: ConvDescriptor<f32>,
@@ -42,7 +51,10 @@ struct Described {
 }
 
 /// Pictures `[n, inputs, h, w]`, weights `[outputs, inputs, side, side]`.
-fn described(device: &CudaDevice, picture: [usize; 4], outputs: usize, side: usize, dilation: usize) -> Result<Described> {
+///
+/// `exact` products are of `f32`; others may be of TF32, which has ten bits.
+fn described(device: &CudaDevice, picture: [usize; 4], outputs: usize, side: usize, how: How) -> Result<Described> {
+    let How { dilation, exact } = how;
     let cudnn = HANDLES.with(|handles| match handles.borrow_mut().entry(device.id()) {
         std::collections::hash_map::Entry::Occupied(found) => Ok::<_, Error>(found.get().clone()),
         std::collections::hash_map::Entry::Vacant(place) => Ok(place.insert(Cudnn::new(device.cuda_stream())?).clone()),
@@ -52,8 +64,12 @@ fn described(device: &CudaDevice, picture: [usize; 4], outputs: usize, side: usi
     let [n, inputs, h, w, outputs, side] = [number(n)?, number(inputs)?, number(h)?, number(w)?, number(outputs)?, number(side)?];
     let dilation = number(dilation)?;
     let (order, mode) = (dnn::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW, dnn::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION);
+    let mut convolution = cudnn.create_conv2d([side / 2 * dilation; 2], [1; 2], [dilation; 2], mode)?;
+    if exact {
+        convolution.set_math_type(dnn::cudnnMathType_t::CUDNN_FMA_MATH)?;
+    }
     Ok(Described {
-        convolution: cudnn.create_conv2d([side / 2 * dilation; 2], [1; 2], [dilation; 2], mode)?,
+        convolution,
         picture: cudnn.create_4d_tensor(order, [n, inputs, h, w])?,
         weights: cudnn.create_4d_filter(order, [outputs, inputs, side, side])?,
         result: cudnn.create_4d_tensor(order, [n, outputs, h, w])?,
@@ -72,11 +88,11 @@ fn fits(view: &CudaView<f32>, values: usize) -> Result<()> {
 }
 
 /// The convolved pictures, `[n, outputs, h, w]`.
-pub(in crate::nn) fn convolved(x: &OnCuda, weights: &OnCuda, dilation: usize) -> Result<CudaStorage> {
+pub(in crate::nn) fn convolved(x: &OnCuda, weights: &OnCuda, how: How) -> Result<CudaStorage> {
     let device = &x.storage.device;
     let (n, inputs, h, w) = x.layout.shape().dims4()?;
     let (outputs, _, side, _) = weights.layout.shape().dims4()?;
-    let made = described(device, [n, inputs, h, w], outputs, side, dilation)?;
+    let made = described(device, [n, inputs, h, w], outputs, side, how)?;
     let (x, weights) = (x.view()?, weights.view()?);
     fits(&x, n * inputs * h * w)?;
     fits(&weights, outputs * inputs * side * side)?;
@@ -90,11 +106,11 @@ pub(in crate::nn) fn convolved(x: &OnCuda, weights: &OnCuda, dilation: usize) ->
 }
 
 /// Gradient of the pictures whose results have this gradient, `[n, inputs, h, w]`.
-pub(in crate::nn) fn picture_gradient(weights: &OnCuda, gradient: &OnCuda, dilation: usize) -> Result<CudaStorage> {
+pub(in crate::nn) fn picture_gradient(weights: &OnCuda, gradient: &OnCuda, how: How) -> Result<CudaStorage> {
     let device = &gradient.storage.device;
     let (n, outputs, h, w) = gradient.layout.shape().dims4()?;
     let (_, inputs, side, _) = weights.layout.shape().dims4()?;
-    let made = described(device, [n, inputs, h, w], outputs, side, dilation)?;
+    let made = described(device, [n, inputs, h, w], outputs, side, how)?;
     let (weights, gradient) = (weights.view()?, gradient.view()?);
     fits(&weights, outputs * inputs * side * side)?;
     fits(&gradient, n * outputs * h * w)?;
@@ -108,11 +124,11 @@ pub(in crate::nn) fn picture_gradient(weights: &OnCuda, gradient: &OnCuda, dilat
 }
 
 /// Gradient of weights `[outputs, inputs, side, side]`.
-pub(in crate::nn) fn weight_gradient(x: &OnCuda, gradient: &OnCuda, side: usize, dilation: usize) -> Result<CudaStorage> {
+pub(in crate::nn) fn weight_gradient(x: &OnCuda, gradient: &OnCuda, side: usize, how: How) -> Result<CudaStorage> {
     let device = &x.storage.device;
     let (n, inputs, h, w) = x.layout.shape().dims4()?;
     let (_, outputs, _, _) = gradient.layout.shape().dims4()?;
-    let made = described(device, [n, inputs, h, w], outputs, side, dilation)?;
+    let made = described(device, [n, inputs, h, w], outputs, side, how)?;
     let (x, gradient) = (x.view()?, gradient.view()?);
     fits(&x, n * inputs * h * w)?;
     fits(&gradient, n * outputs * h * w)?;

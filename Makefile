@@ -58,9 +58,10 @@ fuzz: check-fuzz
 
 # The kernels under valgrind, which knows AVX2 at most: what is read and written out of bounds, or read before it is set.
 # Slow, and blind to AVX-512 and AMX.
-valgrind: setup-test
+valgrind: valgrind-kernels valgrind-ops
+valgrind-%: setup-test
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --leak-check=no" PROPTEST_RNG_SEED=1 \
-	    cargo test --lib -- nn::kernels nn::ops --test-threads=1
+	    cargo test --lib -- nn::$* --test-threads=1
 
 bench: setup
 	cargo bench

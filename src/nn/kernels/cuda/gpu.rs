@@ -4,40 +4,23 @@
 //! anything is launched.
 
 use super::SOURCE;
+use super::fault::{CudaFault, Result};
+use super::memory::{Maps, Memory, Pinned, Stretch, fits, holds};
 use candle_core::cuda_backend::cudarc::cudnn::{
-    ActivationDescriptor, ConvBiasActivationForward, ConvDescriptor, Cudnn, CudnnError, FilterDescriptor, TensorDescriptor, sys as dnn,
+    ActivationDescriptor, ConvBiasActivationForward, ConvDescriptor, Cudnn, FilterDescriptor, TensorDescriptor, sys as dnn,
 };
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaContext, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr, DeviceSlice, DriverError,
-    LaunchConfig, PinnedHostSlice, PushKernelArg, SyncOnDrop, ValidAsZeroBits, sys as driver,
+    CudaContext, CudaFunction, CudaGraph, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg, ValidAsZeroBits, sys as driver,
 };
-use candle_core::cuda_backend::cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
+use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use half::bf16;
 use std::sync::Arc;
-use thiserror::Error;
 
 const THREADS_A_BLOCK: usize = 256;
 /// The least that multiplies brain floats; later devices translate it for themselves.
 const ARCHITECTURE: &str = "compute_80";
 /// The one that cuDNN's fused convolution takes with and without an activation.
 const ALGORITHM: dnn::cudnnConvolutionFwdAlgo_t = dnn::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
-
-/// Why a device did not do what it was asked for.
-#[derive(Debug, Error)]
-pub(in crate::nn) enum CudaFault {
-    #[error("CUDA driver: {0}")]
-    Driver(#[from] DriverError),
-    #[error("cuDNN: {0}")]
-    Cudnn(#[from] CudnnError),
-    #[error("NVRTC, which compiles the network's own kernels: {0}")]
-    Compile(#[from] CompileError),
-    #[error("a place of {values} values from {start} in a memory of {held}")]
-    Place { start: usize, values: usize, held: usize },
-    #[error("{0} is more than a kernel can count")]
-    Count(usize),
-}
-
-type Result<T> = std::result::Result<T, CudaFault>;
 
 /// A device and the stream on which it works.
 pub(in crate::nn) struct Gpu {
@@ -48,27 +31,6 @@ pub(in crate::nn) struct Gpu {
     interpolate: CudaFunction,
     interleave: CudaFunction,
     head: CudaFunction,
-}
-
-/// Values in the device's memory. Written by what is launched, in the stream's order.
-pub(in crate::nn) struct Memory<T>(CudaSlice<T>);
-
-/// Values in the host's memory which the device reads and writes without a copy in between.
-pub(in crate::nn) struct Pinned<T>(PinnedHostSlice<T>);
-
-/// A stretch of a [`Memory`], all of it there.
-pub(in crate::nn) struct Stretch<'a, T> {
-    memory: &'a Memory<T>,
-    address: u64,
-    values: usize,
-}
-
-/// Maps of `[tiles, side, side, channels]` in a stretch.
-pub(in crate::nn) struct Maps<'a> {
-    stretch: Stretch<'a, bf16>,
-    tiles: usize,
-    side: usize,
-    channels: usize,
 }
 
 /// A convolution's weights on the device.
@@ -228,10 +190,10 @@ impl Gpu {
         holds(unsound.0.len(), to.tiles)?;
         let arguments = [
             Argument::Address(pictures.address),
-            weights.address()?,
-            bias.address()?,
-            to.address(),
-            unsound.address()?,
+            Argument::Address(weights.address()),
+            Argument::Address(bias.address()),
+            Argument::Address(to.stretch.address),
+            Argument::Address(unsound.address()),
             number(to.tiles)?,
             number(to.side)?,
             number(to.channels)?,
@@ -245,9 +207,9 @@ impl Gpu {
         fits(copy, from.tiles, from.side, copy.channels)?;
         holds(copy.channels, from.channels)?;
         let arguments = [
-            from.address(),
-            to.address(),
-            copy.address(),
+            Argument::Address(from.stretch.address),
+            Argument::Address(to.stretch.address),
+            Argument::Address(copy.stretch.address),
             number(from.tiles)?,
             number(from.side)?,
             number(from.channels)?,
@@ -270,8 +232,8 @@ impl Gpu {
         fits(to, from.tiles, 2 * from.side, to.channels)?;
         holds(to.channels, first_channel + channels)?;
         let arguments = [
-            from.address(),
-            to.address(),
+            Argument::Address(from.stretch.address),
+            Argument::Address(to.stretch.address),
             number(from.tiles)?,
             number(from.side)?,
             number(channels)?,
@@ -296,12 +258,12 @@ impl Gpu {
         holds(logits.values.min(probabilities.values), pixels)?;
         holds(unsound.0.len(), from.tiles)?;
         let arguments = [
-            from.address(),
-            weights.address()?,
+            Argument::Address(from.stretch.address),
+            Argument::Address(weights.address()),
             Argument::Value(bias),
             Argument::Address(logits.address),
             Argument::Address(probabilities.address),
-            unsound.address()?,
+            Argument::Address(unsound.address()),
             number(from.tiles)?,
             number(from.side)?,
             number(from.channels)?,
@@ -391,78 +353,6 @@ impl Filter {
         let (conv, act, w, bias) = (&self.convolution, &self.activation, &self.filter, &self.bias_shape);
         ConvBiasActivationForward { conv, act, x, w, z: y, bias, y }
     }
-}
-
-impl<T> Memory<T> {
-    /// `values` values from `start` on.
-    pub fn stretch(&self, start: usize, values: usize) -> Result<Stretch<'_, T>> {
-        let held = self.0.len();
-        if start.checked_add(values).is_none_or(|end| end > held) {
-            return Err(CudaFault::Place { start, values, held });
-        }
-        let (address, _) = self.0.device_ptr(self.0.stream());
-        Ok(Stretch { memory: self, address: address + (start * size_of::<T>()) as u64, values })
-    }
-
-    fn address(&self) -> Result<Argument> {
-        Ok(Argument::Address(self.stretch(0, 0)?.address))
-    }
-}
-
-impl Memory<bf16> {
-    /// Maps of `[tiles, side, side, channels]` from `start` on.
-    pub fn maps(&self, start: usize, tiles: usize, side: usize, channels: usize) -> Result<Maps<'_>> {
-        Ok(Maps { stretch: self.stretch(start, tiles * side * side * channels)?, tiles, side, channels })
-    }
-}
-
-impl Maps<'_> {
-    fn address(&self) -> Argument {
-        Argument::Address(self.stretch.address)
-    }
-}
-
-impl<T> Stretch<'_, T> {
-    /// The same stretch once more, as source and result of one call.
-    fn again(&self) -> Self {
-        Self { memory: self.memory, address: self.address, values: self.values }
-    }
-}
-
-impl<T> DeviceSlice<T> for Stretch<'_, T> {
-    fn len(&self) -> usize {
-        self.values
-    }
-
-    fn stream(&self) -> &Arc<CudaStream> {
-        self.memory.0.stream()
-    }
-}
-
-// All work is on one stream, so that nothing has to be waited for.
-impl<T> DevicePtr<T> for Stretch<'_, T> {
-    fn device_ptr<'a>(&'a self, _: &'a CudaStream) -> (u64, SyncOnDrop<'a>) {
-        (self.address, SyncOnDrop::Record(None))
-    }
-}
-
-impl<T> DevicePtrMut<T> for Stretch<'_, T> {
-    fn device_ptr_mut<'a>(&'a mut self, _: &'a CudaStream) -> (u64, SyncOnDrop<'a>) {
-        (self.address, SyncOnDrop::Record(None))
-    }
-}
-
-/// Refuses maps of another size.
-fn fits(maps: &Maps, tiles: usize, side: usize, channels: usize) -> Result<()> {
-    if (maps.tiles, maps.side, maps.channels) == (tiles, side, channels) {
-        return Ok(());
-    }
-    Err(CudaFault::Place { start: 0, values: tiles * side * side * channels, held: maps.stretch.values })
-}
-
-/// Refuses what holds fewer than `values`.
-fn holds(held: usize, values: usize) -> Result<()> {
-    if held < values { Err(CudaFault::Place { start: 0, values, held }) } else { Ok(()) }
 }
 
 fn integer(value: usize) -> Result<i32> {

@@ -24,6 +24,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
+/// What to tell of a file that [`is_cut_off_jpeg`].
+pub const CUT_OFF_JPEG: &str = "this JPEG is cut off: its end is missing; copy it again";
+
 /// Whether a JPEG lacks its end: decoders fill what is missing with grey, which would be taken for what was seen.
 ///
 /// Other files are never cut off in this sense; their decoders tell it themselves.

@@ -98,9 +98,7 @@ impl CameraError {
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Self::NotThere { .. })
     }
-}
 
-impl CameraError {
     /// Whether the configuration, or a file that it names, has to be changed. A camera that is not there, or a fragment whose
     /// device is not, may be there at the next start.
     pub fn is_configuration(&self) -> bool {

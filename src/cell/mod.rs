@@ -5,6 +5,7 @@
 //! reads a [`ProbabilityMap`], finds [`Defect`]s in its [`Mask`] and gives a [`Verdict`].
 
 mod block;
+pub mod encoder;
 mod mask;
 mod moment;
 mod rim;

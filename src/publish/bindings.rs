@@ -1,4 +1,5 @@
 use super::wire::BindRequest;
+use crate::cell::encoder::travel;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -100,7 +101,9 @@ impl Bindings {
     pub fn take(&self, lane: &str, encoder_count: Option<i64>, unix_ns: i64) -> Option<String> {
         let mut waiting = self.lanes.get(lane)?.lock().unwrap_or_else(PoisonError::into_inner);
         let by_encoder = |binding: &Binding| match (&binding.place, encoder_count) {
-            (Place::Encoder { count, tolerance_counts }, Some(at)) => Some(counts_apart(*count, at)).filter(|off| off <= tolerance_counts),
+            (Place::Encoder { count, tolerance_counts }, Some(at)) => {
+                u64::try_from(travel(*count, at).unsigned_abs()).ok().filter(|off| off <= tolerance_counts)
+            }
             _ => None,
         };
         let by_time = |binding: &Binding| match binding.place {
@@ -116,13 +119,6 @@ impl Binding {
     fn is_stale(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) > WAIT
     }
-}
-
-/// How far two counts of an encoder lie apart. Where both fit its usual 32 bits, it may have started anew between them.
-fn counts_apart(a: i64, b: i64) -> u64 {
-    let apart = a.abs_diff(b);
-    let both_fit = [a, b].iter().all(|count| (0..1 << 32).contains(count));
-    if both_fit { apart.min((1 << 32) - apart) } else { apart }
 }
 
 fn nearest(waiting: &VecDeque<Binding>, distance: impl Fn(&Binding) -> Option<u64>) -> Option<usize> {

@@ -1,3 +1,4 @@
+use crate::cell::encoder::{gone_back, travel};
 use crate::cell::{LineBlock, Moment};
 
 /// When a line was exposed, on every clock there is.
@@ -42,42 +43,5 @@ impl LineClock {
             camera_time_ns: self.end.camera_time_ns.map(|t| t.saturating_add_signed(ns.saturating_neg())),
             encoder_count: self.end.encoder_count.map(|c| gone_back(c, (before * self.counts_per_line).round() as i64)),
         }
-    }
-}
-
-/// Values of an encoder of 32 bits, after which it starts anew.
-const TURN: i64 = 1 << 32;
-
-/// How far the belt went between two counts. No block is so long that it goes half a turn of 32 bits: what looks like it
-/// is an encoder that started anew.
-fn travel(from: i64, to: i64) -> i64 {
-    let apart = to.wrapping_sub(from);
-    let both_fit = [from, to].iter().all(|count| (0..TURN).contains(count));
-    match apart {
-        _ if !both_fit || apart.abs() <= TURN / 2 => apart,
-        1.. => apart - TURN,
-        _ => apart + TURN,
-    }
-}
-
-/// The count `counts` before `count`, on the other side of a turn where it would not fit.
-fn gone_back(count: i64, counts: i64) -> i64 {
-    let back = count.saturating_sub(counts);
-    if (0..TURN).contains(&count) { back.rem_euclid(TURN) } else { back }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_encoder_of_32_bits_may_start_anew_in_a_block() {
-        assert_eq!(travel(1000, 1128), 128);
-        assert_eq!(travel(TURN - 64, 64), 128);
-        assert_eq!(travel(64, TURN - 64), -128, "a belt that goes back");
-        assert_eq!(travel(-64, 64), 128, "a count with a sign");
-        assert_eq!(gone_back(5, 64), TURN - 59);
-        assert_eq!(gone_back(TURN - 1, -2), 1);
-        assert_eq!(gone_back(-5, 64), -69);
     }
 }

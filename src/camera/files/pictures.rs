@@ -77,7 +77,7 @@ pub(super) fn inspect(path: PathBuf) -> Result<Header, CameraError> {
 pub(super) fn decode(path: PathBuf, longer_px: Option<u32>, format: PixelFormat) -> Result<Picture, CameraError> {
     let bytes = std::fs::read(&path).map_err(|error| unread(&path, &error))?;
     if crate::disk::is_cut_off_jpeg(&bytes) {
-        return Err(CameraError::Picture { path, reason: "this JPEG is cut off: its end is missing; copy it again".into() });
+        return Err(CameraError::Picture { path, reason: crate::disk::CUT_OFF_JPEG.into() });
     }
     let picture = DynamicImage::from_decoder(decoder(&path, Cursor::new(bytes))?);
     let mut picture = picture.map_err(|error| unreadable(&path, &error))?;

@@ -1,5 +1,7 @@
 //! What a training is told, as arguments of the command line and as a run folder's `settings.json`.
 
+mod check;
+
 use super::machine::MachineOptions;
 use crate::config::Precision;
 use crate::loss::{Hyperparameters, Loss, Objective};
@@ -255,25 +257,9 @@ impl FitOptions {
         Self { alpha: Some(alpha), ..self }
     }
 
-    /// Whether a search for α makes sense.
-    pub(super) fn check_alpha(&self) -> anyhow::Result<()> {
-        let loss = self.loss_name();
-        if !self.loss.has_alpha() {
-            let named = |loss: Loss| clap::ValueEnum::to_possible_value(&loss).map(|value| value.get_name().to_owned());
-            let others: Vec<String> = <Loss as clap::ValueEnum>::value_variants()
-                .iter()
-                .filter(|loss| loss.has_alpha())
-                .filter_map(|loss| named(*loss))
-                .collect();
-            anyhow::bail!("--loss {loss}: has no alpha to search for; these have: {}", others.join(", "));
-        }
-        anyhow::ensure!(self.alpha.is_none(), "--alpha: is what the search looks for; leave it out");
-        Ok(())
-    }
-
     /// The loss, as `--loss` takes it.
     pub(super) fn loss_name(&self) -> String {
-        clap::ValueEnum::to_possible_value(&self.loss).map_or_else(String::new, |value| value.get_name().to_owned())
+        name_of(self.loss)
     }
 
     /// The settings of the training loop; `name` is the model's unless the options tell one.
@@ -335,16 +321,6 @@ impl FitOptions {
         })
     }
 
-    /// Whether a training can be begun with these options; nothing is left behind where not.
-    pub(super) fn try_out(&self, machine: &MachineOptions) -> anyhow::Result<Arc<dyn Source>> {
-        self.settings(Files::beside(std::path::Path::new("model")), "", machine)?.check()?;
-        let shape = *self.network(&Device::Cpu)?.shape();
-        // Their image pooling leaves one value a channel and picture, whose variance is none.
-        let pools = matches!(shape.architecture, Architecture::PspNet | Architecture::DeepLabV3);
-        anyhow::ensure!(!pools || self.batch > 1, "--batch 1: {shape} needs at least 2 crops in a batch to learn its statistics from");
-        self.source()
-    }
-
     /// The loss's numbers: those told, else its usual ones.
     fn hyperparameters(&self) -> Hyperparameters {
         let usual = Hyperparameters::of(self.loss);
@@ -403,6 +379,11 @@ impl FitOptions {
         let shape = NetworkShape { architecture: self.network, base_width: self.base_width, upsampling: self.upsampling };
         Ok(Network::new(&shape, self.seed, device)?)
     }
+}
+
+/// A loss, as `--loss` takes it.
+fn name_of(loss: Loss) -> String {
+    clap::ValueEnum::to_possible_value(&loss).map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 fn upsampling(text: &str) -> Result<Upsampling, String> {

@@ -9,9 +9,10 @@ use std::process::ExitCode;
 /// Find the weight of false alarms against missed cracks (alpha) that suits the data.
 ///
 /// Guided by the output imbalance index (OII), it bisects the candidates 1/2N, 3/2N ... until the index on the
-/// validation pictures lies within the goal: at most floor(log2 N) + 1 trainings. A grid trains all N. Every
-/// training is measured by its last evaluation, not its best, which is a matter of luck, and is a run folder in --dir; the same command goes on where it was interrupted, and grid and guided
-/// search share their trainings. Takes the options of `train fit`. Leaves table.md and oii.svg in --dir.
+/// validation pictures lies within the goal: at most floor(log2 N) + 1 trainings. A grid trains all N. A training is
+/// measured by its last evaluation, not its best, which is a matter of luck. Every training is a run folder in --dir;
+/// the same command goes on where it was interrupted, and grid and guided search share their trainings. Takes the
+/// options of `train fit`. Leaves table.md and oii.svg in --dir.
 #[derive(Debug, clap::Args)]
 pub struct TrainSearchArgs {
     /// Folder of the trainings, the table and the plot

@@ -41,14 +41,7 @@ struct OnDevice {
 }
 
 /// A step whose weights are on the device.
-enum Prepared {
-    First { to: Map, weights: Memory<f32>, bias: Memory<f32> },
-    Convolve { from: Map, to: Map, filter: Filter },
-    Pool { from: Map, to: Map, copy: Map },
-    Interpolate { from: Map, to: Map, first_channel: usize },
-    Interleave { from: Map, to: Map, first_channel: usize },
-    Head { from: Map, weights: Memory<f32>, bias: f32 },
-}
+type Prepared = Step<Memory<f32>, Filter>;
 
 impl CudaEngine {
     /// Compiles, allocates, warms up and records for CUDA device `ordinal`.
@@ -93,9 +86,9 @@ impl OnDevice {
         let steps = list.into_iter().map(|step| prepared(&gpu, step)).collect::<Result<Vec<_>, _>>()?;
         let mut workspace = LEAST_WORKSPACE_BYTES;
         for step in &steps {
-            if let Prepared::Convolve { from, filter, .. } = step {
+            if let Step::Convolve { from, kernel, .. } = step {
                 for tiles in sizes() {
-                    workspace = workspace.max(gpu.workspace(filter, tiles, from.side_px)?);
+                    workspace = workspace.max(gpu.workspace(kernel, tiles, from.side_px)?);
                 }
             }
         }
@@ -163,14 +156,14 @@ impl OnDevice {
         gpu.clear(unsound)?;
         for step in &self.steps {
             match step {
-                Prepared::First { to, weights, bias } => {
+                Step::First { to, weights, bias } => {
                     gpu.first(&self.pictures.stretch(0, tiles * PIXELS)?, weights, bias, &maps(to)?, unsound)
                 }
-                Prepared::Convolve { from, to, filter } => gpu.convolve(filter, &maps(from)?, &maps(to)?, workspace),
-                Prepared::Pool { from, to, copy } => gpu.pool(&maps(from)?, &maps(to)?, &maps(copy)?),
-                Prepared::Interpolate { from, to, first_channel } => gpu.interpolate(&maps(from)?, &maps(to)?, *first_channel),
-                Prepared::Interleave { from, to, first_channel } => gpu.interleave(&maps(from)?, &maps(to)?, *first_channel),
-                Prepared::Head { from, weights, bias } => {
+                Step::Convolve { from, to, kernel } => gpu.convolve(kernel, &maps(from)?, &maps(to)?, workspace),
+                Step::Pool { from, to, copy } => gpu.pool(&maps(from)?, &maps(to)?, &maps(copy)?),
+                Step::Interpolate { from, to } => gpu.interpolate(&maps(from)?, &maps(&to.of)?, to.first_channel),
+                Step::Interleave { from, to } => gpu.interleave(&maps(from)?, &maps(&to.of)?, to.first_channel),
+                Step::Head { from, weights, bias } => {
                     let logits = self.logits.stretch(0, tiles * PIXELS)?;
                     let probabilities = self.probabilities.stretch(0, tiles * PIXELS)?;
                     gpu.head(&maps(from)?, weights, *bias, &logits, &probabilities, unsound)
@@ -189,15 +182,15 @@ fn sizes() -> impl Iterator<Item = usize> {
 /// Brings a step's weights to the device.
 fn prepared(gpu: &Gpu, step: Step) -> Result<Prepared, CudaFault> {
     Ok(match step {
-        Step::First { to, weights, bias } => Prepared::First { to, weights: gpu.values(&weights)?, bias: gpu.values(&bias)? },
-        Step::Convolve(made) => {
-            let filter = gpu.filter(&made.weights, &made.bias, made.from.channels, made.side, made.relu)?;
-            Prepared::Convolve { from: made.from, to: made.to, filter }
+        Step::First { to, weights, bias } => Step::First { to, weights: gpu.values(&weights)?, bias: gpu.values(&bias)? },
+        Step::Convolve { from, to, kernel } => {
+            let kernel = gpu.filter(&kernel.weights, &kernel.bias, from.channels, kernel.side, kernel.relu)?;
+            Step::Convolve { from, to, kernel }
         }
-        Step::Pool { from, to, copy } => Prepared::Pool { from, to, copy: copy.of },
-        Step::Interpolate { from, to } => Prepared::Interpolate { from, to: to.of, first_channel: to.first_channel },
-        Step::Interleave { from, to } => Prepared::Interleave { from, to: to.of, first_channel: to.first_channel },
-        Step::Head { from, weights, bias } => Prepared::Head { from, weights: gpu.values(&weights)?, bias },
+        Step::Pool { from, to, copy } => Step::Pool { from, to, copy },
+        Step::Interpolate { from, to } => Step::Interpolate { from, to },
+        Step::Interleave { from, to } => Step::Interleave { from, to },
+        Step::Head { from, weights, bias } => Step::Head { from, weights: gpu.values(&weights)?, bias },
     })
 }
 

@@ -129,8 +129,7 @@ fn checked_cuda(checkpoint: &Checkpoint, ordinal: usize) -> Result<cuda::CudaEng
     let tiles: Vec<f32> = (0..TILES_PER_SIDE * TILE_PX * TILE_PX).map(|i| ((i * 7919) % 4099) as f32 / 1024.0 - 2.0).collect();
     let want = device::DeviceEngine::cuda(checkpoint, ordinal, Precision::F32)?.logits(&tiles, TILES_PER_SIDE)?;
     let got = engine.logits(&tiles, TILES_PER_SIDE)?;
-    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
-    let error = (square(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / square(&mut want.iter().copied())).sqrt();
+    let error = relative_error(&got, &want);
     // Compared so that what is no number is refused.
     if error <= ALLOWED {
         return Ok(engine);
@@ -140,6 +139,13 @@ fn checked_cuda(checkpoint: &Checkpoint, ordinal: usize) -> Result<cuda::CudaEng
         reason: format!("logits are off by {error:.3} of their size, at most {ALLOWED} is rounding"),
         remedy: "report the versions of driver and cuDNN".into(),
     })
+}
+
+/// How far `got` is from what was wanted, of that one's size (roots of the sums of squares).
+#[cfg(any(feature = "cudnn", test))]
+pub(super) fn relative_error(got: &[f32], want: &[f32]) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
+    (square(&mut got.iter().zip(want).map(|(g, w)| g - w)) / square(&mut want.iter().copied())).sqrt()
 }
 
 /// Refuses a slice that does not hold `count` tiles of `side`.

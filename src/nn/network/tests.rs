@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::DeviceChoice;
 use crate::loss::{Hyperparameters, Loss, Objective};
+use crate::nn::engine::relative_error;
 use crate::nn::{CheckpointMeta, Upsampling, engine};
 
 const ALL: [Architecture; 4] = [Architecture::UNet, Architecture::SegNet, Architecture::PspNet, Architecture::DeepLabV3];
@@ -151,13 +152,12 @@ fn every_network_inspects_in_the_precision_that_it_says() {
         let network = Network::new(&NetworkShape { base_width: 8, ..shape(architecture) }, 2, &Device::Cpu).unwrap();
         let tiles: Vec<f32> = bars(side).0.flatten_all().unwrap().to_vec1().unwrap();
         let want = logits(&network, side);
-        let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
         // A place that SegNet pools from is another one where two values are as good as equal.
         let [grade, brain] = if architecture == Architecture::SegNet { [5e-2; 2] } else { [1e-3, 5e-2] };
         for (asked, most) in [(Precision::F32, 1e-5), (Precision::F32Grade, grade), (Precision::Bf16, brain)] {
             let mut engine = engine(&checkpoint(&network), DeviceChoice::Cpu, asked, 2).unwrap();
             let got = engine.logits(&tiles, 2).unwrap();
-            let error = (square(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / square(&mut want.iter().copied())).sqrt();
+            let error = relative_error(&got, &want);
             assert!(error <= most, "{architecture}, {asked}: {error}");
             let finer: &[Precision] = if asked == Precision::F32 { &[] } else { &[Precision::F32, Precision::F32Grade] };
             assert!(engine.precision() == asked || finer.contains(&engine.precision()), "{}", engine.describe());

@@ -95,10 +95,9 @@ impl CustomOp2 for Convolution {
         let gradient = gradient.contiguous()?;
         #[cfg(feature = "cudnn")]
         if x.device().is_cuda() {
-            let how = self.how();
-            let of_picture = || weight.apply_op2_no_bwd(&gradient, &PictureGradient { how });
-            let dx = x.track_op().then(of_picture).transpose()?;
-            return Ok((dx, Some(x.apply_op2_no_bwd(&gradient, &WeightGradient { side: kernel.w, how })?)));
+            let of = |of, other: &Tensor| other.apply_op2_no_bwd(&gradient, &Gradient { of, how: self.how() });
+            let dx = x.track_op().then(|| of(Factor::Pictures, weight)).transpose()?;
+            return Ok((dx, Some(of(Factor::Weights(kernel.w), x)?)));
         }
         with_values([x, weight, &gradient], self.name(), |[xs, ws, gs]| {
             let (dx, dw) = self.gradients(xs, size, ws, kernel, gs, x.track_op());
@@ -108,23 +107,24 @@ impl CustomOp2 for Convolution {
     }
 }
 
-/// Gradient of a convolution's pictures on CUDA; arguments: weights, gradient of the result.
+/// A gradient of a convolution on CUDA; arguments: the other factor, gradient of the result.
 #[cfg(feature = "cudnn")]
-struct PictureGradient {
-    how: How,
-}
-
-/// Gradient of a convolution's weights on CUDA; arguments: picture, gradient of the result.
-#[cfg(feature = "cudnn")]
-struct WeightGradient {
-    side: usize,
+struct Gradient {
+    of: Factor,
     how: How,
 }
 
 #[cfg(feature = "cudnn")]
-impl CustomOp2 for PictureGradient {
+enum Factor {
+    Pictures,
+    /// With kernels of this side.
+    Weights(usize),
+}
+
+#[cfg(feature = "cudnn")]
+impl CustomOp2 for Gradient {
     fn name(&self) -> &'static str {
-        "gradient of a convolution's pictures"
+        "gradient of a convolution"
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -132,26 +132,17 @@ impl CustomOp2 for PictureGradient {
     }
 
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        let (weights, gradient) = (dims_of(l1)?, dims_of(l2)?);
-        let out = training::picture_gradient(&OnCuda { storage: s1, layout: l1 }, &OnCuda { storage: s2, layout: l2 }, self.how)?;
-        Ok((out, (gradient.n, weights.c, gradient.h, gradient.w).into()))
-    }
-}
-
-#[cfg(feature = "cudnn")]
-impl CustomOp2 for WeightGradient {
-    fn name(&self) -> &'static str {
-        "gradient of a convolution's weights"
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        candle_core::bail!("{}: for CUDA only", self.name())
-    }
-
-    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        let (x, gradient) = (dims_of(l1)?, dims_of(l2)?);
-        let (picture, result) = (OnCuda { storage: s1, layout: l1 }, OnCuda { storage: s2, layout: l2 });
-        let out = training::weight_gradient(&picture, &result, self.side, self.how)?;
-        Ok((out, (gradient.c, x.c, self.side, self.side).into()))
+        let (other, gradient) = (OnCuda { storage: s1, layout: l1 }, OnCuda { storage: s2, layout: l2 });
+        let (of_other, of_gradient) = (dims_of(l1)?, dims_of(l2)?);
+        Ok(match self.of {
+            Factor::Pictures => {
+                let shape = (of_gradient.n, of_other.c, of_gradient.h, of_gradient.w);
+                (training::picture_gradient(&other, &gradient, self.how)?, shape.into())
+            }
+            Factor::Weights(side) => {
+                let shape = (of_gradient.c, of_other.c, side, side);
+                (training::weight_gradient(&other, &gradient, side, self.how)?, shape.into())
+            }
+        })
     }
 }

@@ -33,8 +33,7 @@ fn convolve(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<Ten
     if dilation == 0 {
         candle_core::bail!("convolution: a dilation of 0, expected at least 1");
     }
-    let own = x.device().is_cpu() || cfg!(feature = "cudnn") && x.device().is_cuda() && x.dtype() == DType::F32;
-    if !own {
+    if !has_own_convolution(x) {
         return portable::conv(x, weight, dilation);
     }
     x.contiguous()?.apply_op2(&weight.contiguous()?, convolution)
@@ -108,12 +107,18 @@ pub(super) fn upsample_bilinear(x: &Tensor) -> Result<Tensor> {
 /// No output pixel gets more than one input pixel, so that this is a 1×1 convolution to the four pixels of each
 /// square, which are then put in their places.
 pub(super) fn conv_transposed(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !has_own_convolution(x) {
         return portable::conv_transposed(x, weight, bias);
     }
     let (inputs, outputs, _, _) = weight.dims4()?;
     let flat = weight.reshape((inputs, outputs * 4))?.t()?.contiguous()?.reshape((outputs * 4, inputs, 1, 1))?;
-    conv(x, &flat, 1)?.apply_op2(bias, resize::Interleave)
+    let squares = conv(x, &flat, 1)?;
+    if x.device().is_cpu() { squares.apply_op2(bias, resize::Interleave) } else { portable::interleave(&squares, bias) }
+}
+
+/// Whether convolutions of `x` are not candle's: on the CPU, and in `f32` where cuDNN is.
+fn has_own_convolution(x: &Tensor) -> bool {
+    x.device().is_cpu() || cfg!(feature = "cudnn") && x.device().is_cuda() && x.dtype() == DType::F32
 }
 
 /// Adds a value to each channel.

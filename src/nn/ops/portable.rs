@@ -94,9 +94,12 @@ pub(super) fn resize_bilinear(x: &Tensor, h: usize, w: usize) -> Result<Tensor> 
 }
 
 pub(super) fn conv_transposed(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    let (inputs, outputs, _, _) = weight.dims4()?;
-    let (n, _, h, w) = x.dims4()?;
-    let flat = weight.reshape((inputs, outputs * 4))?.t()?.contiguous()?.reshape((outputs * 4, inputs, 1, 1))?;
-    let squares = super::conv(x, &flat, 1)?.reshape(&[n, outputs, 2, 2, h, w])?;
-    super::add_bias(&squares.permute((0, 1, 4, 2, 5, 3))?.reshape((n, outputs, 2 * h, 2 * w))?, bias)
+    super::add_bias(&x.conv_transpose2d(weight, 0, 0, 2, 1)?, bias)
+}
+
+/// As [`super::resize::Interleave`].
+pub(super) fn interleave(squares: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let (n, c, h, w) = squares.dims4()?;
+    let pixels = squares.reshape(&[n, c / 4, 2, 2, h, w])?.permute((0, 1, 4, 2, 5, 3))?;
+    super::add_bias(&pixels.reshape((n, c / 4, 2 * h, 2 * w))?, bias)
 }

@@ -116,6 +116,9 @@ fn resizing_is_the_product_form() {
         assert_near(&upsample_bilinear(&x).unwrap(), &portable::resize_bilinear(&x, 2 * h, 2 * w).unwrap(), 1e-5);
         let (weight, bias) = (random(&[c, 5, 2, 2], 50), random(&[5], 51));
         assert_near(&conv_transposed(&x, &weight, &bias).unwrap(), &portable::conv_transposed(&x, &weight, &bias).unwrap(), 1e-5);
+        let squares = random(&[n, 20, h, w], 52);
+        let interleaved = squares.apply_op2(&bias, resize::Interleave).unwrap();
+        assert_near(&interleaved, &portable::interleave(&squares, &bias).unwrap(), 1e-5);
         let even = random(&[n, c, 2 * h, 2 * w], i as u64);
         assert_eq!(flat(&max_pool(&even).unwrap()), flat(&even.max_pool2d(2).unwrap()));
     }

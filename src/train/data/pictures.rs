@@ -101,8 +101,7 @@ fn refuse_colours(path: &Path, rgb: &image::RgbImage) -> Result<(), TrainError> 
 pub(super) fn decode(path: &Path) -> Result<Decoded<image::DynamicImage>, TrainError> {
     let bytes = std::fs::read(path).map_err(TrainError::file(path, "cannot read it"))?;
     if crate::disk::is_cut_off_jpeg(&bytes) {
-        let problem = "this JPEG is cut off: its end is missing; copy it again".to_owned();
-        return Err(TrainError::Data { path: path.to_owned(), problem });
+        return Err(TrainError::Data { path: path.to_owned(), problem: crate::disk::CUT_OFF_JPEG.into() });
     }
     let content = image::load_from_memory(&bytes).map_err(|source| TrainError::Unreadable { path: path.to_owned(), source })?;
     Ok(Decoded { content, sha256: hex(&Sha256::digest(&bytes)) })

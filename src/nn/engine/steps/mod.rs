@@ -37,12 +37,10 @@ pub(super) struct Share {
     pub first_channel: usize,
 }
 
-/// A convolution that keeps the size.
+/// The weights of a convolution that keeps the size.
 #[derive(Debug)]
-pub(super) struct Convolution {
-    pub from: Map,
-    pub to: Map,
-    /// Side of the kernel, 1 or 3.
+pub(super) struct Kernel {
+    /// Its side, 1 or 3.
     pub side: usize,
     /// `[outputs, side, side, inputs]`.
     pub weights: Vec<f32>,
@@ -50,22 +48,25 @@ pub(super) struct Convolution {
     pub relu: bool,
 }
 
-/// One step; each reads what earlier ones wrote.
+/// One step, with its numbers as `N` and its convolution's weights as `K`; each reads what earlier ones wrote.
 #[derive(Debug)]
-pub(super) enum Step {
-    /// 3×3 convolution of the pictures, which have one channel, and ReLU.
+pub(super) enum Step<N = Vec<f32>, K = Kernel> {
+    /// 3×3 convolution of the pictures, which have one channel, and ReLU; weights `[3, 3, outputs]`.
     First {
         to: Map,
-        /// `[3, 3, outputs]`.
-        weights: Vec<f32>,
-        bias: Vec<f32>,
+        weights: N,
+        bias: N,
     },
-    Convolve(Convolution),
-    /// Maximum of 2×2 squares, and a copy of what is pooled for the way up.
+    Convolve {
+        from: Map,
+        to: Map,
+        kernel: K,
+    },
+    /// Maximum of 2×2 squares, and a copy of what is pooled in the first channels of what the way up reads.
     Pool {
         from: Map,
         to: Map,
-        copy: Share,
+        copy: Map,
     },
     /// Twice the size by bilinear interpolation, corners aligned.
     Interpolate {
@@ -80,7 +81,7 @@ pub(super) enum Step {
     /// Logits, and their probabilities.
     Head {
         from: Map,
-        weights: Vec<f32>,
+        weights: N,
         bias: f32,
     },
 }
@@ -136,7 +137,7 @@ impl Compiler<'_> {
         let Folded { inputs, weights, bias, .. } = folded(self.checkpoint, half)?;
         let to = self.map(from.side_px, half.output);
         let weights = taps_first(&weights, inputs);
-        self.list.push(Step::Convolve(Convolution { from, to, side: half.side, weights, bias, relu: true }));
+        self.list.push(Step::Convolve { from, to, kernel: Kernel { side: half.side, weights, bias, relu: true } });
         Ok(to)
     }
 
@@ -168,7 +169,7 @@ impl Pass for Compiler<'_> {
         let joined = self.map(map.side_px, step.convolutions.input);
         self.joined.push(joined);
         let to = self.map(map.side_px / 2, map.channels);
-        self.list.push(Step::Pool { from: *map, to, copy: Share { of: joined, first_channel: 0 } });
+        self.list.push(Step::Pool { from: *map, to, copy: joined });
         Ok(to)
     }
 
@@ -183,14 +184,9 @@ impl Pass for Compiler<'_> {
                 let weights = read(self.checkpoint, &format!("{name}.weight"))?;
                 let bias = read(self.checkpoint, &format!("{name}.bias"))?;
                 let squares = self.map(map.side_px, 4 * step.upsampled);
-                self.list.push(Step::Convolve(Convolution {
-                    from: map,
-                    to: squares,
-                    side: 1,
-                    weights: square_by_square(&weights, step.below, step.upsampled),
-                    bias: bias.repeat(4),
-                    relu: false,
-                }));
+                let weights = square_by_square(&weights, step.below, step.upsampled);
+                let kernel = Kernel { side: 1, weights, bias: bias.repeat(4), relu: false };
+                self.list.push(Step::Convolve { from: map, to: squares, kernel });
                 self.list.push(Step::Interleave { from: squares, to });
             }
         }
@@ -211,10 +207,9 @@ impl Pass for Compiler<'_> {
     }
 }
 
-/// Weights `[outputs, inputs, taps]` as `[outputs, taps, inputs]`.
+/// Weights `[outputs, inputs, 9]` as `[outputs, 9, inputs]`.
 fn taps_first(weights: &[f32], inputs: usize) -> Vec<f32> {
-    let taps = 9;
-    weights.chunks_exact(inputs * taps).flat_map(|output| transposed(output, taps)).collect()
+    weights.chunks_exact(inputs * 9).flat_map(|output| transposed(output, 9)).collect()
 }
 
 /// A matrix with `columns` columns, the other way round.

@@ -31,10 +31,9 @@ fn run(kernels: &Kernels, steps: &Steps, tiles: &[f32]) -> Found {
             Step::First { to, weights, bias } => {
                 kernels.first(tiles, weights, bias, &mut memory[to.start..], &mut found.unsound, &sizes(to, to.channels));
             }
-            Step::Convolve(convolution) => convolve(convolution, &mut memory),
+            Step::Convolve { from, to, kernel } => convolve(from, to, kernel, &mut memory),
             Step::Pool { from, to, copy } => {
-                assert_eq!(copy.first_channel, 0);
-                kernels.pool(&mut memory, from.start, &sizes(from, from.channels), to.start, (copy.of.start, copy.of.channels));
+                kernels.pool(&mut memory, from.start, &sizes(from, from.channels), to.start, (copy.start, copy.channels));
             }
             Step::Interpolate { from, to } => {
                 let target = (to.of.start, to.of.channels);
@@ -54,8 +53,8 @@ fn run(kernels: &Kernels, steps: &Steps, tiles: &[f32]) -> Found {
 }
 
 /// What cuDNN is asked for, in plain words.
-fn convolve(asked: &Convolution, memory: &mut [u16]) {
-    let Convolution { from, to, side, weights, bias, relu } = asked;
+fn convolve(from: &Map, to: &Map, kernel: &Kernel, memory: &mut [u16]) {
+    let Kernel { side, weights, bias, relu } = kernel;
     let reach = (*side / 2) as isize;
     let size = from.side_px as isize;
     for tile in 0..TILES as isize {

@@ -1,0 +1,33 @@
+//! Whether what was asked for makes sense, before anything is written.
+
+use super::{FitOptions, name_of};
+use crate::commands::train::machine::MachineOptions;
+use crate::loss::Loss;
+use crate::nn::Architecture;
+use crate::train::{Files, Source};
+use candle_core::Device;
+use std::path::Path;
+use std::sync::Arc;
+
+impl FitOptions {
+    /// The data, where a training can be begun with these options; nothing is left behind where not.
+    pub(in crate::commands::train) fn try_out(&self, machine: &MachineOptions) -> anyhow::Result<Arc<dyn Source>> {
+        self.settings(Files::beside(Path::new("model")), "", machine)?.check()?;
+        let shape = *self.network(&Device::Cpu)?.shape();
+        // Their image pooling leaves one value a channel and picture, whose variance is none.
+        let pools = matches!(shape.architecture, Architecture::PspNet | Architecture::DeepLabV3);
+        anyhow::ensure!(!pools || self.batch > 1, "--batch 1: {shape} needs at least 2 crops in a batch to learn its statistics from");
+        self.source()
+    }
+
+    /// Whether a search for α makes sense.
+    pub(in crate::commands::train) fn check_alpha(&self) -> anyhow::Result<()> {
+        if !self.loss.has_alpha() {
+            let losses = <Loss as clap::ValueEnum>::value_variants().iter();
+            let others: Vec<String> = losses.filter(|loss| loss.has_alpha()).map(|loss| name_of(*loss)).collect();
+            anyhow::bail!("--loss {}: has no alpha to search for; these have: {}", self.loss_name(), others.join(", "));
+        }
+        anyhow::ensure!(self.alpha.is_none(), "--alpha: is what the search looks for; leave it out");
+        Ok(())
+    }
+}

@@ -5,9 +5,12 @@ use super::product::LineTask;
 use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::simd::{Lanes, Task, dispatch_on};
 
-/// Units computed together where there are 32 registers, and where there are 16.
-const MANY: usize = 14;
-const FEW: usize = 6;
+/// Units computed together where there are 32 registers, and fewer for the end of a line.
+const MANY: [usize; 2] = [14, 8];
+/// The same where there are 16 registers.
+const FEW: [usize; 2] = [6, 4];
+/// Inputs multiplied in one turn of the loop.
+const INPUTS: usize = 4;
 
 /// One line of a product whose result is stored as `F`.
 struct Line<'a, F: Format>(&'a LineTask<'a, f32, F::Value>);
@@ -40,17 +43,15 @@ impl<F: Format> Line<'_, F> {
                 let pitch = product.unit * channels;
                 for line in 0..product.lines {
                     let mut from = task.from[source][line].add(first * pitch);
-                    for _ in 0..steps.len() {
-                        let mut row = [L::splat(0.0); VECTORS];
-                        for (v, weight) in row.iter_mut().enumerate() {
-                            *weight = L::load(weights.add(v * L::WIDTH));
+                    for _ in 0..steps.len() / INPUTS {
+                        for input in 0..INPUTS {
+                            add_products(&mut sums, from.add(input), pitch, weights.add(input * VECTORS * L::WIDTH));
                         }
-                        for (unit, sums) in sums.iter_mut().enumerate() {
-                            let input = L::splat(*from.add(unit * pitch));
-                            for (sum, weight) in sums.iter_mut().zip(row) {
-                                *sum = sum.plus_product(input, weight);
-                            }
-                        }
+                        weights = weights.add(INPUTS * VECTORS * L::WIDTH);
+                        from = from.add(INPUTS);
+                    }
+                    for _ in 0..steps.len() % INPUTS {
+                        add_products(&mut sums, from, pitch, weights);
                         weights = weights.add(VECTORS * L::WIDTH);
                         from = from.add(1);
                     }
@@ -71,18 +72,46 @@ impl<F: Format> Line<'_, F> {
     }
 
     #[inline(always)]
-    unsafe fn walk<L: Lanes, const UNITS: usize, const VECTORS: usize>(&self) {
+    unsafe fn walk<L: Lanes, const UNITS: usize, const SHORT: usize, const VECTORS: usize>(&self) {
         let units = self.0.units;
-        // SAFETY: units of the line; the last ones overlap those before, where they are no multiple.
+        // SAFETY: units of the line; the last ones overlap those before, where they do not come out even.
         unsafe {
-            if units < UNITS {
-                for first in 0..units {
-                    self.tile::<L, 1, VECTORS>(first);
+            if units < SHORT {
+                return (0..units).for_each(|first| self.tile::<L, 1, VECTORS>(first));
+            }
+            let mut first = 0;
+            while first < units {
+                let left = units - first;
+                if left == UNITS || left > 2 * SHORT {
+                    self.tile::<L, UNITS, VECTORS>(first);
+                    first += UNITS;
+                } else {
+                    self.tile::<L, SHORT, VECTORS>(first.min(units - SHORT));
+                    first += SHORT;
                 }
-            } else {
-                for first in (0..units).step_by(UNITS) {
-                    self.tile::<L, UNITS, VECTORS>(first.min(units - UNITS));
-                }
+            }
+        }
+    }
+}
+
+/// Adds one input of each unit times its weights.
+///
+/// # Safety
+/// As for `L`; `from` good for a value each `pitch`, `weights` for whole vectors.
+#[inline(always)]
+unsafe fn add_products<L: Lanes, const UNITS: usize, const VECTORS: usize>(
+    sums: &mut [[L; VECTORS]; UNITS],
+    from: *const f32,
+    pitch: usize,
+    weights: *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let row: [L; VECTORS] = std::array::from_fn(|v| L::load(weights.add(v * L::WIDTH)));
+        for (unit, sums) in sums.iter_mut().enumerate() {
+            let input = L::splat(*from.add(unit * pitch));
+            for (sum, weight) in sums.iter_mut().zip(row) {
+                *sum = sum.plus_product(input, weight);
             }
         }
     }
@@ -95,10 +124,10 @@ impl<F: Format> Task for Line<'_, F> {
         // SAFETY: the caller's promise.
         unsafe {
             match (L::MANY, vectors) {
-                (true, 1) => self.walk::<L, MANY, 1>(),
-                (true, _) => self.walk::<L, MANY, 2>(),
-                (false, 1) => self.walk::<L, FEW, 1>(),
-                (false, _) => self.walk::<L, FEW, 2>(),
+                (true, 1) => self.walk::<L, { MANY[0] }, { MANY[1] }, 1>(),
+                (true, _) => self.walk::<L, { MANY[0] }, { MANY[1] }, 2>(),
+                (false, 1) => self.walk::<L, { FEW[0] }, { FEW[1] }, 1>(),
+                (false, _) => self.walk::<L, { FEW[0] }, { FEW[1] }, 2>(),
             }
         }
     }

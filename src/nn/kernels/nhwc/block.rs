@@ -144,8 +144,8 @@ impl<F: Multiply> Block<F> {
         if self.by_columns {
             return self.run_by_columns(&mut views, sinks);
         }
-        // A few bands for each thread, so that one that is held up does not hold up all.
-        let lines = self.h.div_ceil(4 * self.scratch.len()).next_multiple_of(STEP);
+        // Two bands for each thread: one that is held up does not hold up all, and few lines are computed by two.
+        let lines = self.h.div_ceil(2 * self.scratch.len()).next_multiple_of(STEP);
         let mut bands: Vec<(usize, Option<Logits>)> = (0..self.h).step_by(lines).map(|first| (first, None)).collect();
         if let Some(Logits { weights, bias, to }) = &mut sinks.logits {
             for (band, to) in bands.iter_mut().zip(to.chunks_mut(lines * self.w)) {

@@ -143,14 +143,15 @@ impl Panel<'_> {
         }
     }
 
+    /// `VECTORS` vectors at a time.
     #[inline(always)]
-    unsafe fn walk<L: Lanes, const SIDE: usize>(&self) {
-        let step = 3 * L::WIDTH;
+    unsafe fn walk<L: Lanes, const VECTORS: usize, const SIDE: usize>(&self) {
+        let step = VECTORS * L::WIDTH;
         let mut at = 0;
         // SAFETY: `tile` loads whole vectors (at most SLACK values past the run) and stores `count` values.
         unsafe {
             while at + step <= self.length {
-                self.column::<L, 3, SIDE>(at, step);
+                self.column::<L, VECTORS, SIDE>(at, step);
                 at += step;
             }
             let rest = self.length - at;
@@ -168,6 +169,14 @@ impl Task for Panel<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         // SAFETY: the caller's promise.
-        unsafe { if self.packed.side == 1 { self.walk::<L, 1>() } else { self.walk::<L, 3>() } }
+        unsafe {
+            // Three vectors of four outputs would be all of 16 registers, and compilers want one more to move loads ahead.
+            match (L::MANY, self.packed.side) {
+                (true, 1) => self.walk::<L, 3, 1>(),
+                (true, _) => self.walk::<L, 3, 3>(),
+                (false, 1) => self.walk::<L, 2, 1>(),
+                (false, _) => self.walk::<L, 2, 3>(),
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::peer::{Peer, Sending};
 use super::store::{Replay, StoredMessage, StoredRun, Unrecorded};
 use super::waker::Waker;
-use super::wire::{ReplayRequest, Reply, ReplyBody, VerdictMessage};
+use super::wire::{BlindMessage, BlindRequest, ReplayRequest, Reply, ReplyBody, RunNumbers, VerdictMessage};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const ACTIVE_MAX: usize = 16;
 /// Verdicts read from the ledger at once.
 const CHUNK: u64 = 16;
+/// Blind times told in one answer.
+pub(super) const BLIND_MAX: usize = 1000;
 /// Verdicts of one replay sent before fresh ones get their turn again.
 const BURST: usize = 8;
 /// A client that takes nothing for so long loses its replay.
@@ -21,13 +23,19 @@ const GIVE_UP: Duration = Duration::from_secs(10);
 /// What the reader is asked.
 pub(super) enum Job {
     Read { replay: u64, run: String, lane: String, from: u64, limit: usize },
-    Runs { peer: Peer },
+    Answer { peer: Peer, question: Question },
+}
+
+/// What has one answer.
+pub(super) enum Question {
+    Runs,
+    Blind(BlindRequest),
 }
 
 /// What the reader answers.
 pub(super) enum Done {
     Read { replay: u64, messages: Vec<StoredMessage>, complete: bool, error: Option<String> },
-    Runs { peer: Peer, runs: Result<Vec<StoredRun>, String> },
+    Answer { peer: Peer, body: ReplyBody },
 }
 
 /// The way to the reader and back.
@@ -56,7 +64,10 @@ impl Reader {
     pub fn run(self) {
         for job in &self.jobs {
             let done = match job {
-                Job::Runs { peer } => Done::Runs { peer, runs: self.ledger.runs() },
+                Job::Answer { peer, question } => {
+                    let body = self.answer(&question).unwrap_or_else(|error| ReplyBody::Error { error });
+                    Done::Answer { peer, body }
+                }
                 Job::Read { replay, run, lane, from, limit } => {
                     let (found, error) = match self.ledger.replay(&run, &lane, from, limit) {
                         Ok(found) => (found, None),
@@ -70,6 +81,25 @@ impl Reader {
                 return;
             }
             self.waker.wake();
+        }
+    }
+
+    fn answer(&self, question: &Question) -> Result<ReplyBody, String> {
+        match question {
+            Question::Runs => {
+                let numbers = |r: StoredRun| RunNumbers { run: r.run, lane: r.lane, first: r.first, last: r.last };
+                Ok(ReplyBody::Runs { runs: self.ledger.runs()?.into_iter().map(numbers).collect() })
+            }
+            Question::Blind(BlindRequest { lane, since_unix_ns }) => {
+                let headers = self.ledger.blind(lane, since_unix_ns.unwrap_or(i64::MIN), BLIND_MAX)?;
+                let read = |header: &Vec<u8>| serde_json::from_slice(header);
+                let records: Vec<BlindMessage> = headers
+                    .iter()
+                    .map(read)
+                    .collect::<Result<_, _>>()
+                    .map_err(|error| format!("a blind time of lane `{lane}` in the ledger cannot be read: {error}"))?;
+                Ok(ReplyBody::Blind { complete: records.len() < BLIND_MAX, records })
+            }
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::Bindings;
 use super::peer::{Peer, Sending};
-use super::replay::{Done, Job, Jobs, Pace, Replays};
+use super::replay::{Done, Job, Jobs, Pace, Question, Replays};
 use super::station_id::StationId;
 use super::statistics::Counters;
-use super::wire::{LaneNumbers, Reply, ReplyBody, Request, RunNumbers};
+use super::wire::{LaneNumbers, Reply, ReplyBody, Request};
 use crossbeam_channel::Receiver;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -123,9 +123,10 @@ impl Sockets {
             let peer = Peer { identity: frames.swap_remove(0), delimiter };
             match serde_json::from_slice(&body) {
                 Ok(request) => self.answer(peer, request),
-                Err(error) => {
-                    self.refuse(&peer, format!("expected a JSON object whose `request` is `bind`, `replay`, `runs` or `hello`: {error}"))
-                }
+                Err(error) => self.refuse(
+                    &peer,
+                    format!("expected a JSON object whose `request` is `bind`, `replay`, `runs`, `blind` or `hello`: {error}"),
+                ),
             }
         }
     }
@@ -142,10 +143,8 @@ impl Sockets {
                 Ok(())
             }
             Request::Replay(request) => self.replays.begin(peer.clone(), request, &self.station.run),
-            Request::Runs => {
-                let busy = |_| "too many requests wait for the ledger, ask again later".to_owned();
-                self.jobs.ask.try_send(Job::Runs { peer: peer.clone() }).map_err(busy)
-            }
+            Request::Runs => self.ask_reader(&peer, Question::Runs),
+            Request::Blind(request) => self.ask_reader(&peer, Question::Blind(request)),
         };
         match done {
             Ok(()) => Counters::add(&self.counters.requests),
@@ -153,15 +152,16 @@ impl Sockets {
         }
     }
 
+    fn ask_reader(&self, peer: &Peer, question: Question) -> Result<(), String> {
+        let busy = |_| "too many requests wait for the ledger, ask again later".to_owned();
+        self.jobs.ask.try_send(Job::Answer { peer: peer.clone(), question }).map_err(busy)
+    }
+
     fn take_from_reader(&mut self) {
         while let Ok(done) = self.jobs.done.try_recv() {
             match done {
                 Done::Read { replay, messages, complete, error } => self.replays.found(replay, messages, complete, error),
-                Done::Runs { peer, runs: Ok(runs) } => {
-                    let runs = runs.into_iter().map(|r| RunNumbers { run: r.run, lane: r.lane, first: r.first, last: r.last }).collect();
-                    self.reply(&peer, ReplyBody::Runs { runs });
-                }
-                Done::Runs { peer, runs: Err(error) } => self.reply(&peer, ReplyBody::Error { error }),
+                Done::Answer { peer, body } => self.reply(&peer, body),
             }
         }
     }

@@ -46,6 +46,13 @@ pub trait Replay: Send + Sync {
     /// # Errors
     /// What a client is told when they cannot be read.
     fn runs(&self) -> Result<Vec<StoredRun>, String>;
+
+    /// The blind times of `lane` that ended after `since_unix_ns`, at most `limit`, in order: their JSON headers as
+    /// they were published.
+    ///
+    /// # Errors
+    /// What a client is told when they cannot be read.
+    fn blind(&self, lane: &str, since_unix_ns: i64, limit: usize) -> Result<Vec<Vec<u8>>, String>;
 }
 
 impl Replay for Ledger {
@@ -58,6 +65,11 @@ impl Replay for Ledger {
         let summaries = Ledger::runs(self).map_err(|e| e.to_string())?;
         let stored = |s: crate::ledger::RunSummary| StoredRun { run: s.run, lane: s.lane, first: s.first_number, last: s.last_number };
         Ok(summaries.into_iter().map(stored).collect())
+    }
+
+    fn blind(&self, lane: &str, since_unix_ns: i64, limit: usize) -> Result<Vec<Vec<u8>>, String> {
+        let found = Ledger::blind(self, lane, since_unix_ns, limit).map_err(|e| e.to_string())?;
+        Ok(found.into_iter().map(|blind| blind.header).collect())
     }
 }
 

@@ -90,6 +90,12 @@ fn examples() -> Vec<(&'static str, &'static str, Value)> {
         ("bound", "reply", reply(ReplyBody::Bound { lane: "a".into(), id: "CARRIER-0815".into() })),
         ("replay", "request", json!({"request": "replay", "lane": "a", "from": 42, "limit": 100})),
         ("replay end", "reply", reply(ReplyBody::ReplayEnd { run: RUN.into(), lane: "a".into(), sent: 100, next: 142 })),
+        (
+            "ask for blind times",
+            "request",
+            json!({"request": "blind", "lane": "a", "since_unix_ns": samples::NOON_NS - 3_600_000_000_000_i64}),
+        ),
+        ("blind times", "reply", reply(ReplyBody::Blind { records: vec![samples::blind("a")], complete: true })),
         ("error", "reply", reply(ReplyBody::Error { error: "this station has no lane `c`, it has `a`, `b`".into() })),
         (
             "hello",

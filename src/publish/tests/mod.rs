@@ -5,7 +5,7 @@ mod python;
 mod requests;
 pub mod samples;
 
-use super::wire::{Reply, ReplyBody, Topic, VerdictMessage};
+use super::wire::{BlindMessage, Reply, ReplyBody, Topic, VerdictMessage};
 use super::{Bindings, Publisher, Replay, StationId, StoredMessage, StoredRun};
 use crate::config;
 use serde_json::Value;
@@ -18,6 +18,7 @@ pub const RUN: &str = "01981d2c-7b1e-7a50-8f00-5a1a5a1a5a1a";
 #[derive(Default)]
 pub struct MemoryLedger {
     pub verdicts: Mutex<Vec<(String, String, StoredMessage)>>,
+    pub blind: Mutex<Vec<BlindMessage>>,
     pub broken: std::sync::atomic::AtomicBool,
 }
 
@@ -45,6 +46,12 @@ impl Replay for MemoryLedger {
             span.1 = message.number;
         }
         Ok(runs.into_iter().map(|((run, lane), (first, last))| StoredRun { run, lane, first, last }).collect())
+    }
+
+    fn blind(&self, lane: &str, since_unix_ns: i64, limit: usize) -> Result<Vec<Vec<u8>>, String> {
+        let all = self.blind.lock().unwrap();
+        let wanted = all.iter().filter(|b| b.lane == lane && b.to_unix_ns > since_unix_ns);
+        Ok(wanted.take(limit).map(|b| serde_json::to_vec(b).unwrap()).collect())
     }
 }
 

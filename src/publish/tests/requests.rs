@@ -1,5 +1,5 @@
 use super::{Client, MemoryLedger, RUN, Station, samples, settings};
-use crate::publish::wire::{ReplayRequest, ReplyBody, Request, VerdictMessage};
+use crate::publish::wire::{BlindMessage, ReplayRequest, ReplyBody, Request, VerdictMessage};
 use crate::publish::{Bindings, PublishError, Publisher, Requester, StationId, decode_mask};
 use serde_json::json;
 use std::sync::Arc;
@@ -120,6 +120,21 @@ fn hello_and_runs_tell_who_is_there_and_what_is_stored() {
 }
 
 #[test]
+fn blind_times_are_told_again_in_portions() {
+    let station = Station::start();
+    let spell = |n: i64| BlindMessage { from_unix_ns: 10 * n, to_unix_ns: 10 * n + 5, ..samples::blind("a") };
+    let spells: Vec<_> = (1..=1001).map(spell).collect();
+    *station.ledger.blind.lock().unwrap() = spells.clone();
+    let client = station.client();
+    let first = client.ask(json!({"request": "blind", "lane": "a"}));
+    assert_eq!((first["records"].as_array().unwrap().len(), &first["complete"]), (1000, &json!(false)));
+    let since = first["records"][999]["to_unix_ns"].clone();
+    let rest = client.ask(json!({"request": "blind", "lane": "a", "since_unix_ns": since}));
+    assert_eq!((&rest["records"], &rest["complete"]), (&json!([spells[1000]]), &json!(true)));
+    assert_eq!(client.ask(json!({"request": "blind", "lane": "ab"}))["records"], json!([]));
+}
+
+#[test]
 fn a_stored_verdict_that_cannot_be_read_ends_the_replay_with_its_number() {
     let station = Station::start();
     station.tell(&samples::pass("a", 1), &[]);
@@ -161,6 +176,9 @@ fn a_hanging_ledger_holds_up_no_verdict() {
         }
         fn runs(&self) -> Result<Vec<crate::publish::StoredRun>, String> {
             self.1.runs()
+        }
+        fn blind(&self, lane: &str, since_unix_ns: i64, limit: usize) -> Result<Vec<Vec<u8>>, String> {
+            self.1.blind(lane, since_unix_ns, limit)
         }
     }
     let ledger = Arc::new(Hanging(std::sync::Barrier::new(2), MemoryLedger::default()));

@@ -10,7 +10,7 @@ mod schema;
 mod verdict;
 
 pub use feed::{BeltState, BlindMessage, CameraState, MaskEncoding, MaskMessage, QueueDepth, StatusMessage};
-pub use request::{BindRequest, LaneNumbers, ReplayRequest, Reply, ReplyBody, Request, RunNumbers};
+pub use request::{BindRequest, BlindRequest, LaneNumbers, ReplayRequest, Reply, ReplyBody, Request, RunNumbers};
 pub use schema::schemas;
 pub use verdict::{LatencyMs, ModelInfo, TrailingEdge, VerdictMessage};
 

@@ -1,4 +1,4 @@
-use super::{ReplySchema, VerdictMessage};
+use super::{BlindMessage, ReplySchema, VerdictMessage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ pub enum Request {
     Replay(ReplayRequest),
     /// Asks which runs the ledger holds.
     Runs,
+    /// Asks when a lane could not see.
+    Blind(BlindRequest),
     /// Asks who is there: station, run, lanes and their last numbers.
     Hello,
 }
@@ -57,6 +59,17 @@ pub struct ReplayRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub limit: Option<u64>,
+}
+
+/// Asks for the times in which a lane could not see, of all runs that the ledger holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlindRequest {
+    /// The lane.
+    pub lane: String,
+    /// Only what ended after this time, nanoseconds since the Unix epoch; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_unix_ns: Option<i64>,
 }
 
 /// An answer on the request socket. Two frames: this header and the payload, which is empty but for
@@ -110,6 +123,13 @@ pub enum ReplyBody {
     Runs {
         /// Oldest first.
         runs: Vec<RunNumbers>,
+    },
+    /// When a lane could not see.
+    Blind {
+        /// As they were published, in the order of their beginnings.
+        records: Vec<BlindMessage>,
+        /// Whether that is all; else ask on since the last one's `to_unix_ns`.
+        complete: bool,
     },
     /// Who is there.
     Hello {

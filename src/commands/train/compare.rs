@@ -79,7 +79,7 @@ pub fn run(args: TrainCompareArgs) -> anyhow::Result<ExitCode> {
         plan.trials(places, &args.dir).with_context(|| args.plan.display().to_string())?.into_iter().unzip();
     eprintln!("{} trainings", trials.len());
     std::fs::create_dir_all(&args.dir)?;
-    let Some(results) = args.trials.run(&trials)? else {
+    let Some(ends) = args.trials.run(&trials)? else {
         eprintln!("interrupted; the same command goes on");
         return Ok(ExitCode::FAILURE);
     };
@@ -90,14 +90,19 @@ pub fn run(args: TrainCompareArgs) -> anyhow::Result<ExitCode> {
         half_step: result.step_of_half_the_final_iou,
         ..name
     };
-    let all: Vec<Compared> = names.into_iter().zip(&results).map(done).collect();
-    let tables = comparison_tables(&all);
+    let failed: Vec<&String> = ends.iter().filter_map(|end| end.as_ref().err()).collect();
+    let all: Vec<Compared> = names.into_iter().zip(&ends).filter_map(|(name, end)| Some(done((name, end.as_ref().ok()?)))).collect();
+    let mut tables = comparison_tables(&all);
+    if !failed.is_empty() {
+        tables += &format!("{} of {} trainings failed and are missing above:\n\n", failed.len(), ends.len());
+        tables.extend(failed.iter().map(|problem| format!("- {problem}\n")));
+    }
     println!("{tables}");
     let line = |c: &Compared| format!("{},{},{},{},{},{},{}\n", c.data, c.network, c.loss, c.seed, c.iou, c.pa, c.oii);
     let csv = "data,network,loss,seed,iou,pa,oii\n".to_owned() + &all.iter().map(line).collect::<String>();
     write_beside(&args.dir.join("table.md"), tables.as_bytes())?;
     write_beside(&args.dir.join("results.csv"), csv.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Plan {

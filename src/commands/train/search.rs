@@ -54,7 +54,8 @@ pub fn run(args: TrainSearchArgs) -> anyhow::Result<ExitCode> {
     let mut tried: Vec<(f64, TrialResult)> = Vec::new();
     let train = |alphas: &[f64]| {
         let trials: Vec<Trial> = alphas.iter().map(|alpha| args.trial(*alpha)).collect();
-        args.trials.run(&trials)
+        let Some(ends) = args.trials.run(&trials)? else { return Ok(None) };
+        ends.into_iter().collect::<Result<Vec<_>, _>>().map(Some).map_err(anyhow::Error::msg)
     };
     if args.method != Method::Grid {
         let chosen = loop {

@@ -58,16 +58,20 @@ pub(super) struct Last {
     pub oii: f64,
 }
 
+/// What became of a training: its result, or why it failed.
+pub(super) type TrialEnd = Result<TrialResult, String>;
+
 #[derive(Deserialize)]
 struct ResultFile {
     best: Option<TrialResult>,
 }
 
 impl TrialOptions {
-    /// Does the trainings that are not done yet, going on with those that were begun; results in their order.
+    /// Does the trainings that are not done yet, going on with those that were begun; their ends in their order. One
+    /// that fails holds up no other.
     ///
     /// `None` where Ctrl-C ended it: the same call goes on.
-    pub(super) fn run(&self, trials: &[Trial]) -> anyhow::Result<Option<Vec<TrialResult>>> {
+    pub(super) fn run(&self, trials: &[Trial]) -> anyhow::Result<Option<Vec<TrialEnd>>> {
         let interrupt = Interrupt::listen()?;
         let (next, results) = (AtomicUsize::new(0), Mutex::new(vec![None; trials.len()]));
         let lane = |lane: usize| -> anyhow::Result<()> {
@@ -91,7 +95,7 @@ impl TrialOptions {
     }
 
     /// `None` where the training was stopped.
-    fn train(&self, trial: &Trial, lane: usize, stop: &AtomicBool) -> anyhow::Result<Option<TrialResult>> {
+    fn train(&self, trial: &Trial, lane: usize, stop: &AtomicBool) -> anyhow::Result<Option<TrialEnd>> {
         let root = &trial.folder;
         let run = if root.exists() {
             let run = RunFolder::open(root)?;
@@ -114,7 +118,7 @@ impl TrialOptions {
             RunFolder::create(root, &settings_json(&trial.options))?
         };
         if let Some(result) = finished(&run)? {
-            return Ok(Some(result));
+            return Ok(Some(Ok(result)));
         }
         eprintln!("training {}", root.display());
         let console = root.join("console.log");
@@ -130,9 +134,11 @@ impl TrialOptions {
             .context("cannot start a training")?;
         let status = ended(training, stop).context("cannot wait for a training")?;
         if !status.success() {
-            anyhow::bail!("{}: the training failed ({status}): {}", root.display(), last_line(&console));
+            let problem = format!("{}: the training failed ({status}): {}", root.display(), last_line(&console));
+            eprintln!("{problem}");
+            return Ok(Some(Err(problem)));
         }
-        finished(&run)
+        Ok(finished(&run)?.map(Ok))
     }
 
     fn arguments(&self, lane: usize) -> Vec<String> {

@@ -1,4 +1,4 @@
-use super::manifest::{Entry, Manifest};
+use super::manifest::{Entry, Manifest, crack_to_background};
 use super::pictures::{read_grey, read_mask, same_size};
 use super::split::{HeldBack, SplitPlan};
 use super::{Picture, Sampling, Set, Source};
@@ -133,11 +133,10 @@ impl Source for Folder {
     fn summary(&self) -> serde_json::Value {
         let part = |entries: &[Entry]| {
             let (crack, all) = entries.iter().fold((0, 0), |(crack, all), e| (crack + e.crack_px, all + e.all_px()));
-            let ratio = (crack > 0).then(|| format!("1:{:.0}", (all - crack) as f64 / crack as f64));
             serde_json::json!({
                 "pictures": entries.len(),
                 "cracked": entries.iter().filter(|e| e.crack_px > 0).count(),
-                "crack_to_background": ratio,
+                "crack_to_background": crack_to_background(crack, all),
             })
         };
         serde_json::json!({

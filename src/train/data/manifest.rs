@@ -138,3 +138,8 @@ fn digest(entries: &[Entry]) -> String {
     }
     hex(&sum.finalize())
 }
+
+/// Pixels of crack to pixels of background, as the paper's Table 2 tells it: `1:2228`. `None` without a crack.
+pub(super) fn crack_to_background(crack_px: u64, all_px: u64) -> Option<String> {
+    (crack_px > 0).then(|| format!("1:{:.0}", (all_px - crack_px) as f64 / crack_px as f64))
+}

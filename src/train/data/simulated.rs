@@ -1,3 +1,4 @@
+use super::manifest::crack_to_background;
 use super::pictures::hex;
 use super::{Picture, Source};
 use crate::config::WaferKind;
@@ -5,6 +6,7 @@ use crate::simulate::{WaferSettings, wafer};
 use crate::train::TrainError;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Which kinds of wafers are simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
@@ -47,6 +49,7 @@ pub struct SimulatedSettings {
 #[derive(Debug)]
 pub struct Simulated {
     settings: SimulatedSettings,
+    crack_to_background: OnceLock<Option<String>>,
 }
 
 impl Simulated {
@@ -56,6 +59,8 @@ impl Simulated {
     const FIRST_TEST: u64 = 1 << 41;
     /// Validation wafers that the digest is taken over: what the simulator draws, changes them.
     const DIGEST_WAFERS: usize = 8;
+    /// Validation wafers at most whose pixels of crack are counted.
+    const RATIO_WAFERS: usize = 32;
 
     /// A simulated data set.
     ///
@@ -71,7 +76,7 @@ impl Simulated {
         if !(0.0..=1.0).contains(&settings.cracked_share) {
             return Err(TrainError::Setting { name: "cracked-share", problem: format!("{} is no share; 0 to 1", settings.cracked_share) });
         }
-        Ok(Self { settings })
+        Ok(Self { settings, crack_to_background: OnceLock::new() })
     }
 
     /// Test wafer `index` of a seed, one of a series of which `cracked_share` have cracks.
@@ -80,6 +85,25 @@ impl Simulated {
     /// [`TrainError::Data`] where the simulator's picture and mask do not fit each other.
     pub fn test_wafer(kinds: Kinds, seed: u64, cracked_share: f64, index: u64) -> Result<Picture, TrainError> {
         numbered_wafer(kinds, seed, cracked_share, Self::FIRST_TEST + index)
+    }
+
+    /// What it was told.
+    fn told(&self) -> serde_json::Value {
+        let SimulatedSettings { kinds, seed, cracked_share, validation_wafers } = self.settings;
+        serde_json::json!({
+            "source": "simulated wafers",
+            "kinds": kinds,
+            "seed": seed,
+            "cracked_share": cracked_share,
+            "validation_wafers": validation_wafers,
+        })
+    }
+
+    fn ratio(&self) -> Option<String> {
+        let wafers = (0..self.settings.validation_wafers.min(Self::RATIO_WAFERS)).map_while(|index| self.validation(index).ok());
+        let add = |(crack, all), picture: Picture| (crack + picture.truth.count(), all + (picture.width_px * picture.height_px) as u64);
+        let (crack, all) = wafers.fold((0, 0), add);
+        crack_to_background(crack, all)
     }
 
     fn wafer(&self, cracked_share: f64, index: u64) -> Result<Picture, TrainError> {
@@ -117,7 +141,7 @@ impl Source for Simulated {
 
     fn digest(&self) -> Result<String, TrainError> {
         let mut sum = Sha256::new();
-        sum.update(self.summary().to_string());
+        sum.update(self.told().to_string());
         for index in 0..Self::DIGEST_WAFERS {
             let picture = self.validation(index)?;
             picture.pixels.iter().for_each(|v| sum.update(v.to_le_bytes()));
@@ -127,14 +151,9 @@ impl Source for Simulated {
     }
 
     fn summary(&self) -> serde_json::Value {
-        let SimulatedSettings { kinds, seed, cracked_share, validation_wafers } = self.settings;
-        serde_json::json!({
-            "source": "simulated wafers",
-            "kinds": kinds,
-            "seed": seed,
-            "cracked_share": cracked_share,
-            "validation_wafers": validation_wafers,
-        })
+        let mut summary = self.told();
+        summary["crack_to_background"] = serde_json::json!(self.crack_to_background.get_or_init(|| self.ratio()));
+        summary
     }
 }
 

@@ -46,6 +46,19 @@ fn a_comparison_leaves_a_table_and_every_training_can_be_looked_at() {
     assert!(report.contains("data:image/png;base64") && report.contains("1:"), "pictures and the ratio of classes are in it");
 }
 
+#[test]
+fn a_training_that_fails_keeps_no_comparison_from_its_table() {
+    let dir = tempfile::tempdir().unwrap();
+    pictures(&dir.path().join("pictures"));
+    let plan = "seeds = [1]\nlosses = [\"dibe\"]\n[options]\ndata = \"pictures\"\nsteps = 4\nbase-width = 2\ncrop = 32\n[data.Wild]\nlearning-rate = 1e30\n[data.Tame]\n";
+    std::fs::write(dir.path().join("plan.toml"), plan).unwrap();
+    let output = train().current_dir(dir.path()).args(["compare", "plan.toml", "--dir", "out", "--devices", "cpu"]).output().unwrap();
+    assert!(!output.status.success(), "{}", told(&output));
+    let table = std::fs::read_to_string(dir.path().join("out/table.md")).unwrap();
+    assert!(table.contains("### Tame") && !table.contains("### Wild"), "{table}");
+    assert!(table.contains("1 of 2 trainings failed") && table.contains("Wild-unet-dibe-seed1"), "{table}");
+}
+
 /// Promotes a model into `models/`, judged by the pictures it was trained on.
 fn promote(root: &Path, new: &str, current: &[&str]) -> Command {
     let mut command = train();

@@ -58,13 +58,20 @@ impl<F: Format> Line<'_, F> {
                 }
             }
             let floor = L::splat(if product.relu { 0.0 } else { f32::NEG_INFINITY });
+            // In an array of their own: sums that a loop picks out by their number would be in memory all along.
+            let mut results = [[L::splat(0.0); VECTORS]; UNITS];
+            for (results, sums) in results.iter_mut().zip(sums) {
+                for (result, sum) in results.iter_mut().zip(sums) {
+                    *result = floor.max(sum);
+                }
+            }
             let columns = (product.columns - first_column).min(product.block);
-            for (unit, row) in sums.iter().enumerate() {
+            for (unit, row) in results.iter().enumerate() {
                 let to = task.to.add((first + unit) * product.columns + first_column);
-                for (v, sum) in row.iter().enumerate() {
+                for (v, result) in row.iter().enumerate() {
                     let count = columns.saturating_sub(v * L::WIDTH).min(L::WIDTH);
                     if count > 0 {
-                        F::store(floor.max(*sum), to.add(v * L::WIDTH), task.to_part, count);
+                        F::store(*result, to.add(v * L::WIDTH), task.to_part, count);
                     }
                 }
             }

@@ -16,7 +16,7 @@ use crate::config::{CameraKind, Lane, StationConfig};
 use crate::http::{Health, Metrics};
 use crate::inspect::Inspector;
 use crate::ledger::Ledger;
-use crate::nn::Checkpoint;
+use crate::nn::{Checkpoint, NnError};
 use crate::publish::wire::ModelInfo;
 use crate::publish::{Bindings, Publisher, StationId};
 use crate::review::Review;
@@ -36,8 +36,11 @@ const BINDINGS: usize = 4096;
 const STALL_AFTER: Duration = Duration::from_secs(60);
 
 /// Loads a checkpoint onto the CPU, from where an engine takes it to its device.
-pub fn load_checkpoint(file: &Path) -> Result<Checkpoint, StationError> {
-    Ok(Checkpoint::load(file, &candle_core::Device::Cpu)?)
+///
+/// # Errors
+/// No checkpoint, or none that this version understands.
+pub fn load_checkpoint(file: &Path) -> Result<Checkpoint, NnError> {
+    Checkpoint::load(file, &candle_core::Device::Cpu)
 }
 
 /// Millimetres a stitched pixel stands for: the wafer's longer side is 1344 px.

@@ -159,7 +159,7 @@ impl Panel<'_> {
                 0 => {}
                 1 => self.column::<L, 1, SIDE>(at, rest),
                 2 => self.column::<L, 2, SIDE>(at, rest),
-                _ => self.column::<L, 3, SIDE>(at, rest),
+                _ => self.column::<L, VECTORS, SIDE>(at, rest),
             }
         }
     }

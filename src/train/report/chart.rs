@@ -20,7 +20,7 @@ pub struct Chart {
 /// One line of a [`Chart`].
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// In the legend.
+    /// In the legend. Without one a series belongs to the one before and has its colour.
     pub name: String,
     /// (x, y), by rising x where a line is wanted.
     pub points: Vec<(f64, f64)>,
@@ -85,7 +85,8 @@ impl Chart {
         }
         let mut legend_x = LEFT;
         for (index, (series, points)) in self.series.iter().zip(&drawn).enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
+            let named = self.series[..=index].iter().filter(|series| !series.name.is_empty()).count();
+            let colour = COLOURS[named.saturating_sub(1) % COLOURS.len()];
             let line: String = points.iter().map(|(px, py)| format!("{:.1},{:.1} ", place_x(*px), place_y(*py))).collect();
             let _ = write!(
                 svg,
@@ -213,6 +214,15 @@ mod tests {
         let svg = chart.svg();
         assert!(svg.contains("points=\"56.0,256.0 544.0,52.0\""), "{svg}");
         assert!(svg.contains("a &lt; b") && svg.ends_with("</svg>"));
+    }
+
+    #[test]
+    fn a_series_without_a_name_has_the_colour_of_the_one_before() {
+        let level = |name: &str, at: f64| Series { name: name.into(), points: vec![(0.0, at), (1.0, at)], dots: false };
+        let series = vec![level("low", 0.1), level("", 0.2), level("high", 0.3)];
+        let svg = Chart { title: String::new(), x_label: String::new(), y_range: None, log_y: false, series }.svg();
+        let lines = |colour: &str| svg.matches(&format!("fill=\"none\" stroke=\"{colour}\"")).count();
+        assert_eq!(COLOURS.map(lines), [2, 1, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -11,8 +11,12 @@ use std::process::ExitCode;
 /// and more saturated.
 ///
 /// Writes OUT/images and OUT/masks (PNG) and OUT/split.csv; validation pictures are copied once, as they are. Train with
-/// `train fit --data OUT --split OUT/split.csv --augment none`. Without storing anything, `train fit --augment five-fold`
-/// draws the same variants as it goes.
+/// `train fit --data OUT --split OUT/split.csv --augment none`.
+///
+/// Contrast and brightness change the pictures' own values here. The network normalises every tile by its own mean and
+/// deviation, which undoes them but for what became white or black; and it sees grey, which saturation leaves as it is. So
+/// what it learns more from is mostly the mirror image. `train fit --augment five-fold` stores nothing and changes contrast
+/// (by 1.25) and brightness (by a quarter of a deviation) after normalising, so that the network does see them.
 #[derive(Debug, clap::Args)]
 pub struct TrainAugmentArgs {
     /// Folder with images/NAME.png and masks/NAME.png, as `train fit` takes it

@@ -134,7 +134,7 @@ pub struct FitOptions {
     #[arg(long, default_value_t, value_parser = training_precision, help_heading = "Training")]
     #[serde(default = "before_precision")]
     precision: Precision,
-    /// Crops taken: half of them aimed at cracks, or from everywhere alike
+    /// Crops taken: half of them aimed at cracks, or from all over the pictures
     #[arg(long, value_enum, default_value = "balanced", help_heading = "Training")]
     sampling: Sampling,
     /// Share of crops taken from the corners of their pictures instead, where a wafer's cut corners are
@@ -142,7 +142,8 @@ pub struct FitOptions {
     #[serde(default)]
     corner_share: f64,
     /// How crops are varied: as a camera and a lamp may vary them (mirrored, turned by quarters, gamma, blur,
-    /// contrast, brightness), as the paper's five variants, or not
+    /// contrast, brightness), as the paper's five variants, or not; a change of saturation is none, as the network sees
+    /// one grey channel
     #[arg(long, value_enum, default_value = "camera", help_heading = "Training")]
     augment: AugmentName,
     /// Turn crops by up to so many degrees as well
@@ -223,7 +224,7 @@ pub enum DecayName {
 pub enum AugmentName {
     /// As a camera and a lamp may vary them
     Camera,
-    /// The paper's set: original, flip, contrast, brightness, saturation
+    /// The paper's set: original, flip, contrast, brightness, saturation (the original again)
     FiveFold,
     /// Not at all
     None,

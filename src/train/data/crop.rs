@@ -21,7 +21,7 @@ pub struct Crop {
 pub enum Sampling {
     /// Aware of the classes: half of the crops are aimed at a crack, whatever its share in the data.
     Balanced,
-    /// Every place of every picture has the same chance.
+    /// Aimed at nothing: every picture as often, from anywhere in it, but more from its borders, where a cell's tiles begin and end.
     Uniform,
 }
 

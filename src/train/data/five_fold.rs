@@ -88,6 +88,10 @@ pub struct Stored {
 /// more contrast, one brighter and one of more saturation, all with their masks; validation pictures as they are; and
 /// `split.csv`, which tells them apart. `written` is called with the number of originals done.
 ///
+/// As in the paper it is the pictures' own values that change. Normalising each tile by its own mean and deviation undoes a
+/// change of contrast or brightness but for what became white or black, and a grey picture has no saturation: a network
+/// that normalises so learns little more from these three than from the original.
+///
 /// # Errors
 /// Faults of the data, each with its file, and files that cannot be written.
 pub fn store_five_fold(root: &Path, plan: &SplitPlan, out: &Path, written: impl Fn(usize, usize) + Sync) -> Result<Stored, TrainError> {

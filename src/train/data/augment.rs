@@ -26,7 +26,7 @@ pub struct Augmentation {
     /// Largest shift along each axis, pixels. 0: none. (Crops come from random places; this is for pictures
     /// that are no larger than a crop.)
     pub shift_max_px: f32,
-    /// Instead of all the others: one of the paper's five stored variants, each with the same chance.
+    /// Instead of all the above but turn and shift: one of the paper's five variants, each with the same chance.
     pub five_fold: bool,
 }
 
@@ -93,16 +93,28 @@ impl Augmentation {
     /// one of more saturation.
     ///
     /// The network sees one grey channel, which a change of saturation (a blend with the picture's own grey)
-    /// leaves as it is: the fifth is the original again. Drawn on the fly, not stored: the same in the mean.
+    /// leaves as it is: the fifth is the original again. Contrast and brightness act on normalised values, so the network
+    /// sees them; those of [`store_five_fold`](super::store_five_fold) act on grey values, and normalising undoes them.
     pub fn five_fold() -> Self {
         Self { five_fold: true, ..Self::none() }
     }
 
     /// Draws the variation of one crop.
     pub(super) fn draw(&self, rng: &mut impl Rng) -> Variation {
-        if self.five_fold {
-            return Variation::FIVE_FOLD[rng.random_range(0..Variation::FIVE_FOLD.len())].clone();
-        }
+        let drawn = if self.five_fold {
+            Variation::FIVE_FOLD[rng.random_range(0..Variation::FIVE_FOLD.len())].clone()
+        } else {
+            self.draw_camera(rng)
+        };
+        // Nothing is drawn for what is not asked for, so that a seed means the same without it.
+        let mut up_to = |max: f32| if max > 0.0 { max * rng.random_range(-1.0f32..=1.0) } else { 0.0 };
+        let rotation_rad = up_to(self.rotation_max_deg).to_radians();
+        let shift_px = (up_to(self.shift_max_px), up_to(self.shift_max_px));
+        Variation { rotation_rad, shift_px, ..drawn }
+    }
+
+    /// What a camera and a lamp do.
+    fn draw_camera(&self, rng: &mut impl Rng) -> Variation {
         let mut coin = || rng.random::<bool>() && self.flips;
         let (transpose, mirror_x, mirror_y) = (coin(), coin(), coin());
         let mut within = |max: f32| max.powf(rng.random_range(-1.0..=1.0));
@@ -110,11 +122,7 @@ impl Augmentation {
         let brightness = self.brightness_max * rng.random_range(-1.0..=1.0);
         let blurred = rng.random_bool(self.blur_chance.clamp(0.0, 1.0));
         let blur_px = blurred.then(|| rng.random_range(self.blur_px.clone()));
-        // Nothing is drawn for what is not asked for, so that a seed means the same without it.
-        let mut up_to = |max: f32| if max > 0.0 { max * rng.random_range(-1.0f32..=1.0) } else { 0.0 };
-        let rotation_rad = up_to(self.rotation_max_deg).to_radians();
-        let shift_px = (up_to(self.shift_max_px), up_to(self.shift_max_px));
-        Variation { transpose, mirror_x, mirror_y, gamma, blur_px, contrast, brightness, rotation_rad, shift_px }
+        Variation { transpose, mirror_x, mirror_y, gamma, blur_px, contrast, brightness, ..Variation::NONE }
     }
 }
 
@@ -228,6 +236,20 @@ mod tests {
         let drawn: Vec<Variation> = (0..200).map(|_| Augmentation::five_fold().draw(&mut rng)).collect();
         assert!(Variation::FIVE_FOLD.iter().all(|variant| drawn.contains(variant)));
         assert!(drawn.iter().all(|variation| Variation::FIVE_FOLD.contains(variation)));
+    }
+
+    #[test]
+    fn turn_and_shift_go_with_five_fold_and_with_the_camera() {
+        for plain in [Augmentation::five_fold(), Augmentation::default()] {
+            let moved = Augmentation { rotation_max_deg: 10.0, shift_max_px: 5.0, ..plain.clone() };
+            for seed in 0..50 {
+                let draw = |augmentation: &Augmentation| augmentation.draw(&mut ChaCha8Rng::seed_from_u64(seed));
+                let (there, here) = (draw(&moved), draw(&plain));
+                assert!(there.rotation_rad != 0.0 && there.rotation_rad.abs() <= 10f32.to_radians(), "{there:?}");
+                assert!(there.shift_px.0 != 0.0 && there.shift_px.1 != 0.0, "{there:?}");
+                assert_eq!(Variation { rotation_rad: 0.0, shift_px: (0.0, 0.0), ..there }, here, "the rest is drawn as without them");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The paper's data as it was stored: every training picture five times.
 
 use super::manifest::{Entry, Manifest};
-use super::pictures::{decode, read_mask};
+use super::pictures::Encoded;
 use super::{Set, SplitPlan};
 use crate::disk::write_whole;
 use crate::train::TrainError;
@@ -134,8 +134,8 @@ fn distinct_names(root: &Path, entries: &[Entry]) -> Result<BTreeMap<String, Set
 }
 
 fn store(root: &Path, entry: &Entry, out: &Path) -> Result<(), TrainError> {
-    let picture = decode(&root.join(&entry.picture))?.content;
-    let truth = read_mask(&root.join(&entry.mask))?.content;
+    let picture = Encoded::read(&root.join(&entry.picture))?.picture()?;
+    let truth = Encoded::read(&root.join(&entry.mask))?.mask()?;
     let (width, height) = entry.size_px;
     let white = |x: u32, y: u32| image::Luma([if truth.get(x as usize, y as usize) { 255 } else { 0 }]);
     let mask = DynamicImage::ImageLuma8(image::ImageBuffer::from_fn(width, height, white));

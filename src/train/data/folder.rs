@@ -1,5 +1,5 @@
 use super::manifest::{Entry, Manifest, crack_to_background};
-use super::pictures::{read_grey, read_mask, same_size};
+use super::pictures::{Encoded, same_size};
 use super::split::{HeldBack, SplitPlan};
 use super::{Picture, Sampling, Set, Source};
 use crate::train::TrainError;
@@ -172,8 +172,8 @@ fn one_class(root: &Path, training: &[Entry], cracked: &[usize]) -> Result<(), T
 
 fn read(root: &Path, entry: &Entry) -> Result<Picture, TrainError> {
     let (path, mask) = (root.join(&entry.picture), root.join(&entry.mask));
-    let truth = read_mask(&mask)?.content;
-    let grey = read_grey(&path)?.content;
+    let truth = Encoded::read(&mask)?.mask()?;
+    let grey = Encoded::read(&path)?.grey()?;
     same_size(&mask, &truth, grey.dimensions())?;
     let width = grey.width() as usize;
     let unfit = || TrainError::Data { path, problem: format!("{width} px wide; at most 65535 px are possible") };

@@ -58,6 +58,31 @@ fn sixteen_bit_pictures_keep_their_depth() {
 }
 
 #[test]
+fn tiff_pictures_and_masks_of_sixteen_bit_are_read() {
+    let dir = folder_of(1);
+    let save = |part: &str, value: fn(u32) -> u16| {
+        let path = dir.path().join(part).join("deep.tiff");
+        ImageBuffer::from_fn(8, 6, |x, _| Luma([value(x)])).save(path).unwrap();
+    };
+    save("images", |x| 40_000 + x as u16);
+    // Half of white is 32767.5.
+    save("masks", |x| if x == 4 { 32_768 } else { 32_767 });
+    let folder = open(dir.path(), 1, 0.5).unwrap();
+    let all = [folder.training(0).unwrap(), folder.validation(0).unwrap()];
+    let deep = all.iter().find(|picture| picture.name == "deep").unwrap();
+    assert_eq!(deep.pixels[..8], [40_000, 40_001, 40_002, 40_003, 40_004, 40_005, 40_006, 40_007]);
+    assert_eq!(deep.crack_pixels(), (0..6).map(|y| (4, y)).collect::<Vec<_>>());
+
+    let class_numbers: [(fn(u32) -> u16, &str); 2] =
+        [(|x| u16::from(x == 4), "is 1 of 65535"), (|x| if x == 4 { 255 } else { 0 }, "is 255 of 65535")];
+    for (value, said) in class_numbers {
+        save("masks", value);
+        let refused = open(dir.path(), 1, 0.5).unwrap_err().to_string();
+        assert!(refused.contains("deep.tiff") && refused.contains(said) && refused.contains("class numbers"), "{refused}");
+    }
+}
+
+#[test]
 fn the_digest_tells_changed_data() {
     let dir = folder_of(3);
     let digest = || open(dir.path(), 1, 0.3).unwrap().digest().unwrap();
@@ -173,6 +198,40 @@ fn copies_stay_together_and_extra_masks_are_told() {
         assert!(folder.warnings().iter().any(|w| w.contains("twin.png") && w.contains("cell0.png")));
         assert!(folder.warnings().iter().any(|w| w.contains("lonely.png")));
     }
+}
+
+#[test]
+fn many_copies_are_told_in_one_line_but_masks_that_differ_each() {
+    let dir = folder_of(9);
+    for i in 0..9 {
+        for part in ["images", "masks"] {
+            let of = |name: String| dir.path().join(part).join(name);
+            std::fs::copy(of(format!("cell{i}.png")), of(format!("cell{i}-saturation.png"))).unwrap();
+        }
+    }
+    let copies = || {
+        let folder = open(dir.path(), 1, 0.3).unwrap();
+        folder.warnings().iter().filter(|w| w.contains("a copy of")).cloned().collect::<Vec<_>>()
+    };
+    let told = copies();
+    assert!(told.len() == 1 && told[0].contains("4 more copies") && told[0].contains("images/cell0.png"), "{told:?}");
+    save(dir.path(), "masks", "cell3-saturation.png", &GrayImage::from_pixel(8, 6, Luma([255])));
+    let told = copies();
+    let differing: Vec<&String> = told.iter().filter(|w| w.contains("their masks differ")).collect();
+    assert!(told.len() == 2 && differing.len() == 1 && differing[0].contains("cell3"), "{told:?}");
+}
+
+#[test]
+fn copies_that_a_split_file_tears_apart_are_refused() {
+    let dir = folder_of(3);
+    for part in ["images", "masks"] {
+        std::fs::copy(dir.path().join(part).join("cell0.png"), dir.path().join(part).join("twin.png")).unwrap();
+    }
+    let path = dir.path().join("split.csv");
+    std::fs::write(&path, "cell0,training\ncell1,training\ncell2,validation\ntwin,validation\n").unwrap();
+    let plan = SplitPlan { held_back: HeldBack::File(path), ..SplitPlan::share(0.5, 1) };
+    let said = Folder::open(dir.path(), &plan, Sampling::Balanced).unwrap_err().to_string();
+    assert!(said.contains("cell0 and twin") && said.contains("copies of one picture"), "{said}");
 }
 
 #[test]

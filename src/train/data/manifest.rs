@@ -1,5 +1,5 @@
 use super::Set;
-use super::pictures::{Decoded, hex, mask_of, pictures_in, read_grey, read_mask, same_size, stem};
+use super::pictures::{Encoded, hex, mask_of, pictures_in, same_size, stem};
 use super::split::SplitPlan;
 use crate::train::TrainError;
 use rayon::prelude::*;
@@ -88,15 +88,15 @@ impl Manifest {
 /// Reads picture and mask whole, so that a broken file is told now and not hours later.
 fn read_entry(root: &Path, picture: &Path) -> Result<Entry, TrainError> {
     let mask = mask_of(root, picture)?;
-    let Decoded { content: grey, sha256: picture_sha256 } = read_grey(picture)?;
-    let Decoded { content: truth, sha256: mask_sha256 } = read_mask(&mask)?;
+    let (encoded, encoded_mask) = (Encoded::read(picture)?, Encoded::read(&mask)?);
+    let (grey, truth) = (encoded.grey()?, encoded_mask.mask()?);
     same_size(&mask, &truth, grey.dimensions())?;
     let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
     Ok(Entry {
         picture: below(picture),
         mask: below(&mask),
-        picture_sha256,
-        mask_sha256,
+        picture_sha256: encoded.sha256(),
+        mask_sha256: encoded_mask.sha256(),
         size_px: grey.dimensions(),
         crack_px: truth.count(),
         group: String::new(),
@@ -112,9 +112,13 @@ fn extra_masks(root: &Path, entries: &[Entry]) -> Result<Vec<String>, TrainError
     Ok(extra.map(|mask| format!("{}: a mask without a picture; it is not used", mask.display())).collect())
 }
 
-/// Puts copies of one picture into one group, so that none is validated with that has been learnt from.
+/// Puts copies of one picture into one group, so that none is validated with that has been learnt from. Copies with the
+/// same mask do no harm then and may be many (a stored five-fold set of grey pictures has one of each): they are told in one
+/// line.
 fn join_copies(entries: &mut [Entry], warnings: &mut Vec<String>) {
+    const NAMED: usize = 5;
     let mut first_of: HashMap<String, usize> = HashMap::new();
+    let mut alike = Vec::new();
     for i in 0..entries.len() {
         let first = *first_of.entry(entries[i].picture_sha256.clone()).or_insert(i);
         if first == i {
@@ -122,9 +126,17 @@ fn join_copies(entries: &mut [Entry], warnings: &mut Vec<String>) {
         }
         let (kept, joined) = (entries[first].group.clone(), entries[i].group.clone());
         entries.iter_mut().filter(|e| e.group == joined).for_each(|e| e.group.clone_from(&kept));
-        let masks = if entries[first].mask_sha256 == entries[i].mask_sha256 { "" } else { ", and their masks differ" };
-        let (one, other) = (entries[i].picture.display(), entries[first].picture.display());
-        warnings.push(format!("{one}: a copy of {other}{masks}; both are kept in the same part of the data"));
+        let copy = format!("{}: a copy of {}", entries[i].picture.display(), entries[first].picture.display());
+        if entries[first].mask_sha256 == entries[i].mask_sha256 {
+            alike.push(copy);
+        } else {
+            warnings.push(format!("{copy}, and their masks differ; both are kept in the same part of the data"));
+        }
+    }
+    if !alike.is_empty() {
+        let more = if alike.len() > NAMED { format!("; and {} more copies", alike.len() - NAMED) } else { String::new() };
+        let named = alike[..alike.len().min(NAMED)].join("; ");
+        warnings.push(format!("{named}{more}; copies are kept in the same part of the data, each counting for itself"));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cell::Mask;
 use crate::train::TrainError;
+use image::DynamicImage;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -44,68 +45,84 @@ pub(super) fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// A decoded file and the SHA-256 of its bytes, hex.
-pub(super) struct Decoded<T> {
-    pub content: T,
-    pub sha256: String,
-}
-
 /// Grey values, 65535 = white.
 type Grey = image::ImageBuffer<image::Luma<u16>, Vec<u16>>;
 
-/// Reads a picture whole, in grey.
-pub(super) fn read_grey(path: &Path) -> Result<Decoded<Grey>, TrainError> {
-    let Decoded { content, sha256 } = decode(path)?;
-    Ok(Decoded { content: content.into_luma16(), sha256 })
+/// A picture's or mask's file, read whole.
+pub(super) struct Encoded<'a> {
+    path: &'a Path,
+    bytes: Vec<u8>,
 }
 
-/// Reads a mask, white on crack, thresholded at half.
-pub(super) fn read_mask(path: &Path) -> Result<Decoded<Mask>, TrainError> {
-    let Decoded { content, sha256 } = decode(path)?;
-    if content.color().has_color() {
-        refuse_colours(path, &content.to_rgb8())?;
+impl<'a> Encoded<'a> {
+    /// Reads the file; what it holds is looked at when it is decoded.
+    pub fn read(path: &'a Path) -> Result<Self, TrainError> {
+        let bytes = std::fs::read(path).map_err(TrainError::file(path, "cannot read it"))?;
+        Ok(Self { path, bytes })
     }
-    let grey = content.into_luma8();
-    let brightest = grey.as_raw().iter().copied().max().unwrap_or(0);
-    if (1..=MOST_CLASSES).contains(&brightest) {
-        let problem =
-            format!("its brightest value is {brightest} of 255: this looks like class numbers; save crack as 255 and the rest as 0");
-        return Err(TrainError::Data { path: path.to_owned(), problem });
+
+    /// SHA-256 of its bytes, hex.
+    pub fn sha256(&self) -> String {
+        hex(&Sha256::digest(&self.bytes))
     }
-    let mut mask = Mask::new(grey.width() as usize, grey.height() as usize);
-    for (x, y, value) in grey.enumerate_pixels() {
-        if value.0[0] >= 128 {
-            mask.set(x as usize, y as usize, true);
+
+    /// The picture as it is.
+    pub fn picture(&self) -> Result<DynamicImage, TrainError> {
+        if crate::disk::is_cut_off_jpeg(&self.bytes) {
+            return Err(self.unfit(crate::disk::CUT_OFF_JPEG.into()));
         }
+        image::load_from_memory(&self.bytes).map_err(|source| TrainError::Unreadable { path: self.path.to_owned(), source })
     }
-    Ok(Decoded { content: mask, sha256 })
+
+    /// The picture in grey.
+    pub fn grey(&self) -> Result<Grey, TrainError> {
+        Ok(self.picture()?.into_luma16())
+    }
+
+    /// The mask, white on crack, thresholded at half.
+    pub fn mask(&self) -> Result<Mask, TrainError> {
+        let picture = self.picture()?;
+        let color = picture.color();
+        if color.has_color() {
+            self.refuse_colours(&picture.to_rgb8())?;
+        }
+        let sixteen_bit = color.bytes_per_pixel() / color.channel_count() > 1;
+        let grey = picture.into_luma16();
+        let brightest = grey.as_raw().iter().copied().max().unwrap_or(0);
+        if (1..=MOST_CLASSES).contains(&brightest) {
+            let (brightest, white) = if sixteen_bit { (brightest, u16::MAX) } else { (brightest / 257, 255) };
+            return Err(self.unfit(format!(
+                "its brightest value is {brightest} of {white}: this looks like class numbers; save crack as {white} and the rest as 0"
+            )));
+        }
+        let mut mask = Mask::new(grey.width() as usize, grey.height() as usize);
+        for (x, y, value) in grey.enumerate_pixels() {
+            if value.0[0] > u16::MAX / 2 {
+                mask.set(x as usize, y as usize, true);
+            }
+        }
+        Ok(mask)
+    }
+
+    /// A red crack has a grey value below half: thresholding would lose it in silence.
+    fn refuse_colours(&self, rgb: &image::RgbImage) -> Result<(), TrainError> {
+        let coloured = |p: &image::Rgb<u8>| p.0.iter().max().zip(p.0.iter().min()).is_some_and(|(max, min)| max - min > LEAST_COLOUR);
+        let count = rgb.pixels().filter(|p| coloured(p)).count();
+        if count == 0 {
+            return Ok(());
+        }
+        Err(self.unfit(format!("{count} pixels of this mask are coloured; save it in black and white, white on crack")))
+    }
+
+    fn unfit(&self, problem: String) -> TrainError {
+        TrainError::Data { path: self.path.to_owned(), problem }
+    }
 }
 
-/// Masks whose brightest value is at most this are taken for class numbers.
-const MOST_CLASSES: u8 = 16;
+/// Masks whose brightest value, of 65535, is at most this are taken for class numbers: 16 of 8 bit, or 8-bit values kept as 16.
+const MOST_CLASSES: u16 = 16 * 257;
 /// Difference between colour channels that a JPEG's rounding does not make.
 const LEAST_COLOUR: u8 = 48;
-
-/// A red crack has a grey value below half: thresholding would lose it in silence.
-fn refuse_colours(path: &Path, rgb: &image::RgbImage) -> Result<(), TrainError> {
-    let coloured = |p: &image::Rgb<u8>| p.0.iter().max().zip(p.0.iter().min()).is_some_and(|(max, min)| max - min > LEAST_COLOUR);
-    let count = rgb.pixels().filter(|p| coloured(p)).count();
-    if count == 0 {
-        return Ok(());
-    }
-    let problem = format!("{count} pixels of this mask are coloured; save it in black and white, white on crack");
-    Err(TrainError::Data { path: path.to_owned(), problem })
-}
-
-/// Reads a picture whole, as it is.
-pub(super) fn decode(path: &Path) -> Result<Decoded<image::DynamicImage>, TrainError> {
-    let bytes = std::fs::read(path).map_err(TrainError::file(path, "cannot read it"))?;
-    if crate::disk::is_cut_off_jpeg(&bytes) {
-        return Err(TrainError::Data { path: path.to_owned(), problem: crate::disk::CUT_OFF_JPEG.into() });
-    }
-    let content = image::load_from_memory(&bytes).map_err(|source| TrainError::Unreadable { path: path.to_owned(), source })?;
-    Ok(Decoded { content, sha256: hex(&Sha256::digest(&bytes)) })
-}
 
 /// Refuses a mask of another size than its picture's.
 pub(super) fn same_size(path: &Path, mask: &Mask, expected: (u32, u32)) -> Result<(), TrainError> {

@@ -24,8 +24,8 @@ type Drawn = Result<Vec<Crop>, TrainError>;
 /// Batches prepared ahead of the trainer by worker threads.
 ///
 /// Draw `d` is made by worker `d mod workers` and taken from its own queue in turn, so the crops and
-/// their order depend on the seed alone, not on the number of workers or their speed. Each queue
-/// holds one draw; a worker with a full queue waits. Dropping this ends and joins the workers.
+/// their order depend on the seed alone, not on the number of workers or their speed. A worker with a full queue
+/// waits. Dropping this ends and joins the workers.
 pub struct Batches {
     plan: CropPlan,
     size: usize,
@@ -41,7 +41,9 @@ pub struct Batches {
 impl Batches {
     /// Draws whose crops are shuffled together, so that a batch shows several pictures.
     const MIXED_DRAWS: usize = 4;
-    const QUEUE_DRAWS: usize = 1;
+    /// Draws that a worker's queue holds, at the least: beside the one in hand. Each takes
+    /// [`CropPlan::PER_PICTURE`] × side² × 8 bytes: 3 MB of 224 px, 13 MB of 448 px.
+    const QUEUE_DRAWS: usize = 2;
 
     /// Starts `workers` threads (at least one) that prepare batches of `size` crops, from batch number
     /// `first` (from 0) of the one series that the seed stands for.
@@ -60,8 +62,10 @@ impl Batches {
         let mut batches =
             Self { plan: plan.clone(), size, seed, next_draw, skip, pool: Vec::new(), queues: Vec::new(), workers: Vec::new() };
         let workers = workers.max(1);
+        // All queues together hold what the pool takes at once, so that taking it waits for nothing.
+        let deep = Self::MIXED_DRAWS.div_ceil(workers).max(Self::QUEUE_DRAWS);
         for worker in 0..workers {
-            let (sender, queue) = bounded(Self::QUEUE_DRAWS);
+            let (sender, queue) = bounded(deep);
             let (source, plan) = (source.clone(), plan.clone());
             let crack_chance = plan.crack_chance(source.cracked_share());
             let own_first = (next_draw..).find(|draw| draw % workers as u64 == worker as u64).unwrap_or(next_draw);

@@ -1,5 +1,6 @@
 use super::Counts;
 use crate::cell::{Mask, ProbabilityMap};
+use rayon::prelude::*;
 
 /// Crack and background pixels by probability, from which the counts at every threshold follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +27,32 @@ pub struct OperatingPoint {
 impl Histogram {
     /// Counts the pixels of one picture; `values` are its probabilities as `round(255 p)`, line by line.
     pub fn add(&mut self, truth: &Mask, values: &[u8]) {
-        for (y, line) in values.chunks_exact(truth.width_px().max(1)).enumerate().take(truth.height_px()) {
-            for (x, value) in line.iter().enumerate() {
-                let side = if truth.get(x, y) { &mut self.crack } else { &mut self.background };
-                side[usize::from(*value)] += 1;
+        const LINES: usize = 64;
+        let width = truth.width_px().max(1);
+        let stripes = values[..values.len().min(width * truth.height_px())].par_chunks(LINES * width).enumerate();
+        let found = stripes.map(|(i, stripe)| Self::of_lines(truth, i * LINES, stripe)).reduce(Self::default, |mut all, one| {
+            all += &one;
+            all
+        });
+        *self += &found;
+    }
+
+    /// Counts the pixels of a picture's lines from `first` on.
+    fn of_lines(truth: &Mask, first: usize, values: &[u8]) -> Self {
+        // Neighbours are often alike: counted in one table, each would wait for the one before.
+        let mut tables = [[0u64; 256]; 4];
+        let mut crack = [0u64; 256];
+        for (y, line) in (first..).zip(values.chunks_exact(truth.width_px().max(1))) {
+            for four in line.chunks(tables.len()) {
+                tables.iter_mut().zip(four).for_each(|(table, value)| table[usize::from(*value)] += 1);
+            }
+            // Cracks are few: their pixels are looked up, and the others are what is left.
+            for (byte, bits) in truth.line_bits(y).iter().enumerate().filter(|(_, bits)| **bits != 0) {
+                (0..8).filter(|bit| bits & (0x80 >> bit) != 0).for_each(|bit| crack[usize::from(line[byte * 8 + bit])] += 1);
             }
         }
+        let background = std::array::from_fn(|value| tables.iter().map(|table| table[value]).sum::<u64>() - crack[value]);
+        Self { crack, background }
     }
 
     /// The confusion counts at a threshold (a probability), by the same rule as [`ProbabilityMap::mask`].
@@ -111,6 +132,24 @@ mod tests {
             assert_eq!(point.counts, pixels.counts(point.threshold));
         }
         assert_eq!(pixels.counts(0.0), pixels.sweep()[0].counts);
+    }
+
+    #[test]
+    fn every_pixel_is_counted_once_on_its_side_whatever_the_size() {
+        for (width, height) in [(1, 1), (7, 3), (13, 200), (448, 130)] {
+            let mut truth = Mask::new(width, height);
+            let values: Vec<u8> = (0..width * height).map(|i| (i * 131 % 251) as u8).collect();
+            let mut want = Histogram::default();
+            for (i, value) in values.iter().enumerate() {
+                let crack = i * 7 % 11 == 0;
+                truth.set(i % width, i / width, crack);
+                let side = if crack { &mut want.crack } else { &mut want.background };
+                side[usize::from(*value)] += 1;
+            }
+            let mut found = Histogram::default();
+            found.add(&truth, &values);
+            assert!(found == want, "{width}x{height}");
+        }
     }
 
     #[test]

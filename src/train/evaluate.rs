@@ -5,6 +5,7 @@ use crate::cell::{CELL_PX, ProbabilityMap, Span, TILE_PX, TileRow};
 use crate::measure::{Histogram, Means};
 use crate::nn::{Engine, Normalisation};
 use crossbeam_channel::bounded;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// What an evaluation found.
@@ -79,39 +80,51 @@ impl Inspected<'_> {
 /// What the engine says; [`TrainError::Data`] where its answer is not a number.
 pub fn inspect(engine: &mut dyn Engine, normalisation: &Normalisation, picture: &Picture) -> Result<Vec<u8>, TrainError> {
     let mut values = vec![0; picture.width_px * picture.height_px];
-    let columns = starts(picture.width_px);
-    let mut tiles = vec![0.0f32; columns.len() * TILE_PX * TILE_PX];
     for top in starts(picture.height_px) {
-        for (tile, left) in tiles.chunks_exact_mut(TILE_PX * TILE_PX).zip(&columns) {
-            let (grey, spans) = picture.cut(*left, top, TILE_PX);
-            normalisation.apply(&grey, TILE_PX, &spans, tile);
-        }
-        let found = engine.probabilities(&tiles, columns.len())?;
-        if found.sound.contains(&false) {
-            let problem = "the network's answer is not a number; this model is of no use, go back to an earlier checkpoint".to_owned();
-            return Err(TrainError::Data { path: picture.name.clone().into(), problem });
-        }
-        for (tile, left) in found.values.chunks_exact(TILE_PX * TILE_PX).zip(&columns) {
-            for (y, line) in tile.chunks_exact(TILE_PX).enumerate().take(picture.height_px - top) {
-                let span = picture.spans[top + y];
-                let target = &mut values[(top + y) * picture.width_px..][..picture.width_px];
-                for (x, probability) in line.iter().enumerate().take(picture.width_px - left) {
-                    if span.contains(left + x) {
-                        target[left + x] = *probability;
-                    }
-                }
+        inspect_row(engine, picture, top, &row_of_tiles(normalisation, picture, top), &mut values)?;
+    }
+    Ok(values)
+}
+
+/// The tiles of a picture's row that begins at line `top`, as the engine takes them.
+fn row_of_tiles(normalisation: &Normalisation, picture: &Picture, top: usize) -> Vec<f32> {
+    let columns = starts(picture.width_px);
+    let mut tiles = vec![0.0; columns.len() * TILE_PX * TILE_PX];
+    tiles.par_chunks_exact_mut(TILE_PX * TILE_PX).zip(&columns).for_each(|(tile, left)| {
+        let (grey, spans) = picture.cut(*left, top, TILE_PX);
+        normalisation.apply(&grey, TILE_PX, &spans, tile);
+    });
+    tiles
+}
+
+/// Puts the probabilities of a row of tiles into those of the whole picture.
+fn inspect_row(engine: &mut dyn Engine, picture: &Picture, top: usize, tiles: &[f32], values: &mut [u8]) -> Result<(), TrainError> {
+    let columns = starts(picture.width_px);
+    let found = engine.probabilities(tiles, columns.len())?;
+    if found.sound.contains(&false) {
+        let problem = "the network's answer is not a number; this model is of no use, go back to an earlier checkpoint".to_owned();
+        return Err(TrainError::Data { path: picture.name.clone().into(), problem });
+    }
+    for (tile, left) in found.values.chunks_exact(TILE_PX * TILE_PX).zip(columns) {
+        for (y, line) in tile.chunks_exact(TILE_PX).enumerate().take(picture.height_px - top) {
+            let span = picture.spans[top + y];
+            let target = &mut values[(top + y) * picture.width_px..][..picture.width_px];
+            let (start, end) = (usize::from(span.start).max(left), usize::from(span.end).min(left + TILE_PX));
+            if start < end {
+                target[start..end].copy_from_slice(&line[start - left..end - left]);
             }
         }
     }
-    Ok(values)
+    Ok(())
 }
 
 fn starts(extent: usize) -> Vec<usize> {
     (0..extent.div_ceil(TILE_PX)).map(|i| (i * TILE_PX).min(extent.saturating_sub(TILE_PX))).collect()
 }
 
-/// Evaluates `count` pictures, made one ahead of the engine by a thread of their own, and shows each
-/// to `each`. Returns what was found, cells counted at `threshold`.
+/// Evaluates `count` pictures and shows each to `each`. Returns what was found, cells counted at `threshold`.
+///
+/// A thread of their own makes pictures and their tiles ahead of the engine, a row of tiles in hand and one in the queue.
 ///
 /// # Errors
 /// What the pictures, the engine or `each` say.
@@ -125,11 +138,18 @@ pub fn evaluate(
 ) -> Result<Evaluation, TrainError> {
     const NAME: &str = "validation";
     std::thread::scope(|scope| {
-        let (sender, pictures) = bounded(1);
+        let (sender, rows) = bounded(1);
         let picture = &picture;
         let ahead = move || {
             for index in 0..count {
-                if sender.send(picture(index)).is_err() {
+                let sent = match picture(index).map(Arc::new) {
+                    Ok(picture) => starts(picture.height_px)
+                        .into_iter()
+                        .try_for_each(|top| sender.send(Ok((picture.clone(), top, row_of_tiles(normalisation, &picture, top))))),
+                    Err(fault) => sender.send(Err(fault)),
+                };
+                // The engine's side has given up.
+                if sent.is_err() {
                     return;
                 }
             }
@@ -139,11 +159,18 @@ pub fn evaluate(
             .spawn_scoped(scope, ahead)
             .map_err(TrainError::file(NAME.as_ref(), "cannot start this thread"))?;
         let mut evaluation = Evaluation::default();
-        for (index, picture) in pictures.iter().enumerate() {
-            let picture = picture?;
-            let values = inspect(engine, normalisation, &picture)?;
-            evaluation.add(&picture, &values, threshold);
-            each(&Inspected { index, picture: &picture, values: &values })?;
+        let (mut index, mut values) = (0, Vec::new());
+        for row in rows {
+            let (picture, top, tiles): (Arc<Picture>, usize, Vec<f32>) = row?;
+            if top == 0 {
+                values = vec![0; picture.width_px * picture.height_px];
+            }
+            inspect_row(engine, &picture, top, &tiles, &mut values)?;
+            if top + TILE_PX >= picture.height_px {
+                evaluation.add(&picture, &values, threshold);
+                each(&Inspected { index, picture: &picture, values: &values })?;
+                index += 1;
+            }
         }
         Ok(evaluation)
     })
@@ -188,6 +215,21 @@ mod tests {
             let crack_px = width.min(height) as u64;
             assert_eq!(pixels.counts(0.5), Counts { tp: crack_px, fp: 0, fn_: 0 }, "{width}x{height}");
         }
+    }
+
+    #[test]
+    fn rows_made_ahead_are_put_together_to_the_pictures_that_inspection_sees() {
+        let sizes = [(500, 900), (448, 448), (100, 60), (900, 1400)];
+        let source = |index: usize| Ok(picture(sizes[index].0, sizes[index].1));
+        let mut seen = Vec::new();
+        let mut note = |inspected: &Inspected| {
+            seen.push((inspected.index, inspected.values.to_vec()));
+            Ok(())
+        };
+        let found = evaluate(&mut Bright, &Normalisation::Tile, 0.5, sizes.len(), source, &mut note).unwrap();
+        let alone = |(width, height)| inspect(&mut Bright, &Normalisation::Tile, &picture(width, height)).unwrap();
+        assert!(seen == sizes.map(alone).into_iter().enumerate().collect::<Vec<_>>());
+        assert_eq!(found.pixels.counts(0.5), Counts { tp: 500 + 448 + 60 + 900, fp: 0, fn_: 0 });
     }
 
     /// Knows nothing.

@@ -196,6 +196,30 @@ fn gradients_agree_with_finite_differences_from_sure_to_surely_wrong() {
 }
 
 #[test]
+fn gradients_agree_with_finite_differences_on_a_perfect_batch() {
+    let labels: Vec<f64> = (0..12).map(|i| f64::from(u8::from(i >= 8))).collect();
+    let logits: Vec<f64> = labels.iter().map(|label| if *label > 0.0 { 16.0 } else { -16.0 }).collect();
+    for (loss, key) in ALL {
+        for alpha in [0.3, 0.7] {
+            let objective = Objective::new(loss, Hyperparameters { alpha, ..Hyperparameters::of(loss) }).unwrap();
+            let (_, gradient) = objective.value_and_gradient(&logits, &labels);
+            for i in 0..logits.len() {
+                let at = |shift: f64| {
+                    let mut moved = logits.clone();
+                    moved[i] += shift;
+                    objective.value_and_gradient(&moved, &labels).0
+                };
+                let step = 1e-3;
+                let difference = (at(step) - at(-step)) / (2.0 * step);
+                // Relative alone: what is left of a perfect batch's gradient is small, and must be right all the same.
+                let near = (difference - gradient[i]).abs() <= 1e-5 * difference.abs();
+                assert!(near && difference != 0.0, "{key} alpha {alpha} pixel {i}: {} is not {difference}", gradient[i]);
+            }
+        }
+    }
+}
+
+#[test]
 fn empty_and_perfect_batches_are_finite() {
     let sure = vec![-60.0, -60.0, 60.0, 60.0];
     for (loss, key) in ALL {

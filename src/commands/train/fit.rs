@@ -138,7 +138,7 @@ fn report(run: &RunFolder, source: &dyn Source, settings: &FitSettings) -> anyho
     let mut gallery = Gallery::new(threshold, SHOWN);
     let picture = |index: usize| source.validation(index);
     let evaluation = evaluate(engine.as_mut(), &normalisation, threshold, source.validation_count(), picture, |seen| gallery.add(seen))?;
-    write_report(run, Findings { evaluation, threshold, gallery })?;
+    write_report(run, settings, Some(Findings { evaluation, threshold, gallery }))?;
     eprintln!("report: {}", run.path("report.html").display());
     Ok(())
 }

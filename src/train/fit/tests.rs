@@ -68,7 +68,7 @@ fn network(seed: u64) -> Network {
     Network::new(&shape, seed, &Device::Cpu).unwrap()
 }
 
-fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
+pub fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
     FitSettings {
         files: Files::beside(&folder.join("tiny.safetensors")),
         best_by: BestBy::Iou,

@@ -3,15 +3,17 @@
 mod chart;
 mod gallery;
 mod page;
+mod told;
 
 pub use chart::{Chart, Series};
 pub use gallery::{Gallery, Shown};
 
-use super::{Evaluation, Journal, RunFolder, TrainError};
+use super::{Evaluation, FitSettings, Journal, RunFolder, TrainError};
 use crate::measure::Counts;
 use page::Page;
 use serde_json::Value;
 use std::path::Path;
+use told::{Pace, machine_table, settings_table};
 
 /// What a look at the validation pictures with the best checkpoint gave.
 #[derive(Debug)]
@@ -40,28 +42,38 @@ pub fn pr_curve(evaluation: &Evaluation, threshold: f32) -> Chart {
     }
 }
 
-/// Writes `report.html` into a run folder from its settings, its manifest, its log and what was found.
+/// Writes `report.html` into a run folder from its settings, its manifest, its log and what was found, where somebody has
+/// looked; `settings` is what it was trained with.
 ///
 /// # Errors
 /// Files of the run folder that cannot be read or written.
-pub fn write_report(run: &RunFolder, findings: Findings) -> Result<(), TrainError> {
+pub fn write_report(run: &RunFolder, settings: &FitSettings, findings: Option<Findings>) -> Result<(), TrainError> {
     let log = Journal::read(&run.path("log.jsonl"))?;
-    let settings: Value = run.read_json("settings.json")?.unwrap_or_default();
+    let told: Value = run.read_json("settings.json")?.unwrap_or_default();
     let manifest: Value = run.read_json("manifest.json")?.unwrap_or_default();
     let name = run.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut page = Page::new(&format!("Training {name}"));
     let evaluations: Vec<&Value> = log.iter().filter(|e| e["event"] == "evaluation").collect();
-    page.tiles(&headline(&log, &findings));
-    page.charts("By step", &curves(&log, &evaluations));
-    page.charts("At every threshold", &[pr_curve(&findings.evaluation, findings.threshold)]);
-    let (worst, best) = findings.gallery.finish();
-    page.gallery("Worst validation pictures", &worst);
-    page.gallery("Best validation pictures", &best);
+    let mut tiles = findings.as_ref().map_or(Vec::new(), figures);
+    tiles.extend(headline(&log));
+    page.tiles(&tiles);
+    let pace = Pace::of(&told["options"], settings);
+    page.charts(&format!("By {}", pace.unit), &curves(&log, &evaluations, &pace));
+    if let Some(findings) = findings {
+        page.charts("At every threshold", &[pr_curve(&findings.evaluation, findings.threshold)]);
+        let (worst, best) = findings.gallery.finish();
+        page.gallery("Worst validation pictures", &worst);
+        page.gallery("Best validation pictures", &best);
+    }
+    let warning = |e: &Value| Value::from(format!("step {}: {}", text(&e["step"]), text(&e["text"])));
+    let warnings: Vec<Value> = log.iter().filter(|e| e["event"] == "warning").map(warning).collect();
+    page.list("Warnings of the training", &warnings);
     let summary = if manifest["summary"].is_null() { &manifest } else { &manifest["summary"] };
     page.table("Data", &flat(summary));
     page.list("Odd about the data", manifest["warnings"].as_array().map_or(&[], Vec::as_slice));
-    page.table("Settings", &flat(&settings["options"]));
-    page.table("Made by", &[("hairline".into(), text(&settings["version"])), ("commit".into(), text(&settings["commit"]))]);
+    page.table("Settings", &settings_table(&told["options"], settings));
+    page.table("Machine", &machine_table(settings));
+    page.table("Made by", &[("hairline".into(), text(&told["version"])), ("commit".into(), text(&told["commit"]))]);
     super::write_beside(&run.path("report.html"), page.finish().as_bytes())
 }
 
@@ -93,28 +105,27 @@ fn figures(findings: &Findings) -> Vec<(String, String)> {
     ]
 }
 
-/// Figures of the best checkpoint and of the training.
-fn headline(log: &[Value], findings: &Findings) -> Vec<(String, String)> {
+/// Figures of the training.
+fn headline(log: &[Value]) -> Vec<(String, String)> {
     let best = log.iter().rev().find(|e| e["event"] == "evaluation" && e["best"] == true);
     let steps: Vec<&Value> = log.iter().filter(|e| e["event"] == "step").collect();
     let elapsed_s = steps.last().and_then(|e| e["elapsed_s"].as_f64()).unwrap_or(0.0);
     let waited_s: f64 = steps.iter().filter_map(|e| e["waited_s"].as_f64()).sum();
-    let mut tiles = figures(findings);
-    tiles.extend([
+    vec![
         (format!("best step of {}", steps.len()), best.map_or("–".into(), |e| text(&e["step"]))),
         ("time".into(), format!("{:.1} min", elapsed_s / 60.0)),
         ("waiting for data".into(), format!("{:.1} %", 100.0 * waited_s / elapsed_s.max(1e-9))),
-    ]);
-    tiles
+    ]
 }
 
-fn curves(log: &[Value], evaluations: &[&Value]) -> Vec<Chart> {
+fn curves(log: &[Value], evaluations: &[&Value], pace: &Pace) -> Vec<Chart> {
     let steps: Vec<&Value> = log.iter().filter(|e| e["event"] == "step").collect();
-    let number = |entry: &Value, key: &str| (entry["step"].as_f64().unwrap_or(f64::NAN), entry[key].as_f64().unwrap_or(f64::NAN));
+    let number =
+        |entry: &Value, key: &str| (entry["step"].as_f64().unwrap_or(f64::NAN) / pace.steps, entry[key].as_f64().unwrap_or(f64::NAN));
     let of_steps = |key: &str| averaged(&steps.iter().map(|e| number(e, key)).collect::<Vec<_>>());
     let line =
         |name: &str, key: &str| Series { name: name.into(), points: evaluations.iter().map(|e| number(e, key)).collect(), dots: false };
-    let chart = |title: &str, y_range, log_y, series| Chart { title: title.into(), x_label: "step".into(), y_range, log_y, series };
+    let chart = |title: &str, y_range, log_y, series| Chart { title: title.into(), x_label: pace.unit.into(), y_range, log_y, series };
     let single = |name: &str, key: &str| Series { name: name.into(), points: of_steps(key), dots: false };
     vec![
         chart("Loss of the batches", None, false, vec![single("loss", "loss")]),
@@ -161,29 +172,64 @@ fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::fit::tests::settings;
     use serde_json::json;
 
     #[test]
     fn a_report_shows_curves_pictures_and_settings_and_asks_for_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let run =
-            RunFolder::create(&dir.path().join("crack-unet"), &json!({ "version": "1.2.3", "options": { "alpha": 0.3, "init": null } }))
-                .unwrap();
+        let run = RunFolder::create(
+            &dir.path().join("crack-unet"),
+            &json!({ "version": "1.2.3", "options": { "alpha": 0.3, "omega": null, "init": null } }),
+        )
+        .unwrap();
         run.write_json("manifest.json", &json!({ "summary": { "training": { "pictures": 46 } }, "warnings": ["twin.png: <a copy>"] }))
             .unwrap();
         let entries = [
             json!({ "event": "step", "step": 1, "loss": 0.9, "elapsed_s": 60.0, "waited_s": 3.0 }),
             json!({ "event": "evaluation", "step": 1, "iou": 0.25, "pa": 0.5, "oii": -0.2, "fp": 3, "fn": 4, "best": true }),
+            json!({ "event": "warning", "step": 1, "text": "weights grow" }),
         ];
         std::fs::write(run.path("log.jsonl"), entries.map(|e| format!("{e}\n")).concat()).unwrap();
         let findings = Findings { evaluation: Evaluation::default(), threshold: 0.5, gallery: Gallery::new(0.5, 2) };
-        write_report(&run, findings).unwrap();
-        let page = std::fs::read_to_string(run.path("report.html")).unwrap();
-        for word in ["Training crack-unet", "alpha", "0.3", "46", "1.2.3", "twin.png: &lt;a copy&gt;", "5.0 %", "Validation OII"] {
+        let page = |findings: Option<Findings>| {
+            write_report(&run, &settings(dir.path(), 90), findings).unwrap();
+            std::fs::read_to_string(run.path("report.html")).unwrap()
+        };
+        let unseen = page(None);
+        assert!(
+            unseen.matches("<svg").count() == 6 && unseen.contains("5.0 %") && !unseen.contains("IoU, mean"),
+            "without a look at pictures"
+        );
+        let page = page(Some(findings));
+        for word in ["Training crack-unet", "46", "1.2.3", "twin.png: &lt;a copy&gt;", "5.0 %", "Validation OII", "step 1: weights grow"] {
             assert!(page.contains(word), "{word}");
         }
+        for [option, value] in [
+            ["alpha", "0.3"],
+            ["omega", "0.75 (not told)"],
+            ["gamma reg", "0.3 (not told)"],
+            ["steps", "90 (not told)"],
+            ["eval every", "20 evaluations in all (not told)"],
+            ["device", "cpu"],
+            ["workers", "2"],
+        ] {
+            assert!(page.contains(&format!("<tr><td>{option}</td><td>{value}</td></tr>")), "{option}");
+        }
+        assert!(page.contains("<td>threads</td>") && page.contains(">By step<"));
         assert_eq!(page.matches("<svg").count(), 7);
         assert!(!page.contains("<script") && !page.contains("src=\"http") && !page.contains("init</"), "nothing is fetched");
+    }
+
+    #[test]
+    fn a_training_told_in_epochs_has_curves_over_epochs() {
+        let log = [10, 20, 30].map(|step| json!({ "event": "evaluation", "step": step, "iou": 0.5 }));
+        let settings = settings(Path::new("run"), 30);
+        let chart = |options: Value| curves(&log, &log.iter().collect::<Vec<_>>(), &Pace::of(&options, &settings)).swap_remove(1);
+        let (by_epoch, by_step) = (chart(json!({ "epochs": 3 })), chart(json!({ "epochs": null })));
+        let x = |chart: &Chart| chart.series[0].points.iter().map(|point| point.0).collect::<Vec<_>>();
+        assert_eq!((by_epoch.x_label.as_str(), x(&by_epoch)), ("epoch", vec![1.0, 2.0, 3.0]));
+        assert_eq!((by_step.x_label.as_str(), x(&by_step)), ("step", vec![10.0, 20.0, 30.0]));
     }
 
     #[test]

@@ -67,6 +67,14 @@ impl Pictures {
         }
     }
 
+    /// SHA-256 of each picture's file, where there are files.
+    pub(super) fn digests(&self) -> Vec<String> {
+        let manifest = self.folder.as_ref().map_or(serde_json::Value::Null, Source::manifest);
+        let pictures = manifest["pictures"].as_array().map_or(&[][..], Vec::as_slice).iter();
+        let shown = pictures.filter(|picture| picture["set"] == "validation");
+        shown.filter_map(|picture| picture["picture_sha256"].as_str()).map(str::to_owned).collect()
+    }
+
     /// What they are, for people.
     pub(super) fn describe(&self) -> Result<serde_json::Value, TrainError> {
         let PictureOptions { simulate, wafers, seed, cracked_share, .. } = self.options;

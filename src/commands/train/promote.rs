@@ -6,6 +6,7 @@ use crate::nn::Checkpoint;
 use crate::train::{Evaluation, evaluate, write_beside};
 use anyhow::{Context, bail};
 use candle_core::Device;
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +16,8 @@ use std::process::ExitCode;
 ///
 /// The golden set is a folder that no training has seen, or simulated test wafers. The new model is refused if
 /// its IoU or PA is lower by more than --tolerance, if it finds fewer of the cracked cells or alarms on more of
-/// the clean ones. A model of the same name is kept as NAME.previous.safetensors, to be taken back.
+/// the clean ones. Pictures of the golden set that a training has learnt from, as the manifest.json beside the new model
+/// tells, are warned of. A model of the same name is kept as NAME.previous.safetensors, to be taken back.
 #[derive(Debug, clap::Args)]
 pub struct TrainPromoteArgs {
     /// The new model, such as runs/NAME/best.safetensors
@@ -24,14 +26,14 @@ pub struct TrainPromoteArgs {
     /// The model on the line now
     #[arg(long, value_name = "FILE", required_unless_present = "first", conflicts_with = "first")]
     current: Option<PathBuf>,
-    /// There is no current model to compare with
+    /// There is no current model to compare with; refused where --models has one of this name
     #[arg(long)]
     first: bool,
     /// Where models live
     #[arg(long, value_name = "DIR", default_value = "models")]
     models: PathBuf,
     /// How much worse IoU and PA may be
-    #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
+    #[arg(long, value_name = "SHARE", default_value_t = TOLERANCE, value_parser = share)]
     tolerance: f64,
     #[command(flatten)]
     pictures: PictureOptions,
@@ -43,6 +45,13 @@ pub struct TrainPromoteArgs {
     threads: usize,
 }
 
+/// How much worse IoU and PA may be unless told otherwise.
+const TOLERANCE: f64 = 0.005;
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "must lie within 0 to 1, such as 0.005".to_owned())
+}
+
 /// A model and how it did on the golden set.
 struct Candidate {
     checkpoint: Checkpoint,
@@ -51,7 +60,16 @@ struct Candidate {
 
 /// Runs the command.
 pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
+    let name = Checkpoint::load(&args.new, &Device::Cpu).context("the new model")?.meta.name;
+    let (model, card) = (args.models.join(format!("{name}.safetensors")), args.models.join(format!("{name}.md")));
+    if args.first && model.exists() {
+        bail!("--first: there is a model {name} already; compare with it by --current {}", model.display());
+    }
     let golden = args.pictures.open()?;
+    let learnt = learnt_from(&args.new, &golden)?;
+    if learnt > 0 {
+        eprintln!("warning: the new model has learnt from {learnt} of these {} pictures, which flatters it", golden.count());
+    }
     let examine = |path: &Path| -> anyhow::Result<Candidate> {
         let checkpoint = Checkpoint::load(path, &Device::Cpu)?;
         let mut engine = crate::nn::engine(&checkpoint, args.device, Precision::default(), args.threads)?;
@@ -75,8 +93,6 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
             bail!("{}: not promoted: {}", args.new.display(), reasons.join("; "));
         }
     }
-    let name = &new.checkpoint.meta.name;
-    let (model, card) = (args.models.join(format!("{name}.safetensors")), args.models.join(format!("{name}.md")));
     std::fs::create_dir_all(&args.models).with_context(|| args.models.display().to_string())?;
     if model.exists() {
         let previous = args.models.join(format!("{name}.previous.safetensors"));
@@ -84,7 +100,8 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
         write_beside(&previous, &bytes)?;
     }
     let bytes = std::fs::read(&args.new).with_context(|| args.new.display().to_string())?;
-    let written = model_card(&new, current.as_ref(), &golden, &table)?;
+    let compared = Comparison { current: current.as_ref(), tolerance: args.tolerance, golden: golden.describe()?, learnt, table: &table };
+    let written = model_card(&new, &compared);
     // The model first: a card must not tell of one that is not there.
     write_beside(&model, &bytes)?;
     write_beside(&card, written.as_bytes())?;
@@ -135,14 +152,38 @@ fn table(new: &Candidate, current: Option<&Candidate>) -> String {
     table
 }
 
-fn model_card(new: &Candidate, current: Option<&Candidate>, golden: &Pictures, table: &str) -> anyhow::Result<String> {
+/// How many pictures of the golden set a model has learnt from, as the manifest of its run folder tells; 0 where it lies in none.
+fn learnt_from(model: &Path, golden: &Pictures) -> anyhow::Result<usize> {
+    let path = model.with_file_name("manifest.json");
+    if !path.exists() {
+        return Ok(0);
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let manifest: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("{}: cannot be understood", path.display()))?;
+    let pictures = manifest["pictures"].as_array().map_or(&[][..], Vec::as_slice);
+    let learnt: HashSet<&str> = pictures.iter().filter(|p| p["set"] == "training").filter_map(|p| p["picture_sha256"].as_str()).collect();
+    Ok(golden.digests().iter().filter(|digest| learnt.contains(digest.as_str())).count())
+}
+
+/// What a model was compared with, and on what.
+struct Comparison<'a> {
+    current: Option<&'a Candidate>,
+    tolerance: f64,
+    golden: serde_json::Value,
+    learnt: usize,
+    table: &'a str,
+}
+
+fn model_card(new: &Candidate, compared: &Comparison) -> String {
+    let Comparison { current, tolerance, golden, learnt, table } = compared;
     let meta = &new.checkpoint.meta;
     let training = &meta.training;
     let told = |key: &str, value: &serde_json::Value| if value.is_null() { String::new() } else { format!("| {key} | {value} |\n") };
     let compared =
         current.map_or("nothing: it is the first".into(), |c| format!("{} (SHA-256 {})", c.checkpoint.meta.name, c.checkpoint.digest));
     let digest = if meta.data_digest.is_empty() { "not known" } else { &meta.data_digest };
-    Ok([
+    let unusual = |told: bool, line: String| if told { line } else { String::new() };
+    [
         format!("# Model {}\n\n| | |\n|---|---|\n", meta.name),
         format!("| promoted | {} |\n", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC")),
         format!("| SHA-256 | {} |\n| network | {} |\n", new.checkpoint.digest, meta.shape),
@@ -153,8 +194,14 @@ fn model_card(new: &Candidate, current: Option<&Candidate>, golden: &Pictures, t
         told("seed", &training["seed"]),
         told("training data", &training["data"]),
         told("int8", meta.quantisation.as_ref().map_or(&serde_json::Value::Null, |quantisation| &quantisation.report)),
-        format!("| digest of the training data | {digest} |\n| compared with | {compared} |\n| golden set | {} |\n\n", golden.describe()?),
-        table.to_owned(),
+        format!("| digest of the training data | {digest} |\n| compared with | {compared} |\n"),
+        unusual(
+            current.is_some() && *tolerance != TOLERANCE,
+            format!("| tolerance of IoU and PA | {tolerance} instead of {TOLERANCE} |\n"),
+        ),
+        format!("| golden set | {golden} |\n"),
+        unusual(*learnt > 0, format!("| of it, pictures that the model has learnt from | {learnt} |\n")),
+        format!("\n{table}"),
     ]
-    .concat())
+    .concat()
 }

@@ -12,6 +12,9 @@ setup:
 setup-test:
 	@deploy/setup.sh test
 
+# Reports tell the commit of the program that made them; another one compiles but one small file anew.
+build: export HAIRLINE_COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null)
+
 build: setup
 	cargo build --release
 

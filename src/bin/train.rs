@@ -34,14 +34,19 @@ enum Command {
     Import(import::TrainImportArgs),
 }
 
+/// The commit that this is built from, where whoever builds it tells (the Makefile does). Read here, so that with another
+/// commit nothing but this file is compiled anew. Empty outside a checkout.
+const COMMIT: Option<&str> = option_env!("HAIRLINE_COMMIT");
+
 fn main() -> ExitCode {
+    let commit = COMMIT.filter(|commit| !commit.is_empty());
     let result = match Cli::parse().command {
         Command::Synth(args) => synth::run(args),
         Command::Augment(args) => augment::run(args),
-        Command::Fit(args) => fit::run(args),
+        Command::Fit(args) => fit::run(args, commit),
         Command::Eval(args) => eval::run(args),
-        Command::Search(args) => search::run(args),
-        Command::Compare(args) => compare::run(args),
+        Command::Search(args) => search::run(args, commit),
+        Command::Compare(args) => compare::run(args, commit),
         Command::Promote(args) => promote::run(args),
         Command::Quantise(args) => quantise::run(args),
         Command::Import(args) => import::run(args),

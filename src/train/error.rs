@@ -58,6 +58,12 @@ pub enum TrainError {
         /// What is wrong and what is allowed.
         problem: String,
     },
+    /// Several settings make no sense.
+    #[error("{} settings make no sense:{}", .0.len(), .0.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
+    Settings(Vec<TrainError>),
+    /// It was asked to stop.
+    #[error("stopped on request")]
+    Stopped,
     /// The loss is not a number any more.
     #[error(
         "the loss is {loss} at step {step} (learning rate {learning_rate:.2e}, gradient norm {gradient_norm:.2e}); \

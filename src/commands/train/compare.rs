@@ -1,5 +1,6 @@
 //! `train compare`: losses × networks × data sets, as one file says.
 
+use super::interrupt::Interrupt;
 use super::options::FitOptions;
 use super::trials::{Trial, TrialOptions};
 use crate::train::{Compared, comparison_tables, write_beside};
@@ -69,8 +70,8 @@ struct Options {
     options: FitOptions,
 }
 
-/// Runs the command.
-pub fn run(args: TrainCompareArgs) -> anyhow::Result<ExitCode> {
+/// Runs the command; `commit` is that of the source the program was built from, where it is known.
+pub fn run(args: TrainCompareArgs, commit: Option<&str>) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(&args.plan).with_context(|| format!("{}: cannot be read", args.plan.display()))?;
     let plan: Plan = toml::from_str(&text).with_context(|| format!("{}: cannot be understood", args.plan.display()))?;
     let beside = args.plan.parent().unwrap_or(Path::new("."));
@@ -79,12 +80,13 @@ pub fn run(args: TrainCompareArgs) -> anyhow::Result<ExitCode> {
         plan.trials(places, &args.dir).with_context(|| args.plan.display().to_string())?.into_iter().unzip();
     eprintln!("{} trainings", trials.len());
     std::fs::create_dir_all(&args.dir)?;
-    let Some(ends) = args.trials.run(&trials)? else {
+    let Some(ends) = args.trials.run(&trials, commit, &Interrupt::listen()?)? else {
         eprintln!("interrupted; the same command goes on");
         return Ok(ExitCode::FAILURE);
     };
     let done = |(name, result): (Compared, &super::trials::TrialResult)| Compared {
         iou: result.iou,
+        mean_iou: result.mean_iou,
         pa: result.pa,
         oii: result.oii,
         half_step: result.step_of_half_the_final_iou,
@@ -98,8 +100,11 @@ pub fn run(args: TrainCompareArgs) -> anyhow::Result<ExitCode> {
         tables.extend(failed.iter().map(|problem| format!("- {problem}\n")));
     }
     println!("{tables}");
-    let line = |c: &Compared| format!("{},{},{},{},{},{},{}\n", c.data, c.network, c.loss, c.seed, c.iou, c.pa, c.oii);
-    let csv = "data,network,loss,seed,iou,pa,oii\n".to_owned() + &all.iter().map(line).collect::<String>();
+    let line = |c: &Compared| {
+        let mean = c.mean_iou.map_or(String::new(), |mean| mean.to_string());
+        format!("{},{},{},{},{},{},{},{mean}\n", c.data, c.network, c.loss, c.seed, c.iou, c.pa, c.oii)
+    };
+    let csv = "data,network,loss,seed,iou,pa,oii,mean_iou\n".to_owned() + &all.iter().map(line).collect::<String>();
     write_beside(&args.dir.join("table.md"), tables.as_bytes())?;
     write_beside(&args.dir.join("results.csv"), csv.as_bytes())?;
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -131,6 +136,7 @@ impl Plan {
                             loss: loss.clone(),
                             seed: *seed,
                             iou: 0.0,
+                            mean_iou: None,
                             pa: 0.0,
                             oii: 0.0,
                             half_step: None,

@@ -7,9 +7,11 @@ use super::watch::Watch;
 use crate::config::Precision;
 use crate::nn::Checkpoint;
 use crate::train::{
-    EventFile, Files, Findings, FitSettings, Gallery, Journal, Outcome, RunFolder, Source, TrainingState, evaluate, fit, write_report,
+    EventFile, Files, Findings, FitSettings, Gallery, Journal, Outcome, RunFolder, Source, TrainError, TrainingState, evaluate, fit,
+    write_report,
 };
 use anyhow::Context;
+use candle_core::Device;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,8 +21,9 @@ use std::sync::Arc;
 ///
 /// With --run everything goes to a folder of its own: settings, log, TensorBoard events, the checkpoint with
 /// the best IoU on the validation pictures, the last one, and the state from which --resume continues to the
-/// very weights that an uninterrupted training would have reached (on a CPU, without --minutes). Ctrl-C saves
-/// and says how to continue. With --out alone three files are written: the best checkpoint at --out, the last
+/// very weights that an uninterrupted training would have reached (on a CPU, without --minutes). The last two are
+/// written at every evaluation and at least every five minutes. Ctrl-C saves and says how to continue; a second
+/// one ends it at once. With --out alone three files are written: the best checkpoint at --out, the last
 /// one beside it as NAME.last.safetensors, and the log as NAME.jsonl.
 #[derive(Debug, clap::Args)]
 pub struct TrainFitArgs {
@@ -39,8 +42,8 @@ pub struct TrainFitArgs {
     machine: MachineOptions,
 }
 
-/// Runs the command.
-pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
+/// Runs the command; `commit` is that of the source the program was built from, where it is known.
+pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode> {
     let TrainFitArgs { run, out, resume, options, machine } = args;
     if let Some(out) = &out {
         anyhow::ensure!(!out.is_dir(), "--out {0}: is a folder; give a file such as {0}/model.safetensors", out.display());
@@ -60,7 +63,7 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
             let options = options.with_absolute_paths()?;
             // Told wrongly or without data, a training leaves no folder.
             let source = options.try_out(&machine)?;
-            let run = RunFolder::create(&root, &settings_json(&options)).context("--run")?;
+            let run = RunFolder::create(&root, &settings_json(&options, commit)).context("--run")?;
             // As they are read back, so that a resumed training has the same numbers to the last bit.
             let options = stored_options(&run)?;
             train_in(&run, &options, source, out.as_deref(), &machine)
@@ -69,7 +72,8 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
             let name = out.file_stem().with_context(|| format!("--out {}: not a file name", out.display()))?.to_string_lossy().into_owned();
             let source = options.try_out(&machine)?;
             let settings = options.settings_on(source.as_ref(), Files::beside(&out), &name, &machine)?;
-            let outcome = train(&options, &settings, source, &machine, &out.with_extension("jsonl"), None)?;
+            let interrupt = Interrupt::listen()?;
+            let outcome = train(&options, &settings, source, &machine, &out.with_extension("jsonl"), None, &interrupt)?;
             if outcome.stopped {
                 eprintln!("stopped early; continue from its weights with --init {}", settings.files.last.display());
             }
@@ -80,8 +84,8 @@ pub fn run(args: TrainFitArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What a run folder's `settings.json` holds.
-pub(super) fn settings_json(options: &FitOptions) -> serde_json::Value {
-    json!({ "version": env!("CARGO_PKG_VERSION"), "commit": option_env!("HAIRLINE_COMMIT"), "options": options })
+pub(super) fn settings_json(options: &FitOptions, commit: Option<&str>) -> serde_json::Value {
+    json!({ "version": env!("CARGO_PKG_VERSION"), "commit": commit, "options": options })
 }
 
 /// The options that a run folder was made with.
@@ -100,55 +104,90 @@ fn train_in(
     machine: &MachineOptions,
 ) -> anyhow::Result<ExitCode> {
     let _alone = run.lock()?;
-    if !run.path("manifest.json").exists() {
+    let state_path = run.path("state.safetensors");
+    let state = if state_path.exists() { Some(TrainingState::load(&state_path)?) } else { None };
+    if state.is_none() {
+        // Nothing is learnt yet: the data are those that are there now. A state tells itself which it was trained on.
         if let Some(split) = source.split_csv() {
             crate::train::write_beside(&run.path("split.csv"), split.as_bytes())?;
         }
         run.write_json("manifest.json", &source.manifest())?;
     }
-    let state_path = run.path("state.safetensors");
-    let state = if state_path.exists() { Some(TrainingState::load(&state_path)?) } else { None };
     let name = run.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let settings = options.settings_on(source.as_ref(), Files::within(run.clone(), options.keep_all), &name, machine)?;
-    let outcome = train(options, &settings, source.clone(), machine, &run.path("log.jsonl"), state.as_ref())?;
-    if outcome.best.is_some() {
-        report(run, source.as_ref(), &settings)?;
-    }
-    if let Some(out) = out {
-        let bytes = std::fs::read(&settings.files.best).with_context(|| format!("{}: cannot be read", settings.files.best.display()))?;
-        crate::train::write_beside(out, &bytes).context("--out")?;
-    }
-    if outcome.stopped {
+    let resume = || {
         let mut command = vec!["train fit --resume".to_owned(), run.root().display().to_string()];
         command.extend(machine.arguments());
         command.extend(out.map(|out| format!("--out {}", out.display())));
-        eprintln!("stopped early; continue with\n  {}", command.join(" "));
+        command.join(" ")
+    };
+    let interrupt = Interrupt::listen()?;
+    let outcome = match train(options, &settings, source.clone(), machine, &run.path("log.jsonl"), state.as_ref(), &interrupt) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            if let Some(TrainError::Diverged { .. }) = error.downcast_ref() {
+                let best = settings.files.best.exists();
+                if let Err(problem) = report(run, source.as_ref(), &settings, best, &interrupt) {
+                    eprintln!("no report: {problem:#}");
+                }
+            } else if state_path.exists() {
+                eprintln!("what was learnt until the last save is kept; once the error below is mended, continue with\n  {}", resume());
+            }
+            return Err(error);
+        }
+    };
+    if outcome.steps > 0 {
+        report(run, source.as_ref(), &settings, !outcome.stopped, &interrupt)?;
+        if let Some(out) = out {
+            let bytes =
+                std::fs::read(&settings.files.best).with_context(|| format!("{}: cannot be read", settings.files.best.display()))?;
+            crate::train::write_beside(out, &bytes).context("--out")?;
+        }
+    }
+    if outcome.stopped {
+        eprintln!("stopped early; continue with\n  {}", resume());
     } else {
         run.write_json("result.json", &result(&outcome, &Journal::read(&run.path("log.jsonl"))?))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Looks at the validation pictures with the best checkpoint and writes the page.
-fn report(run: &RunFolder, source: &dyn Source, settings: &FitSettings) -> anyhow::Result<()> {
+/// Writes the page; if it is to `look`, with what the best checkpoint makes of the validation pictures, which takes as
+/// long as an evaluation.
+fn report(run: &RunFolder, source: &dyn Source, settings: &FitSettings, look: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let findings = match look.then(|| findings(source, settings, interrupt)).transpose() {
+        Err(TrainError::Stopped) => None,
+        found => found?,
+    };
+    let whole = findings.is_some();
+    write_report(run, settings, findings)?;
+    let missing = if whole { "" } else { " (without pictures: those come when a training has ended)" };
+    eprintln!("report: {}{missing}", run.path("report.html").display());
+    Ok(())
+}
+
+/// Looks at the validation pictures with the best checkpoint.
+fn findings(source: &dyn Source, settings: &FitSettings, interrupt: &Interrupt) -> Result<Findings, TrainError> {
     const SHOWN: usize = 6;
-    let best = Checkpoint::load(&settings.files.best, &candle_core::Device::Cpu)?;
+    let best = Checkpoint::load(&settings.files.best, &Device::Cpu)?;
     let (threshold, normalisation) = (best.meta.threshold, best.meta.normalisation);
     let mut engine = crate::nn::engine(&best, settings.engine_device, Precision::default(), settings.threads)?;
     let mut gallery = Gallery::new(threshold, SHOWN);
     let picture = |index: usize| source.validation(index);
-    let evaluation = evaluate(engine.as_mut(), &normalisation, threshold, source.validation_count(), picture, |seen| gallery.add(seen))?;
-    write_report(run, settings, Some(Findings { evaluation, threshold, gallery }))?;
-    eprintln!("report: {}", run.path("report.html").display());
-    Ok(())
+    let evaluation = evaluate(engine.as_mut(), &normalisation, threshold, source.validation_count(), picture, |seen| {
+        interrupt.check()?;
+        gallery.add(seen)
+    })?;
+    Ok(Findings { evaluation, threshold, gallery })
 }
 
 /// What `result.json` says of a finished training.
 fn result(outcome: &Outcome, log: &[serde_json::Value]) -> serde_json::Value {
+    let mean_iou = |step: u64| log.iter().rev().find(|e| e["event"] == "evaluation" && e["step"] == step).map(|e| &e["mean_iou"]);
     let best = outcome.best.map(|best| {
         let counts = best.counts;
         json!({
-            "step": best.step, "iou": counts.iou(), "pa": counts.pa(), "oii": counts.oii(),
+            "step": best.step, "iou": counts.iou(), "mean_iou": mean_iou(best.step), "pa": counts.pa(), "oii": counts.oii(),
             "tp": counts.tp, "fp": counts.fp, "fn": counts.fn_, "step_of_half_the_final_iou": step_of_half(log),
         })
     });
@@ -170,6 +209,7 @@ fn train(
     machine: &MachineOptions,
     log: &Path,
     state: Option<&TrainingState>,
+    interrupt: &Interrupt,
 ) -> anyhow::Result<Outcome> {
     crate::nn::keep_freed_memory();
     let device = machine.tensor_device()?;
@@ -177,7 +217,12 @@ fn train(
         Some(state) => state.network(&device).context("--resume")?,
         None => options.network(&device)?,
     };
-    let place = if device.is_cuda() { "CUDA, f32".to_owned() } else { format!("the CPU, {}", crate::nn::trained_in(settings.precision)) };
+    let place = match device {
+        Device::Cpu => format!("the CPU, {}", crate::nn::trained_in(settings.precision)),
+        // What `--precision` says of CUDA.
+        _ if cfg!(feature = "cudnn") && settings.precision != Precision::F32 => "CUDA, products of TF32 where the device has it".to_owned(),
+        _ => "CUDA, f32".to_owned(),
+    };
     eprintln!("{} on {place}", network.shape());
     eprintln!("data: {}", source.summary());
     let journal = match state {
@@ -187,11 +232,12 @@ fn train(
     if let Some(state) = state {
         eprintln!("going on after step {}", state.step);
     }
-    let events = settings.files.run.as_ref().map(|run| EventFile::create(run.root())).transpose()?;
+    let after = state.map_or(0, |state| state.step);
+    let events = settings.files.run.as_ref().map(|run| EventFile::create(run.root(), after)).transpose()?;
     let mut watch = Watch::new(journal, events, settings);
-    let interrupt = Interrupt::listen()?;
-    let outcome = fit(settings, &network, &device, source, state, &interrupt.stop, &mut watch)?;
+    let outcome = fit(settings, &network, &device, source, state, &interrupt.stop, &mut watch);
     watch.end(&outcome)?;
+    let outcome = outcome?;
     tell(&outcome, settings);
     Ok(outcome)
 }

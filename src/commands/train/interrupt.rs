@@ -1,35 +1,62 @@
+use crate::train::TrainError;
 use anyhow::Context;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::signal::unix::{SignalKind, signal};
 
-/// Sets `stop` at Ctrl-C or SIGTERM; its thread is joined when this is dropped.
+/// Sets `stop` at Ctrl-C or SIGTERM, and ends the process at the second Ctrl-C; its thread is joined when this is dropped.
+///
+/// SIGTERM never counts as a second one: that is how a search or comparison hands on its own Ctrl-C, which a terminal has
+/// sent to all of them already.
 pub(super) struct Interrupt {
     pub stop: Arc<AtomicBool>,
     end: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// What a shell tells of a process that Ctrl-C has ended.
+pub(super) const ENDED_BY_INTERRUPT: i32 = 130;
+
 impl Interrupt {
     pub fn listen() -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let (end, mut ended) = tokio::sync::oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot listen for Ctrl-C")?;
-        let mut terminate = {
+        let (mut interrupts, mut terminations) = {
             let _inside = runtime.enter();
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).context("cannot listen for SIGTERM")?
+            let listen = |kind, name| signal(kind).with_context(|| format!("cannot listen for {name}"));
+            (listen(SignalKind::interrupt(), "Ctrl-C")?, listen(SignalKind::terminate(), "SIGTERM")?)
         };
         let raised = stop.clone();
         let wait = async move {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-                _ = ended => return,
+            let mut pressed = 0;
+            loop {
+                tokio::select! {
+                    _ = interrupts.recv() => pressed += 1,
+                    _ = terminations.recv() => {}
+                    _ = &mut ended => return,
+                }
+                if pressed > 1 {
+                    eprintln!("ended at once; what was done since the last save is lost");
+                    std::process::exit(ENDED_BY_INTERRUPT);
+                }
+                if !raised.swap(true, Ordering::Relaxed) {
+                    eprintln!("stopping after this step, saving what there is; Ctrl-C once more ends it at once");
+                }
             }
-            raised.store(true, Ordering::Relaxed);
-            eprintln!("stopping after this step, saving what there is");
         };
         let thread = std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(wait))?;
         Ok(Self { stop, end: Some(end), thread: Some(thread) })
+    }
+
+    /// Whether to stop.
+    pub fn is_raised(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// [`TrainError::Stopped`] where that is wished.
+    pub fn check(&self) -> Result<(), TrainError> {
+        if self.is_raised() { Err(TrainError::Stopped) } else { Ok(()) }
     }
 }
 

@@ -130,7 +130,8 @@ pub struct FitOptions {
     /// Cut gradients to this norm; 0: never
     #[arg(long, value_name = "NORM", default_value_t = OptimiserSettings::default().clip_norm, help_heading = "Training")]
     clip_norm: f64,
-    /// Products of convolutions on a CPU with AMX: f32, f32-grade (16 significant bits, faster) or bf16 (8, faster still)
+    /// Products of convolutions on a CPU with AMX: f32, f32-grade (16 significant bits, faster) or bf16 (8, faster still);
+    /// on CUDA with cuDNN f32 is exact, both others are TF32 (11 bits) where the device has it
     #[arg(long, default_value_t, value_parser = training_precision, help_heading = "Training")]
     #[serde(default = "before_precision")]
     precision: Precision,
@@ -289,6 +290,7 @@ impl FitOptions {
             steps: self.steps.unwrap_or(if time.is_some() { u64::MAX } else { DEFAULT_STEPS }),
             time,
             eval_every: self.eval_every,
+            save_every: FitSettings::SAVE_EVERY,
             batch: self.batch,
             crop_px: self.crop,
             augmentation: self.augmentation(),
@@ -346,6 +348,16 @@ impl FitOptions {
         let kinds = self.simulate.context("nothing to learn from: give --data DIR or --simulate KIND")?;
         let FitOptions { seed, cracked_share, validation_wafers, .. } = *self;
         Ok(Arc::new(Simulated::new(SimulatedSettings { kinds, seed, cracked_share, validation_wafers })?))
+    }
+
+    /// What [`source`](Self::source) depends on: options of the same key have the same data.
+    pub(super) fn data_key(&self) -> String {
+        let FitOptions { data, simulate, split, folds, fold, groups, group_by, validation_share, sampling, seed, .. } = self;
+        let FitOptions { cracked_share, validation_wafers, .. } = self;
+        format!(
+            "{:?}",
+            (data, simulate, split, (folds, fold, validation_share), (groups, group_by), sampling, seed, cracked_share, validation_wafers)
+        )
     }
 
     fn split_plan(&self) -> anyhow::Result<SplitPlan> {

@@ -1,5 +1,6 @@
 //! `train search`: which α suits the data.
 
+use super::interrupt::Interrupt;
 use super::options::FitOptions;
 use super::trials::{Last, Trial, TrialOptions, TrialResult};
 use crate::train::{Chart, Goal, Guide, SearchRow, Series, centroids, guide, search_table, trainings_table, write_beside};
@@ -44,17 +45,18 @@ pub enum Method {
     Both,
 }
 
-/// Runs the command.
-pub fn run(args: TrainSearchArgs) -> anyhow::Result<ExitCode> {
+/// Runs the command; `commit` is that of the source the program was built from, where it is known.
+pub fn run(args: TrainSearchArgs, commit: Option<&str>) -> anyhow::Result<ExitCode> {
     let parts = usize::from(args.parts);
     let args = TrainSearchArgs { options: args.options.with_absolute_paths()?, ..args };
     args.options.check_alpha()?;
     std::fs::create_dir_all(&args.dir)?;
     let mut rows = Vec::new();
     let mut tried: Vec<(f64, TrialResult)> = Vec::new();
+    let interrupt = Interrupt::listen()?;
     let train = |alphas: &[f64]| {
         let trials: Vec<Trial> = alphas.iter().map(|alpha| args.trial(*alpha)).collect();
-        let Some(ends) = args.trials.run(&trials)? else { return Ok(None) };
+        let Some(ends) = args.trials.run(&trials, commit, &interrupt)? else { return Ok(None) };
         ends.into_iter().collect::<Result<Vec<_>, _>>().map(Some).map_err(anyhow::Error::msg)
     };
     if args.method != Method::Grid {
@@ -87,7 +89,7 @@ pub fn run(args: TrainSearchArgs) -> anyhow::Result<ExitCode> {
     }
     tried.sort_by(|one, other| one.0.total_cmp(&other.0));
     let loss = args.options.loss_name();
-    let trainings: Vec<_> = tried.iter().map(|(alpha, r)| (*alpha, r.last.iou, r.last.pa, r.last.oii)).collect();
+    let trainings: Vec<_> = tried.iter().map(|found| row("", 1, found)).collect();
     let table = search_table(&loss, &rows) + "\nAll trainings:\n\n" + &trainings_table(&trainings);
     println!("{table}");
     write_beside(&args.dir.join("table.md"), table.as_bytes())?;
@@ -102,8 +104,8 @@ impl TrainSearchArgs {
 }
 
 fn row(method: &str, trainings: usize, (alpha, result): &(f64, TrialResult)) -> SearchRow {
-    let Last { iou, pa, oii } = result.last;
-    SearchRow { method: method.into(), trainings, alpha: *alpha, iou, pa, oii }
+    let Last { iou, mean_iou, pa, oii } = result.last;
+    SearchRow { method: method.into(), trainings, alpha: *alpha, iou, mean_iou, pa, oii }
 }
 
 fn plot(loss: &str, goal: &Goal, tried: &[(f64, TrialResult)]) -> Chart {

@@ -1,17 +1,19 @@
 //! Trainings of a search or comparison: each in a run folder and a process of its own, several at a time.
 
 use super::fit::{settings_json, stored_options};
-use super::interrupt::Interrupt;
+use super::interrupt::{ENDED_BY_INTERRUPT, Interrupt};
 use super::machine::MachineOptions;
 use super::options::FitOptions;
 use crate::config::DeviceChoice;
 use crate::train::{Journal, RunFolder};
 use anyhow::Context;
 use serde::Deserialize;
+use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How trainings are spread over the machine.
@@ -42,6 +44,9 @@ pub(super) struct Trial {
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub(super) struct TrialResult {
     pub iou: f64,
+    /// Mean over pictures; trainings of earlier versions do not tell it.
+    #[serde(default)]
+    pub mean_iou: Option<f64>,
     pub pa: f64,
     pub oii: f64,
     pub step_of_half_the_final_iou: Option<u64>,
@@ -54,6 +59,8 @@ pub(super) struct TrialResult {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
 pub(super) struct Last {
     pub iou: f64,
+    #[serde(default)]
+    pub mean_iou: Option<f64>,
     pub pa: f64,
     pub oii: f64,
 }
@@ -66,24 +73,33 @@ struct ResultFile {
     best: Option<TrialResult>,
 }
 
+/// Whether the data of trainings can be used, by what tells them apart: each is read once, however many trainings take it.
+type Checked = Mutex<HashMap<String, Result<(), String>>>;
+
 impl TrialOptions {
     /// Does the trainings that are not done yet, going on with those that were begun; their ends in their order. One
-    /// that fails holds up no other.
+    /// that fails, or cannot be begun, holds up no other.
     ///
-    /// `None` where Ctrl-C ended it: the same call goes on.
-    pub(super) fn run(&self, trials: &[Trial]) -> anyhow::Result<Option<Vec<TrialEnd>>> {
-        let interrupt = Interrupt::listen()?;
-        let (next, results) = (AtomicUsize::new(0), Mutex::new(vec![None; trials.len()]));
+    /// `None` where `interrupt` ended it: the same call goes on.
+    pub(super) fn run(&self, trials: &[Trial], commit: Option<&str>, interrupt: &Interrupt) -> anyhow::Result<Option<Vec<TrialEnd>>> {
+        let (next, results, checked) = (AtomicUsize::new(0), Mutex::new(vec![None; trials.len()]), Checked::default());
         let lane = |lane: usize| -> anyhow::Result<()> {
-            while !interrupt.stop.load(Ordering::Relaxed) {
+            while !interrupt.is_raised() {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(trial) = trials.get(index) else { break };
-                let result = self.train(trial, lane, &interrupt.stop)?;
+                let result = match self.prepare(trial, lane, commit, &checked)? {
+                    Ok(run) => self.train(&run, lane, interrupt)?,
+                    Err(problem) => {
+                        eprintln!("{problem}");
+                        Some(Err(problem))
+                    }
+                };
                 results.lock().unwrap_or_else(|poisoned| poisoned.into_inner())[index] = result;
             }
             Ok(())
         };
         std::thread::scope(|scope| {
+            let lane = &lane;
             let lanes: Vec<_> = (0..self.parallel.clamp(1, trials.len().max(1)))
                 .map(|i| std::thread::Builder::new().name(format!("trial-{i}")).spawn_scoped(scope, move || lane(i)))
                 .collect::<Result<_, _>>()
@@ -94,10 +110,10 @@ impl TrialOptions {
         Ok(results.into_iter().collect())
     }
 
-    /// `None` where the training was stopped.
-    fn train(&self, trial: &Trial, lane: usize, stop: &AtomicBool) -> anyhow::Result<Option<TrialEnd>> {
+    /// The run folder of a training, made if it is not there; inside, why the training cannot be begun.
+    fn prepare(&self, trial: &Trial, lane: usize, commit: Option<&str>, checked: &Checked) -> anyhow::Result<Result<RunFolder, String>> {
         let root = &trial.folder;
-        let run = if root.exists() {
+        if root.exists() {
             let run = RunFolder::open(root)?;
             // Compared as they are read back: a number in a file may be another one in its last bit.
             let asked: FitOptions = serde_json::from_str(&serde_json::to_string(&trial.options)?)?;
@@ -107,19 +123,31 @@ impl TrialOptions {
                  another --dir, or remove it",
                 root.display()
             );
-            run
-        } else {
-            // Told wrongly or without data, a training leaves no folder.
-            trial.options.try_out(&MachineOptions {
-                device: self.devices[lane % self.devices.len()],
-                threads: self.threads,
-                workers: self.workers,
-            })?;
-            RunFolder::create(root, &settings_json(&trial.options))?
-        };
-        if let Some(result) = finished(&run)? {
+            return Ok(Ok(run));
+        }
+        // Told wrongly or without data, a training leaves no folder.
+        let machine = MachineOptions { device: self.devices[lane % self.devices.len()], threads: self.threads, workers: self.workers };
+        let told = trial.options.check(&machine).map_err(|error| format!("{error:#}"));
+        let usable = told.and_then(|()| {
+            let mut checked = checked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let read = || trial.options.source().map(drop).map_err(|error| format!("{error:#}"));
+            checked.entry(trial.options.data_key()).or_insert_with(read).clone()
+        });
+        if let Err(problem) = usable {
+            return Ok(Err(format!("{}: the training cannot be begun: {problem}", root.display())));
+        }
+        Ok(Ok(RunFolder::create(root, &settings_json(&trial.options, commit))?))
+    }
+
+    /// `None` where the training was stopped.
+    fn train(&self, run: &RunFolder, lane: usize, interrupt: &Interrupt) -> anyhow::Result<Option<TrialEnd>> {
+        if let Some(result) = finished(run)? {
             return Ok(Some(Ok(result)));
         }
+        if interrupt.is_raised() {
+            return Ok(None);
+        }
+        let root = run.root();
         eprintln!("training {}", root.display());
         let console = root.join("console.log");
         let output = || std::fs::File::options().create(true).append(true).open(&console);
@@ -132,13 +160,17 @@ impl TrialOptions {
             .stderr(output().with_context(|| console.display().to_string())?)
             .spawn()
             .context("cannot start a training")?;
-        let status = ended(training, stop).context("cannot wait for a training")?;
+        let status = ended(training, interrupt).context("cannot wait for a training")?;
+        // One that was told before it listened, or twice, has not failed.
+        if interrupt.is_raised() && (status.signal().is_some() || status.code() == Some(ENDED_BY_INTERRUPT)) {
+            return Ok(None);
+        }
         if !status.success() {
             let problem = format!("{}: the training failed ({status}): {}", root.display(), last_line(&console));
             eprintln!("{problem}");
             return Ok(Some(Err(problem)));
         }
-        Ok(finished(&run)?.map(Ok))
+        Ok(finished(run)?.map(Ok))
     }
 
     fn arguments(&self, lane: usize) -> Vec<String> {
@@ -150,18 +182,18 @@ impl TrialOptions {
 }
 
 /// Waits for a training, and hands it the wish to stop: a terminal's Ctrl-C reaches it by itself, a signal to this process
-/// does not.
-fn ended(mut training: Child, stop: &AtomicBool) -> std::io::Result<ExitStatus> {
+/// does not. As SIGTERM, because a second Ctrl-C would end it without saving.
+fn ended(mut training: Child, interrupt: &Interrupt) -> std::io::Result<ExitStatus> {
     let mut told = false;
     loop {
         if let Some(status) = training.try_wait()? {
             return Ok(status);
         }
-        if !told && stop.load(Ordering::Relaxed) {
+        if !told && interrupt.is_raised() {
             told = true;
             if let Some(process) = i32::try_from(training.id()).ok().and_then(rustix::process::Pid::from_raw) {
                 // It fails only where the training has just ended.
-                let _ = rustix::process::kill_process(process, rustix::process::Signal::INT);
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
             }
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -172,7 +204,7 @@ fn finished(run: &RunFolder) -> anyhow::Result<Option<TrialResult>> {
     let Some(best) = run.read_json::<ResultFile>("result.json")?.and_then(|result| result.best) else { return Ok(None) };
     let log = Journal::read(&run.path("log.jsonl"))?;
     let last = log.into_iter().rev().find(|entry| entry["event"] == "evaluation").and_then(|entry| serde_json::from_value(entry).ok());
-    Ok(Some(TrialResult { last: last.unwrap_or(Last { iou: best.iou, pa: best.pa, oii: best.oii }), ..best }))
+    Ok(Some(TrialResult { last: last.unwrap_or(Last { iou: best.iou, mean_iou: best.mean_iou, pa: best.pa, oii: best.oii }), ..best }))
 }
 
 fn last_line(console: &Path) -> String {

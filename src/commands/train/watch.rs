@@ -24,9 +24,13 @@ impl Watch {
     }
 
     /// Clears the bar and notes how the training ended.
-    pub fn end(&mut self, outcome: &Outcome) -> Result<(), TrainError> {
+    pub fn end(&mut self, outcome: &Result<Outcome, TrainError>) -> Result<(), TrainError> {
         self.bar.finish_and_clear();
-        self.journal.end(outcome)
+        match outcome {
+            Ok(outcome) => self.journal.end(outcome),
+            Err(diverged @ TrainError::Diverged { step, .. }) => self.journal.warning(*step, &diverged.to_string()),
+            Err(_) => Ok(()),
+        }
     }
 
     fn tell(&self, line: &str) {
@@ -88,7 +92,8 @@ impl Observer for Watch {
         Ok(())
     }
 
-    fn warned(&mut self, warning: &str) {
+    fn warned(&mut self, step: u64, warning: &str) -> Result<(), TrainError> {
         self.tell(&format!("warning: {warning}"));
+        self.journal.warning(step, warning)
     }
 }

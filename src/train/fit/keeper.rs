@@ -1,8 +1,9 @@
-use super::{FitSettings, Observer};
+use super::{FitSettings, Observer, Position};
 use crate::config::Precision;
 use crate::nn::{Checkpoint, CheckpointMeta, Network};
 use crate::train::{Best, Optimiser, Source, TrainError, TrainingState, evaluate};
 use serde_json::json;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Evaluates and saves.
@@ -25,13 +26,18 @@ impl Keeper<'_> {
         Err(TrainError::Setting { name: "resume", problem: problem.into() })
     }
 
-    pub fn evaluate(&mut self, step: u64, elapsed: Duration, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    /// Judges the network as it is and saves it, also as the best if it is.
+    ///
+    /// # Errors
+    /// [`TrainError::Stopped`] where `stop` is set before the last picture: nothing is saved then.
+    pub fn evaluate(&mut self, step: u64, elapsed: Duration, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let settings = self.settings;
         let mut checkpoint = self.checkpoint(step, elapsed)?;
         let mut engine = crate::nn::engine(&checkpoint, settings.engine_device, Precision::default(), settings.threads)?;
         let (count, threshold) = (self.source.validation_count(), settings.threshold);
         let normalisation = &checkpoint.meta.normalisation;
-        let evaluation = evaluate(engine.as_mut(), normalisation, threshold, count, |i| self.source.validation(i), |_| Ok(()))?;
+        let go_on = || if stop.load(Ordering::Relaxed) { Err(TrainError::Stopped) } else { Ok(()) };
+        let evaluation = evaluate(engine.as_mut(), normalisation, threshold, count, |i| self.source.validation(i), |_| go_on())?;
         let counts = evaluation.pixels.counts(threshold);
         checkpoint.meta.training["validation"] = json!({
             "pictures": count, "iou": counts.iou(), "pa": counts.pa(), "oii": counts.oii(),
@@ -47,27 +53,23 @@ impl Keeper<'_> {
         observer.evaluated(step, &counts, &evaluation, best)
     }
 
-    pub fn save_unevaluated(&self, step: u64, elapsed: Duration) -> Result<(), TrainError> {
+    /// Saves the network as the last one; as the best, too, where there is no other and `ends` says that none may come.
+    pub fn save_unevaluated(&self, step: u64, elapsed: Duration, ends: bool) -> Result<(), TrainError> {
         let checkpoint = self.checkpoint(step, elapsed)?;
-        self.save(&checkpoint, step)?;
-        if self.best.is_none() {
+        checkpoint.save(&self.settings.files.last)?;
+        if ends && self.best.is_none() {
             checkpoint.save(&self.settings.files.best)?;
         }
         Ok(())
     }
 
     /// Writes what [`fit`](super::fit()) can go on from, where there is a run folder.
-    pub fn save_state(
-        &self,
-        step: u64,
-        elapsed: Duration,
-        waited: Duration,
-        evaluated: bool,
-        optimiser: &Optimiser,
-    ) -> Result<(), TrainError> {
+    pub fn save_state(&self, at: &Position, optimiser: &Optimiser) -> Result<(), TrainError> {
         let Some(run) = &self.settings.files.run else { return Ok(()) };
+        let Position { step, elapsed, waited, evaluated, evaluation_due } = *at;
         let weights = self.checkpoint(step, elapsed)?;
-        let state = TrainingState { step, elapsed, waited, evaluated, best: self.best, weights, optimiser: optimiser.tensors() };
+        let state =
+            TrainingState { step, elapsed, waited, evaluated, evaluation_due, best: self.best, weights, optimiser: optimiser.tensors() };
         state.save(&run.path("state.safetensors"))
     }
 

@@ -52,8 +52,11 @@ pub trait Observer {
     /// Ends the training.
     fn evaluated(&mut self, step: u64, counts: &Counts, evaluation: &Evaluation, best: bool) -> Result<(), TrainError>;
 
-    /// Something that the user should know while the training goes on.
-    fn warned(&mut self, warning: &str);
+    /// Something that the user should know, found after `step`.
+    ///
+    /// # Errors
+    /// Ends the training.
+    fn warned(&mut self, step: u64, warning: &str) -> Result<(), TrainError>;
 }
 
 /// How a training ended.
@@ -71,13 +74,26 @@ pub struct Outcome {
     pub stopped: bool,
 }
 
+/// How far a training is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Position {
+    step: u64,
+    elapsed: Duration,
+    waited: Duration,
+    /// Whether the weights of this step have been evaluated.
+    evaluated: bool,
+    /// Whether they must be before the next step.
+    evaluation_due: bool,
+}
+
 /// Trains `network` on `source` until the steps or the time are over or `stop` is set; goes on `from` a
 /// state, whose weights `network` must have.
 ///
-/// After every evaluation the last checkpoint and the state to go on from are written, and the best
-/// checkpoint kept. A training that is stopped saves both, and its checkpoint as the best if there is no
-/// other. On a CPU of the same instruction sets the same settings, data and network give the same weights, interrupted
-/// or not, unless a time limit makes the learning rate depend on the machine.
+/// After every evaluation, and at least every [`FitSettings::save_every`], the last checkpoint and the state to go on
+/// from are written; the best checkpoint is kept. A training that is stopped, or whose data cannot be read any more, saves
+/// both, and its checkpoint as the best if there is no other. An evaluation is stopped between two pictures and done again
+/// by whoever goes on. On a CPU of the same instruction sets the same settings, data and network give the same weights,
+/// interrupted or not, unless a time limit makes the learning rate depend on the machine.
 ///
 /// # Errors
 /// Settings that make no sense, data that cannot be read or are not those that the state was trained on, a
@@ -94,26 +110,41 @@ pub fn fit(
     settings.check()?;
     let mut optimiser = Optimiser::new(network.variables(), settings.optimiser);
     let mut keeper = Keeper { settings, network, data_digest: source.digest()?, source: source.as_ref(), best: None };
-    let (mut step, mut evaluated_at, mut before, mut waited) = (0, None, Duration::ZERO, Duration::ZERO);
+    let (mut at, mut before) = (Position::default(), Duration::ZERO);
     if let Some(state) = from {
         keeper.check_data(state)?;
         optimiser.restore(&state.optimiser, state.step, device)?;
-        (step, before, waited, keeper.best) = (state.step, state.elapsed, state.waited, state.best);
-        evaluated_at = state.evaluated.then_some(step);
+        let TrainingState { step, elapsed, waited, evaluated, evaluation_due, best, .. } = *state;
+        (at, before, keeper.best) = (Position { step, elapsed, waited, evaluated, evaluation_due }, elapsed, best);
     }
-    let mut progress = settings.progress(step, before);
-    let mut batches = Batches::start(source.clone(), plan(settings), settings.batch, settings.seed, settings.workers, step)?;
-    let (started, mut gradient_norm) = (Instant::now(), 0.0);
+    let mut progress = settings.progress(at.step, before);
+    let mut batches = Batches::start(source.clone(), plan(settings), settings.batch, settings.seed, settings.workers, at.step)?;
+    let (started, mut saved, mut gradient_norm, mut grown) = (Instant::now(), Instant::now(), 0.0, false);
     let elapsed = || before + started.elapsed();
-    let mut grown = false;
 
-    while progress < 1.0 && !stop.load(Ordering::Relaxed) {
-        let learning_rate = settings.schedule.at(settings.learning_rate, step + 1, progress);
+    let end = loop {
+        if stop.load(Ordering::Relaxed) {
+            break Ok(());
+        }
+        if at.evaluation_due {
+            if let Err(error) = keeper.evaluate(at.step, elapsed(), stop, observer) {
+                break Err(error);
+            }
+            at = Position { elapsed: elapsed(), evaluated: true, evaluation_due: false, ..at };
+            keeper.save_state(&at, &optimiser)?;
+            saved = Instant::now();
+        }
+        if progress >= 1.0 {
+            break Ok(());
+        }
+        let learning_rate = settings.schedule.at(settings.learning_rate, at.step + 1, progress);
         let asked = Instant::now();
-        let batch = batches.next(device)?;
+        let batch = match batches.next(device) {
+            Ok(batch) => batch,
+            Err(error) => break Err(error),
+        };
         let wait = asked.elapsed();
-        waited += wait;
-        step += 1;
+        let step = at.step + 1;
         let (loss, gradients) = network.learn(&batch.input, settings.precision, |logits| settings.objective.of(logits, &batch.label))?;
         let value = f64::from(loss.to_scalar::<f32>()?);
         let diverged = |gradient_norm: f64| {
@@ -130,33 +161,52 @@ pub fn fit(
         let progress_before = progress;
         progress = settings.progress(step, elapsed());
         observer.step(&StepReport { step, progress, loss: value, learning_rate, gradient_norm, elapsed: elapsed(), waited: wait })?;
-        if settings.evaluation_due(step, progress_before, progress) || progress >= 1.0 {
-            warn_of_growth(network, learning_rate, &mut grown, observer)?;
-            keeper.evaluate(step, elapsed(), observer)?;
-            evaluated_at = Some(step);
-            keeper.save_state(step, elapsed(), waited, true, &optimiser)?;
+        let evaluation_due = settings.evaluation_due(step, progress_before, progress) || progress >= 1.0;
+        at = Position { step, elapsed: elapsed(), waited: at.waited + wait, evaluated: false, evaluation_due };
+        if evaluation_due {
+            warn_of_growth(network, step, learning_rate, &mut grown, observer)?;
+        } else if saved.elapsed() >= settings.save_every {
+            keeper.save_unevaluated(step, elapsed(), false)?;
+            keeper.save_state(&at, &optimiser)?;
+            saved = Instant::now();
+        }
+    };
+    let end = if matches!(end, Err(TrainError::Stopped)) { Ok(()) } else { end };
+    at.elapsed = elapsed();
+    if !at.evaluated && at.step > 0 {
+        let saved = keeper.save_unevaluated(at.step, at.elapsed, true).and_then(|()| keeper.save_state(&at, &optimiser));
+        match (saved, &end) {
+            // What ended the training is its error; what that cost is told beside it.
+            (Err(error), Err(_)) => observer.warned(at.step, &format!("the last steps are lost: {error}"))?,
+            (saved, _) => saved?,
         }
     }
-    if evaluated_at != Some(step) && step > 0 {
-        keeper.save_unevaluated(step, elapsed())?;
-        keeper.save_state(step, elapsed(), waited, false, &optimiser)?;
-    }
-    Ok(Outcome { steps: step, elapsed: elapsed(), waited, best: keeper.best, stopped: progress < 1.0 })
+    let stopped = progress < 1.0 || at.evaluation_due;
+    end.map(|()| Outcome { steps: at.step, elapsed: at.elapsed, waited: at.waited, best: keeper.best, stopped })
 }
 
 /// With clipped gradients and losses that are bounded, a learning rate that is far too high ends in no infinity: it shows
 /// in weights that grow out of all measure. Told once.
-fn warn_of_growth(network: &Network, learning_rate: f64, told: &mut bool, observer: &mut dyn Observer) -> Result<(), TrainError> {
+fn warn_of_growth(
+    network: &Network,
+    step: u64,
+    learning_rate: f64,
+    told: &mut bool,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainError> {
     const MUCH: f64 = 10.0;
     let growth = network.growth()?;
-    if growth > MUCH && !*told {
-        *told = true;
-        observer.warned(&format!(
+    if growth <= MUCH || *told {
+        return Ok(());
+    }
+    *told = true;
+    observer.warned(
+        step,
+        &format!(
             "the weights are {growth:.0} times as large as at the start: the training diverges; begin anew with a lower --learning-rate \
              (now {learning_rate:.4})"
-        ));
-    }
-    Ok(())
+        ),
+    )
 }
 
 fn plan(settings: &FitSettings) -> CropPlan {

@@ -1,7 +1,7 @@
 use crate::config::{DeviceChoice, Precision};
 use crate::loss::Objective;
 use crate::measure::Counts;
-use crate::train::{Augmentation, CropPlan, OptimiserSettings, Rule, RunFolder, Sampling, Schedule, TrainError};
+use crate::train::{Augmentation, CropPlan, Decay, OptimiserSettings, Rule, RunFolder, Sampling, Schedule, TrainError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub struct FitSettings {
     pub time: Option<Duration>,
     /// Steps between evaluations; absent: [`EVALUATIONS`](Self::EVALUATIONS) in all.
     pub eval_every: Option<u64>,
+    /// Time after which what was learnt is saved, where no evaluation has done so.
+    pub save_every: Duration,
     /// Crops in a batch.
     pub batch: usize,
     /// Side of a crop in pixels.
@@ -105,6 +107,8 @@ pub struct FitSettings {
 impl FitSettings {
     /// Evaluations of a training that is not told how often.
     pub const EVALUATIONS: u64 = 20;
+    /// [`save_every`](Self::save_every) of a training that is not told: what a power failure may cost.
+    pub const SAVE_EVERY: Duration = Duration::from_secs(5 * 60);
 
     /// The same with the steps of so many passes over `pictures` training pictures of
     /// [`CropPlan::PER_PICTURE`] crops each, evaluated after each pass unless it is told otherwise.
@@ -116,21 +120,41 @@ impl FitSettings {
     /// Whether a training can be begun with these.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] names the first that makes no sense.
+    /// [`TrainError::Setting`] names the one that makes no sense, [`TrainError::Settings`] all of them.
     pub fn check(&self) -> Result<(), TrainError> {
-        let check = |ok: bool, name, problem: &str| if ok { Ok(()) } else { Err(TrainError::Setting { name, problem: problem.into() }) };
-        check(self.steps > 0, "steps", "0 steps teach nothing")?;
-        check(self.eval_every != Some(0), "eval-every", "0 steps between evaluations; leave it out for 20 in all")?;
-        check(self.learning_rate.is_finite() && self.learning_rate > 0.0, "learning-rate", "must be above 0, such as 0.02")?;
-        if let Rule::Sgd { momentum, .. } = self.optimiser.rule {
-            check((0.0..1.0).contains(&momentum), "momentum", "must lie within [0, 1), such as 0.9")?;
+        let mut faults = Vec::new();
+        let mut check = |ok: bool, name, problem: &str| {
+            if !ok {
+                faults.push(TrainError::Setting { name, problem: problem.into() });
+            }
+        };
+        let not_below_0 = |value: f64| value.is_finite() && value >= 0.0;
+        check(self.steps > 0, "steps", "0 steps teach nothing");
+        check(self.eval_every != Some(0), "eval-every", "0 steps between evaluations; leave it out for 20 in all");
+        check(self.learning_rate.is_finite() && self.learning_rate > 0.0, "learning-rate", "must be above 0, such as 0.02");
+        if let Decay::Step { factor, .. } = self.schedule.decay {
+            check(factor > 0.0 && factor <= 1.0, "decay-factor", "must be above 0 and not above 1, such as 0.1");
         }
-        check(self.precision != Precision::Int8, "precision", "int8 teaches nothing; take f32, f32-grade or bf16")?;
-        check(self.threshold > 0.0 && self.threshold < 1.0, "threshold", "must lie within (0, 1), such as 0.5")?;
+        if let Rule::Sgd { momentum, .. } = self.optimiser.rule {
+            check((0.0..1.0).contains(&momentum), "momentum", "must lie within [0, 1), such as 0.9");
+        }
+        check(not_below_0(self.optimiser.weight_decay), "weight-decay", "must not be below 0; 0.0001 is usual, 0 is none");
+        check(not_below_0(self.optimiser.clip_norm), "clip-norm", "must not be below 0; 5 is usual, 0 cuts nothing");
+        let Augmentation { rotation_max_deg, shift_max_px, .. } = self.augmentation;
+        check((0.0..=180.0).contains(&rotation_max_deg), "rotate-deg", "must lie within [0, 180], such as 10");
+        let less_than_a_crop = (0.0..self.crop_px.max(1) as f32).contains(&shift_max_px);
+        check(less_than_a_crop, "shift-px", "must not be below 0 and must be less than a crop's side, such as 8");
+        check(self.precision != Precision::Int8, "precision", "int8 teaches nothing; take f32, f32-grade or bf16");
+        check(self.threshold > 0.0 && self.threshold < 1.0, "threshold", "must lie within (0, 1), such as 0.5");
         let (min, max) = self.mm_per_px;
-        check(min > 0.0 && max >= min && max.is_finite(), "mm-per-px", "the smallest must be above 0 and not above the largest")?;
-        check(self.batch > 0, "batch", "0 crops teach nothing")?;
-        super::plan(self).check()
+        check(min > 0.0 && max >= min && max.is_finite(), "mm-per-px", "the smallest must be above 0 and not above the largest");
+        check(self.batch > 0, "batch", "0 crops teach nothing");
+        faults.extend(super::plan(self).check().err());
+        match faults.len() {
+            0 => Ok(()),
+            1 => Err(faults.remove(0)),
+            _ => Err(TrainError::Settings(faults)),
+        }
     }
 
     /// Share of the training that is over, 0 to 1: the larger of its steps' and its time's.

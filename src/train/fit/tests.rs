@@ -77,6 +77,7 @@ pub fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
         steps,
         time: None,
         eval_every: None,
+        save_every: FitSettings::SAVE_EVERY,
         batch: 4,
         crop_px: 32,
         augmentation: Augmentation::default(),
@@ -102,21 +103,24 @@ struct Notes {
     evaluations: Vec<(u64, Counts, bool)>,
     warnings: Vec<String>,
     stop_at: Option<u64>,
+    /// Ends the training at once at this step, as a power failure would.
+    killed_at: Option<u64>,
     stop: Arc<AtomicBool>,
 }
 
 impl Observer for Notes {
     fn step(&mut self, report: &StepReport) -> Result<(), TrainError> {
         self.losses.push(report.loss);
-        self.stop.store(self.stop_at == Some(report.step), std::sync::atomic::Ordering::Relaxed);
-        Ok(())
+        self.stop.store(self.stop_at == Some(report.step), Ordering::Relaxed);
+        if self.killed_at == Some(report.step) { Err(TrainError::Worker("power".into())) } else { Ok(()) }
     }
     fn evaluated(&mut self, step: u64, counts: &Counts, _: &Evaluation, best: bool) -> Result<(), TrainError> {
         self.evaluations.push((step, *counts, best));
         Ok(())
     }
-    fn warned(&mut self, warning: &str) {
+    fn warned(&mut self, _: u64, warning: &str) -> Result<(), TrainError> {
         self.warnings.push(warning.to_owned());
+        Ok(())
     }
 }
 
@@ -181,19 +185,115 @@ fn bits(path: &std::path::Path) -> Vec<(String, Vec<u32>)> {
     Checkpoint::load(path, &Device::Cpu).unwrap().tensors.into_iter().map(bits).collect()
 }
 
+/// Trains in a run folder, from its state if it has one.
+fn train_in(settings: &FitSettings, run: &RunFolder, source: Arc<dyn Source>, mut notes: Notes) -> (Result<Outcome, TrainError>, Notes) {
+    let settings = FitSettings { files: Files::within(run.clone(), false), ..settings.clone() };
+    let path = run.path("state.safetensors");
+    let state = path.exists().then(|| TrainingState::load(&path).unwrap());
+    let network = state.as_ref().map_or_else(|| network(6), |state| state.network(&Device::Cpu).unwrap());
+    let stop = notes.stop.clone();
+    (fit(&settings, &network, &Device::Cpu, source, state.as_ref(), &stop, &mut notes), notes)
+}
+
 /// Trains in a run folder, stopped after each of the given steps and resumed from its file.
 fn train_in_parts(settings: &FitSettings, run: &RunFolder, stops: &[Option<u64>]) -> Vec<Notes> {
-    let settings = FitSettings { files: Files::within(run.clone(), false), ..settings.clone() };
     let part = |stop_at: &Option<u64>| {
-        let path = run.path("state.safetensors");
-        let state = path.exists().then(|| TrainingState::load(&path).unwrap());
-        let network = state.as_ref().map_or_else(|| network(6), |state| state.network(&Device::Cpu).unwrap());
-        let mut notes = Notes { stop_at: *stop_at, ..Notes::default() };
-        let stop = notes.stop.clone();
-        fit(&settings, &network, &Device::Cpu, Arc::new(Speckled::new(5)), state.as_ref(), &stop, &mut notes).unwrap();
+        let (outcome, notes) = train_in(settings, run, Arc::new(Speckled::new(5)), Notes { stop_at: *stop_at, ..Notes::default() });
+        outcome.unwrap();
         notes
     };
     stops.iter().map(part).collect()
+}
+
+/// A run folder, and another one of a training that nothing has interrupted.
+fn with_whole(folder: &std::path::Path, settings: &FitSettings) -> (RunFolder, RunFolder, Notes) {
+    let [whole, run] = ["whole", "run"].map(|name| RunFolder::create(&folder.join(name), &serde_json::json!({})).unwrap());
+    let notes = train_in_parts(settings, &whole, &[None]).remove(0);
+    (run, whole, notes)
+}
+
+/// [`Speckled`] on a disk that fails, or with somebody who loses patience.
+struct Troubled {
+    pictures: Speckled,
+    /// Draws from this one on cannot be read.
+    gone_from: u64,
+    /// Set while validation pictures are looked at.
+    stop: Arc<AtomicBool>,
+}
+
+impl Source for Troubled {
+    fn training(&self, draw: u64) -> Result<Picture, TrainError> {
+        let gone = || TrainError::Data { path: "cell7.png".into(), problem: "gone".into() };
+        if draw >= self.gone_from { Err(gone()) } else { self.pictures.training(draw) }
+    }
+    fn validation(&self, index: usize) -> Result<Picture, TrainError> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.pictures.validation(index)
+    }
+    fn validation_count(&self) -> usize {
+        self.pictures.validation_count()
+    }
+    fn cracked_share(&self) -> f64 {
+        self.pictures.cracked_share()
+    }
+    fn digest(&self) -> Result<String, TrainError> {
+        self.pictures.digest()
+    }
+    fn summary(&self) -> serde_json::Value {
+        self.pictures.summary()
+    }
+}
+
+#[test]
+fn what_was_learnt_before_a_picture_could_not_be_read_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = FitSettings { eval_every: Some(100), ..settings(folder.path(), 12) };
+    let (run, whole, at_once) = with_whole(folder.path(), &settings);
+    let source = Troubled { pictures: Speckled::new(5), gone_from: 4, stop: Arc::default() };
+    let (outcome, before) = train_in(&settings, &run, Arc::new(source), Notes::default());
+    assert_eq!(outcome.unwrap_err().to_string(), "cell7.png: gone");
+    let state = TrainingState::load(&run.path("state.safetensors")).unwrap();
+    assert!(state.step > 0 && state.step == before.losses.len() as u64, "{} of {}", state.step, before.losses.len());
+    let after = train_in_parts(&settings, &run, &[None]).remove(0);
+    assert_eq!([before.losses, after.losses].concat(), at_once.losses);
+    assert!(bits(&whole.path("last.safetensors")) == bits(&run.path("last.safetensors")));
+}
+
+#[test]
+fn an_evaluation_that_is_stopped_is_done_by_whoever_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    for steps in [5, 8] {
+        let folder = folder.path().join(steps.to_string());
+        let settings = FitSettings { eval_every: Some(5), ..settings(&folder, steps) };
+        let (run, whole, at_once) = with_whole(&folder, &settings);
+        let notes = Notes::default();
+        let source = Troubled { pictures: Speckled::new(5), gone_from: u64::MAX, stop: notes.stop.clone() };
+        let (outcome, before) = train_in(&settings, &run, Arc::new(source), notes);
+        let outcome = outcome.unwrap();
+        assert!(outcome.stopped && outcome.best.is_none() && before.evaluations.is_empty(), "{outcome:?}");
+        assert_eq!(before.losses.len(), 5);
+        let after = train_in_parts(&settings, &run, &[None]).remove(0);
+        assert_eq!(after.evaluations, at_once.evaluations);
+        for file in ["best.safetensors", "last.safetensors"] {
+            assert!(bits(&whole.path(file)) == bits(&run.path(file)), "{file}");
+        }
+    }
+}
+
+#[test]
+fn between_evaluations_the_state_is_saved_after_a_time_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = FitSettings { eval_every: Some(10), ..settings(folder.path(), 12) };
+    let (run, whole, at_once) = with_whole(folder.path(), &settings);
+    let often = FitSettings { save_every: Duration::ZERO, ..settings.clone() };
+    let (outcome, _) = train_in(&often, &run, Arc::new(Speckled::new(5)), Notes { killed_at: Some(4), ..Notes::default() });
+    assert!(outcome.is_err());
+    let state = TrainingState::load(&run.path("state.safetensors")).unwrap();
+    assert_eq!((state.step, state.evaluated), (3, false));
+    assert!(run.path("last.safetensors").exists() && !run.path("best.safetensors").exists());
+    let after = train_in_parts(&often, &run, &[None]).remove(0);
+    assert_eq!((after.losses.as_slice(), after.evaluations), (&at_once.losses[3..], at_once.evaluations));
+    assert!(bits(&whole.path("last.safetensors")) == bits(&run.path("last.safetensors")));
 }
 
 #[test]
@@ -296,6 +396,10 @@ fn a_loss_that_is_no_number_stops_and_names_its_step() {
 fn settings_that_make_no_sense_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let good = settings(folder.path(), 1);
+    let falling_to =
+        |factor| FitSettings { schedule: Schedule { decay: Decay::Step { falls: 2, factor }, warmup_steps: 0 }, ..good.clone() };
+    let optimised = |optimiser| FitSettings { optimiser, ..good.clone() };
+    let augmented = |augmentation| FitSettings { augmentation, ..good.clone() };
     for (bad, name) in [
         (FitSettings { crop_px: 100, ..good.clone() }, "crop"),
         (FitSettings { batch: 0, ..good.clone() }, "batch"),
@@ -303,10 +407,19 @@ fn settings_that_make_no_sense_are_named() {
         (FitSettings { learning_rate: 0.0, ..good.clone() }, "learning-rate"),
         (FitSettings { threshold: 1.0, ..good.clone() }, "threshold"),
         (FitSettings { mm_per_px: (0.3, 0.2), ..good.clone() }, "mm-per-px"),
+        (falling_to(0.0), "decay-factor"),
+        (falling_to(f64::NAN), "decay-factor"),
+        (optimised(OptimiserSettings { weight_decay: -1e-4, ..good.optimiser }), "weight-decay"),
+        (optimised(OptimiserSettings { clip_norm: f64::INFINITY, ..good.optimiser }), "clip-norm"),
+        (augmented(Augmentation { rotation_max_deg: -3.0, ..Augmentation::none() }), "rotate-deg"),
+        (augmented(Augmentation { shift_max_px: f32::NAN, ..Augmentation::none() }), "shift-px"),
+        (augmented(Augmentation { shift_max_px: 32.0, ..Augmentation::none() }), "shift-px"),
     ] {
         let error = train(&bad, &network(5), Notes::default()).0.unwrap_err().to_string();
-        assert!(error.starts_with(name), "{error}");
+        assert!(error.starts_with(&format!("{name}: ")), "{error}");
     }
+    let error = FitSettings { batch: 0, threshold: 1.0, crop_px: 100, ..good }.check().unwrap_err().to_string();
+    assert!(["3 settings", "batch", "threshold", "crop"].iter().all(|part| error.contains(part)), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! TensorBoard's event files: TFRecords of protocol buffers, of which scalars need four messages.
+//! TensorBoard's event files: TFRecords of protocol buffers, of which scalars need four messages and a start anew one.
 
 use crate::train::TrainError;
 use std::fs::File;
@@ -14,11 +14,12 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Starts a new file in `folder`; TensorBoard reads several of one run as one.
+    /// Starts a new file in `folder`, of what comes after step `after`; TensorBoard reads several of one run as one, and
+    /// leaves out what others tell of later steps, which are done again.
     ///
     /// # Errors
     /// [`TrainError::File`] where it cannot be written.
-    pub fn create(folder: &Path) -> Result<Self, TrainError> {
+    pub fn create(folder: &Path, after: u64) -> Result<Self, TrainError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let path = folder.join(format!("events.out.tfevents.{:010}.{}.hairline", now.as_secs(), std::process::id()));
         let file = File::create(&path).map_err(TrainError::file(&path, "cannot write the TensorBoard events"))?;
@@ -26,6 +27,9 @@ impl EventFile {
         let mut version = event_head(0);
         field_bytes(&mut version, 3, b"brain.Event:2");
         events.write(&version)?;
+        let mut start = event_head(after + 1);
+        field_bytes(&mut start, SESSION_LOG, &[STATUS << 3, START]);
+        events.write(&start)?;
         Ok(events)
     }
 
@@ -51,6 +55,13 @@ impl EventFile {
         self.file.write_all(&record(event)).map_err(TrainError::file(&self.path, "cannot write the TensorBoard events"))
     }
 }
+
+/// `Event.session_log`.
+const SESSION_LOG: u8 = 7;
+/// `SessionLog.status`, an enumeration.
+const STATUS: u8 = 1;
+/// `SessionLog.START`: from this event's step on, what was told before is void.
+const START: u8 = 1;
 
 /// Time and step of an `Event`.
 fn event_head(step: u64) -> Vec<u8> {
@@ -110,9 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_its_version_and_then_one_record_a_call() {
+    fn a_file_holds_its_version_its_start_and_then_one_record_a_call() {
         let dir = tempfile::tempdir().unwrap();
-        let mut events = EventFile::create(dir.path()).unwrap();
+        let mut events = EventFile::create(dir.path(), 299).unwrap();
         events.scalars(300, &[("validation/iou", 0.5), ("loss", 2.0)]).unwrap();
         let bytes = std::fs::read(&events.path).unwrap();
         let mut records = Vec::new();
@@ -124,8 +135,10 @@ mod tests {
             assert_eq!(after[4 + count..8 + count], masked_crc32c(&after[4..4 + count]).to_le_bytes());
             rest = &after[8 + count..];
         }
-        let [version, scalars] = records.as_slice() else { panic!("{} records", records.len()) };
+        let [version, start, scalars] = records.as_slice() else { panic!("{} records", records.len()) };
         assert!(version.ends_with(b"brain.Event:2"));
+        // Field 2: step 300, the first that is not known yet; field 7, the session log: 2 bytes, field 1 is 1.
+        assert_eq!(start[9..], [0x10, 0xac, 0x02, 0x3a, 2, 0x08, 1]);
         // Step 300 as a varint of field 2, after the nine bytes of the time.
         assert_eq!(scalars[9..12], [0x10, 0xac, 0x02]);
         let loss = [&[0x0a, 4][..], b"loss", &[0x15], &2.0f32.to_le_bytes()].concat();

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The log of a training: one JSON object a line, told apart by `event` (`start`, `resume`, `step`,
-/// `evaluation`, `end`).
+/// `evaluation`, `warning`, `end`).
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -72,6 +72,14 @@ impl Journal {
         }))
     }
 
+    /// What the user should know, as it was found at a step.
+    ///
+    /// # Errors
+    /// [`TrainError::File`] where it cannot be written.
+    pub fn warning(&mut self, step: u64, text: &str) -> Result<(), TrainError> {
+        self.write(json!({ "event": "warning", "step": step, "text": text }))
+    }
+
     /// How it ended.
     ///
     /// # Errors
@@ -110,12 +118,14 @@ mod tests {
         };
         let mut journal = Journal::start(&path, json!({ "seed": 1 })).unwrap();
         (1..=3).for_each(|step| journal.step(&report(step, 1.0)).unwrap());
+        journal.warning(2, "odd").unwrap();
+        journal.warning(3, "odd, and done again").unwrap();
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "{\"event\":\"st").unwrap();
         let mut journal = Journal::resume(&path, 2).unwrap();
         journal.step(&report(3, 2.0)).unwrap();
         let told: Vec<(String, Option<u64>)> =
             Journal::read(&path).unwrap().iter().map(|e| (e["event"].as_str().unwrap().to_owned(), e["step"].as_u64())).collect();
-        let want = [("start", None), ("step", Some(1)), ("step", Some(2)), ("resume", Some(2)), ("step", Some(3))];
+        let want = [("start", None), ("step", Some(1)), ("step", Some(2)), ("warning", Some(2)), ("resume", Some(2)), ("step", Some(3))];
         assert_eq!(told, want.map(|(event, step)| (event.to_owned(), step)));
     }
 }

@@ -31,6 +31,8 @@ pub struct TrainingState {
     pub waited: Duration,
     /// Whether the weights have been evaluated.
     pub evaluated: bool,
+    /// Whether they should have been, but the training ended before it.
+    pub evaluation_due: bool,
     /// The best so far.
     pub best: Option<Best>,
     /// The weights with their description, which tells the data's digest too.
@@ -50,6 +52,8 @@ struct Description {
     elapsed_s: f64,
     waited_s: f64,
     evaluated: bool,
+    #[serde(default)]
+    evaluation_due: bool,
     /// Step, TP, FP, FN.
     best: Option<(u64, u64, u64, u64)>,
     meta: CheckpointMeta,
@@ -69,6 +73,7 @@ impl TrainingState {
             elapsed_s: self.elapsed.as_secs_f64(),
             waited_s: self.waited.as_secs_f64(),
             evaluated: self.evaluated,
+            evaluation_due: self.evaluation_due,
             best: self.best.map(|Best { step, counts: Counts { tp, fp, fn_ } }| (step, tp, fp, fn_)),
             meta: self.weights.meta.clone(),
         };
@@ -95,7 +100,7 @@ impl TrainingState {
         let broken = |error| unfit(format!("is no state of a training ({error}); without it begin anew, or with --init from a checkpoint"));
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
         let text = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).ok_or_else(|| unfit("is no state of a training".into()))?;
-        let Description { format, step, elapsed_s, waited_s, evaluated, best, meta } =
+        let Description { format, step, elapsed_s, waited_s, evaluated, evaluation_due, best, meta } =
             serde_json::from_str(text).map_err(|error| unfit(format!("was written by another version ({error})")))?;
         if format != FORMAT {
             return Err(unfit(format!(
@@ -116,6 +121,7 @@ impl TrainingState {
             elapsed: time(elapsed_s),
             waited: time(waited_s),
             evaluated,
+            evaluation_due,
             best: best.map(|(step, tp, fp, fn_)| Best { step, counts: Counts { tp, fp, fn_ } }),
             weights: Checkpoint { meta, tensors: weights, digest: String::new() },
             optimiser,

@@ -12,12 +12,18 @@ use std::sync::Arc;
 impl FitOptions {
     /// The data, where a training can be begun with these options; nothing is left behind where not.
     pub(in crate::commands::train) fn try_out(&self, machine: &MachineOptions) -> anyhow::Result<Arc<dyn Source>> {
+        self.check(machine)?;
+        self.source()
+    }
+
+    /// Whether a training can be begun with these options, its data aside.
+    pub(in crate::commands::train) fn check(&self, machine: &MachineOptions) -> anyhow::Result<()> {
         self.settings(Files::beside(Path::new("model")), "", machine)?.check()?;
         let shape = *self.network(&Device::Cpu)?.shape();
         // Their image pooling leaves one value a channel and picture, whose variance is none.
         let pools = matches!(shape.architecture, Architecture::PspNet | Architecture::DeepLabV3);
         anyhow::ensure!(!pools || self.batch > 1, "--batch 1: {shape} needs at least 2 crops in a batch to learn its statistics from");
-        self.source()
+        Ok(())
     }
 
     /// Whether a search for α makes sense.

@@ -60,23 +60,21 @@ fn sixteen_bit_pictures_keep_their_depth() {
 #[test]
 fn tiff_pictures_and_masks_of_sixteen_bit_are_read() {
     let dir = folder_of(1);
-    let save = |part: &str, value: fn(u32) -> u16| {
+    let save = |part: &str, value: &dyn Fn(u32) -> u16| {
         let path = dir.path().join(part).join("deep.tiff");
         ImageBuffer::from_fn(8, 6, |x, _| Luma([value(x)])).save(path).unwrap();
     };
-    save("images", |x| 40_000 + x as u16);
+    save("images", &|x| 40_000 + x as u16);
     // Half of white is 32767.5.
-    save("masks", |x| if x == 4 { 32_768 } else { 32_767 });
+    save("masks", &|x| if x == 4 { 32_768 } else { 32_767 });
     let folder = open(dir.path(), 1, 0.5).unwrap();
     let all = [folder.training(0).unwrap(), folder.validation(0).unwrap()];
     let deep = all.iter().find(|picture| picture.name == "deep").unwrap();
     assert_eq!(deep.pixels[..8], [40_000, 40_001, 40_002, 40_003, 40_004, 40_005, 40_006, 40_007]);
     assert_eq!(deep.crack_pixels(), (0..6).map(|y| (4, y)).collect::<Vec<_>>());
 
-    let class_numbers: [(fn(u32) -> u16, &str); 2] =
-        [(|x| u16::from(x == 4), "is 1 of 65535"), (|x| if x == 4 { 255 } else { 0 }, "is 255 of 65535")];
-    for (value, said) in class_numbers {
-        save("masks", value);
+    for (class, said) in [(1, "is 1 of 65535"), (255, "is 255 of 65535")] {
+        save("masks", &|x| if x == 4 { class } else { 0 });
         let refused = open(dir.path(), 1, 0.5).unwrap_err().to_string();
         assert!(refused.contains("deep.tiff") && refused.contains(said) && refused.contains("class numbers"), "{refused}");
     }

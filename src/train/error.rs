@@ -82,6 +82,12 @@ pub enum TrainError {
         /// Where the batch was written, in a run folder.
         batch: Option<PathBuf>,
     },
+    /// The network answers with something that is no number.
+    #[error("{picture}: the network's answer is not a number; this model is of no use, go back to an earlier checkpoint")]
+    NoNumber {
+        /// The picture that it was shown.
+        picture: String,
+    },
     /// A worker thread ended without a word.
     #[error("the thread {0} that prepares training crops ended unexpectedly; see the message above it")]
     Worker(String),
@@ -97,6 +103,11 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// Whether the weights are of no use any more.
+    pub fn is_divergence(&self) -> bool {
+        matches!(self, Self::Diverged { .. } | Self::NoNumber { .. })
+    }
+
     /// Wraps what the system said about `path`.
     pub(super) fn file(path: &std::path::Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::File { path: path.to_owned(), doing, source }

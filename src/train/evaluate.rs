@@ -77,7 +77,7 @@ impl Inspected<'_> {
 /// are no multiples of 448 px the last tiles overlap the ones before. Smaller pictures are padded.
 ///
 /// # Errors
-/// What the engine says; [`TrainError::Data`] where its answer is not a number.
+/// What the engine says; [`TrainError::NoNumber`] where its answer is none.
 pub fn inspect(engine: &mut dyn Engine, normalisation: &Normalisation, picture: &Picture) -> Result<Vec<u8>, TrainError> {
     let mut values = vec![0; picture.width_px * picture.height_px];
     for top in starts(picture.height_px) {
@@ -102,8 +102,7 @@ fn inspect_row(engine: &mut dyn Engine, picture: &Picture, top: usize, tiles: &[
     let columns = starts(picture.width_px);
     let found = engine.probabilities(tiles, columns.len())?;
     if found.sound.contains(&false) {
-        let problem = "the network's answer is not a number; this model is of no use, go back to an earlier checkpoint".to_owned();
-        return Err(TrainError::Data { path: picture.name.clone().into(), problem });
+        return Err(TrainError::NoNumber { picture: picture.name.clone() });
     }
     for (tile, left) in found.values.chunks_exact(TILE_PX * TILE_PX).zip(columns) {
         for (y, line) in tile.chunks_exact(TILE_PX).enumerate().take(picture.height_px - top) {

@@ -125,7 +125,7 @@ fn train_in(
     let outcome = match train(options, &settings, source.clone(), machine, &run.path("log.jsonl"), state.as_ref(), &interrupt) {
         Ok(outcome) => outcome,
         Err(error) => {
-            if let Some(TrainError::Diverged { .. }) = error.downcast_ref() {
+            if error.downcast_ref().is_some_and(TrainError::is_divergence) {
                 let best = settings.files.best.exists();
                 if let Err(problem) = report(run, source.as_ref(), &settings, best, &interrupt) {
                     eprintln!("no report: {problem:#}");

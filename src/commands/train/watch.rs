@@ -7,6 +7,9 @@ pub(super) struct Watch {
     journal: Journal,
     events: Option<EventFile>,
     bar: ProgressBar,
+    /// The last one that was done.
+    step: u64,
+    /// All there will be.
     steps: u64,
     smooth_loss: Option<f64>,
     last: Option<Counts>,
@@ -20,7 +23,7 @@ impl Watch {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% {elapsed} left {eta} | {msg}") {
             bar.set_style(style);
         }
-        Self { journal, events, bar, steps: settings.steps, smooth_loss: None, last: None }
+        Self { journal, events, bar, step: 0, steps: settings.steps, smooth_loss: None, last: None }
     }
 
     /// Clears the bar and notes how the training ended.
@@ -28,7 +31,7 @@ impl Watch {
         self.bar.finish_and_clear();
         match outcome {
             Ok(outcome) => self.journal.end(outcome),
-            Err(diverged @ TrainError::Diverged { step, .. }) => self.journal.warning(*step, &diverged.to_string()),
+            Err(error) if error.is_divergence() => self.journal.warning(self.step, &error.to_string()),
             Err(_) => Ok(()),
         }
     }
@@ -45,6 +48,7 @@ impl Watch {
 impl Observer for Watch {
     fn step(&mut self, report: &StepReport) -> Result<(), TrainError> {
         self.journal.step(report)?;
+        self.step = report.step;
         if let Some(events) = &mut self.events {
             let StepReport { loss, learning_rate, gradient_norm, .. } = *report;
             events.scalars(

@@ -127,8 +127,11 @@ pub fn fit(
             break Ok(());
         }
         if at.evaluation_due {
-            if let Err(error) = keeper.evaluate(at.step, elapsed(), stop, observer) {
-                break Err(error);
+            match keeper.evaluate(at.step, elapsed(), stop, observer) {
+                Ok(()) => {}
+                // Saved, they would take the place of better ones.
+                Err(error) if error.is_divergence() => return Err(error),
+                Err(error) => break Err(error),
             }
             at = Position { elapsed: elapsed(), evaluated: true, evaluation_due: false, ..at };
             keeper.save_state(&at, &optimiser)?;

@@ -1,12 +1,10 @@
 //! What is done with finished trainings: searched among, compared, promoted; and foreign weights imported.
 
-use super::{fit, pictures, succeed, train};
+use super::{fit, pictures, succeed, told, train};
+use candle_core::Device;
+use hairline::nn::Checkpoint;
 use std::path::Path;
 use std::process::Command;
-
-fn told(output: &std::process::Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
 
 #[test]
 fn a_search_trains_each_alpha_once_and_goes_on_with_what_is_there() {
@@ -42,6 +40,9 @@ fn a_comparison_leaves_a_table_and_every_training_can_be_looked_at() {
     succeed(command);
     let table = std::fs::read_to_string(dir.path().join("out/table.md")).unwrap();
     assert!(table.contains("(2)") && table.contains("0.723"), "{table}");
+    let figures = std::fs::read_to_string(dir.path().join("out/results.csv")).unwrap();
+    let mean = figures.lines().nth(1).and_then(|line| line.rsplit(',').next()).unwrap().parse::<f64>().unwrap();
+    assert!(figures.starts_with("data,network,loss,seed,iou,pa,oii,mean_iou\n") && (0.0..=1.0).contains(&mean), "{figures}");
     let report = std::fs::read_to_string(dir.path().join("out/Crack-unet-dibe-seed2/report.html")).unwrap();
     assert!(report.contains("data:image/png;base64") && report.contains("1:"), "pictures and the ratio of classes are in it");
 }
@@ -50,13 +51,20 @@ fn a_comparison_leaves_a_table_and_every_training_can_be_looked_at() {
 fn a_training_that_fails_keeps_no_comparison_from_its_table() {
     let dir = tempfile::tempdir().unwrap();
     pictures(&dir.path().join("pictures"));
-    let plan = "seeds = [1]\nlosses = [\"dibe\"]\n[options]\ndata = \"pictures\"\nsteps = 4\nbase-width = 2\ncrop = 32\n[data.Wild]\nlearning-rate = 1e30\n[data.Tame]\n";
+    let plan = "seeds = [1]\nlosses = [\"dibe\"]\n[options]\nsteps = 4\nbase-width = 2\n\
+        [data.Wild]\ndata = \"pictures\"\ncrop = 32\nlearning-rate = 1e30\n[data.Tame]\ndata = \"pictures\"\ncrop = 32\n\
+        [data.Absent]\ndata = \"nowhere\"\n[data.Odd]\ndata = \"pictures\"\ncrop = 33\n";
     std::fs::write(dir.path().join("plan.toml"), plan).unwrap();
     let output = train().current_dir(dir.path()).args(["compare", "plan.toml", "--dir", "out", "--devices", "cpu"]).output().unwrap();
     assert!(!output.status.success(), "{}", told(&output));
     let table = std::fs::read_to_string(dir.path().join("out/table.md")).unwrap();
-    assert!(table.contains("### Tame") && !table.contains("### Wild"), "{table}");
-    assert!(table.contains("1 of 2 trainings failed") && table.contains("Wild-unet-dibe-seed1"), "{table}");
+    assert!(table.contains("### Tame") && table.matches("###").count() == 1, "{table}");
+    for part in ["3 of 4 trainings failed", "Wild-unet-dibe-seed1: the training failed", "nowhere", "33 px is not a multiple of 16"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(!dir.path().join("out/Absent-unet-dibe-seed1").exists() && !dir.path().join("out/Odd-unet-dibe-seed1").exists());
+    let report = std::fs::read_to_string(dir.path().join("out/Wild-unet-dibe-seed1/report.html")).unwrap();
+    assert!(report.contains("not a number") && report.contains("<svg"), "a training that diverged can be looked at");
 }
 
 /// Promotes a model into `models/`, judged by the pictures it was trained on.
@@ -78,7 +86,10 @@ fn only_a_model_that_is_no_worse_is_promoted_and_it_gets_a_card() {
     good.args(["--name", "crack", "--learning-rate", "0.3"]);
     succeed(good);
 
-    succeed(promote(root, "poor/best.safetensors", &["--first"]));
+    let first = told(&succeed(promote(root, "poor/best.safetensors", &["--first"])));
+    assert!(first.contains("has learnt from 6 of these 8 pictures"), "{first}");
+    let again = promote(root, "good/best.safetensors", &["--first"]).output().unwrap();
+    assert!(!again.status.success() && told(&again).contains("--current models/crack.safetensors"), "{}", told(&again));
     let current = ["--current", "models/crack.safetensors"];
     succeed(promote(root, "good/best.safetensors", &current));
     assert!(std::fs::read(root.join("models/crack.safetensors")).unwrap() == std::fs::read(root.join("good/best.safetensors")).unwrap());
@@ -90,10 +101,19 @@ fn only_a_model_that_is_no_worse_is_promoted_and_it_gets_a_card() {
     for word in ["# Model crack", "| α | 0.5 |", "digest of the training data", "compared with | crack (SHA-256", "| new: crack"] {
         assert!(card.contains(word), "{card}");
     }
+    assert!(card.contains("learnt from | 6 |") && !card.contains("tolerance"), "{card}");
+    let fifth = root.join("fifth");
+    let mut elsewhere = promote(root, "good/best.safetensors", &["--current", "poor/best.safetensors", "--tolerance", "0.5"]);
+    elsewhere.arg("--models").arg(&fifth);
+    succeed(elsewhere);
+    let card = std::fs::read_to_string(fifth.join("crack.md")).unwrap();
+    assert!(card.contains("| tolerance of IoU and PA | 0.5 instead of 0.005 |"), "{card}");
     let same = promote(root, "good/best.safetensors", &current).output().unwrap();
     assert!(!same.status.success() && told(&same).contains("current model already"), "{}", told(&same));
     let worse = promote(root, "poor/best.safetensors", &current).output().unwrap();
     assert!(!worse.status.success() && told(&worse).contains("not promoted: its IoU"), "{}", told(&worse));
+    let nonsense = promote(root, "poor/best.safetensors", &["--tolerance", "nan"]).args(current).output().unwrap();
+    assert!(!nonsense.status.success() && told(&nonsense).contains("must lie within 0 to 1"), "{}", told(&nonsense));
     assert!(std::fs::read(root.join("models/crack.safetensors")).unwrap() == std::fs::read(root.join("good/best.safetensors")).unwrap());
 }
 
@@ -111,4 +131,30 @@ fn pytorch_weights_are_imported_and_other_files_are_named() {
     assert!(said.contains("U-Net, base width"), "{said}");
     let wrong = import(&dir.path().join("imported.safetensors").with_file_name("nothing.pth")).output().unwrap();
     assert!(!wrong.status.success() && told(&wrong).contains("nothing.pth"), "{}", told(&wrong));
+}
+
+#[test]
+fn every_network_learns_and_is_loaded_by_the_engine_of_the_line() {
+    use hairline::config::{DeviceChoice, Precision};
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    pictures(&root.join("pictures"));
+    for network in ["unet", "segnet", "pspnet", "deeplabv3"] {
+        let mut small = train();
+        small.current_dir(root).args(["fit", "--data", "pictures", "--run", network, "--network", network, "--base-width", "4"]);
+        small.args(["--crop", "32", "--steps", "100", "--eval-every", "100", "--optimiser", "adamw", "--learning-rate", "0.02"]);
+        small.args(["--no-augmentation", "--seed", "5", "--device", "cpu", "--threads", "1"]);
+        succeed(small);
+        let log = std::fs::read_to_string(root.join(network).join("log.jsonl")).unwrap();
+        let losses: Vec<f64> =
+            log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["loss"].as_f64()).collect();
+        let mean = |some: &[f64]| some.iter().sum::<f64>() / some.len() as f64;
+        let (first, last) = (mean(&losses[..20]), mean(&losses[80..]));
+        assert!(last < 0.9 * first, "{network}: the loss went from {first:.3} to {last:.3}");
+
+        let checkpoint = Checkpoint::load(root.join(network).join("best.safetensors"), &Device::Cpu).unwrap();
+        let mut engine = hairline::nn::engine(&checkpoint, DeviceChoice::Cpu, Precision::default(), 1).unwrap();
+        let found = engine.probabilities(&vec![0.0; 448 * 448], 1).unwrap();
+        assert!(found.sound == [true] && found.values.len() == 448 * 448, "{network}: {}", engine.describe());
+    }
 }

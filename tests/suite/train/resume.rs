@@ -1,6 +1,6 @@
 //! Interrupted, killed, resumed, on a full disk.
 
-use super::{fit, pictures, succeed, train};
+use super::{fit, pictures, succeed, told, train};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -37,6 +37,8 @@ fn interrupted_and_killed_trainings_go_on_to_the_same_weights() {
     assert!(advice.contains("train fit --resume parts --device cpu --threads 1"), "{said:?}");
     assert!(log_steps(&root.join("parts")).len() < STEPS as usize);
     assert!(!root.join("parts/result.json").exists(), "not finished");
+    let report = std::fs::read_to_string(root.join("parts/report.html")).unwrap();
+    assert!(report.contains("<svg") && !report.contains("data:image"), "curves only: a look at the pictures would take its time");
 
     // Killed in the middle of going on, as a power failure would.
     let resume = || {
@@ -54,7 +56,69 @@ fn interrupted_and_killed_trainings_go_on_to_the_same_weights() {
     let (whole, parts) = (root.join("whole"), root.join("parts"));
     assert_eq!(log_steps(&parts), (1..=u64::from(STEPS)).collect::<Vec<_>>());
     assert!(weights(&whole) == weights(&parts), "the weights are the same, bit for bit");
-    assert!(parts.join("result.json").exists());
+    let result: serde_json::Value = serde_json::from_slice(&std::fs::read(parts.join("result.json")).unwrap()).unwrap();
+    assert!(result["best"]["mean_iou"].is_f64(), "{result}");
+    let settings: serde_json::Value = serde_json::from_slice(&std::fs::read(parts.join("settings.json")).unwrap()).unwrap();
+    let commit = option_env!("HAIRLINE_COMMIT").filter(|commit| !commit.is_empty());
+    assert_eq!(settings["commit"].as_str(), commit, "as it was told to whoever built this");
+}
+
+#[test]
+fn a_second_interrupt_ends_a_long_evaluation_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    pictures(&root.join("pictures"));
+    // One picture of very many tiles, which no evaluation leaves before its end.
+    for (part, grey) in [("images", 90), ("masks", 0)] {
+        image::GrayImage::from_pixel(1344, 9000, image::Luma([grey])).save(root.join(format!("pictures/{part}/wide.png"))).unwrap();
+    }
+    let part = |i: usize| format!("cell{i},{}\n", if i == 0 { "validation" } else { "training" });
+    std::fs::write(root.join("split.csv"), (0..8).map(part).collect::<String>() + "wide,validation\n").unwrap();
+    let mut command = train();
+    command.current_dir(root).args(["fit", "--data", "pictures", "--split", "split.csv", "--run", "run", "--base-width", "16"]);
+    command.args(["--crop", "32", "--batch", "1", "--steps", "2", "--sampling", "uniform", "--device", "cpu", "--threads", "1"]);
+    let mut running = command.args(["--eval-every", "2"]).stderr(Stdio::piped()).spawn().unwrap();
+    let log = root.join("run/log.jsonl");
+    let begun = std::time::Instant::now();
+    while std::fs::read_to_string(&log).map_or(0, |log| log.matches("\"step\"").count()) < 2 * 2 {
+        assert!(begun.elapsed().as_secs() < 120, "no two steps in two minutes");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let process = running.id().to_string();
+    let interrupt = || Command::new("kill").args(["-INT", &process]).status().unwrap();
+    interrupt();
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.contains("once more ends it at once")).unwrap();
+    interrupt();
+    assert_eq!(running.wait().unwrap().code(), Some(130), "{:?}", lines.collect::<Vec<_>>());
+}
+
+#[test]
+fn data_that_change_before_anything_is_learnt_are_told_as_they_are_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    pictures(&root.join("pictures"));
+    succeed(fit(root, "run", 1));
+    // As a process leaves it that is killed in its first steps.
+    for file in ["state", "last", "best"] {
+        std::fs::remove_file(root.join(format!("run/{file}.safetensors"))).unwrap();
+    }
+    let manifest = || std::fs::read_to_string(root.join("run/manifest.json")).unwrap();
+    let before = manifest();
+    std::fs::remove_file(root.join("pictures/images/cell7.png")).unwrap();
+    std::fs::remove_file(root.join("pictures/masks/cell7.png")).unwrap();
+    let resume = || {
+        let mut command = train();
+        command.current_dir(root).args(["fit", "--resume", "run", "--device", "cpu", "--threads", "1"]);
+        command
+    };
+    succeed(resume());
+    assert!(before.contains("cell7") && !manifest().contains("cell7"), "{}", manifest());
+    // Afterwards a change is refused.
+    std::fs::remove_file(root.join("pictures/images/cell6.png")).unwrap();
+    std::fs::remove_file(root.join("pictures/masks/cell6.png")).unwrap();
+    let refused = resume().output().unwrap();
+    assert!(!refused.status.success() && told(&refused).contains("the data have changed"), "{}", told(&refused));
 }
 
 #[test]

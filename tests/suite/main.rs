@@ -1,6 +1,7 @@
 //! Tests that need the outside world: processes, sockets, network namespaces.
 
 mod bad_input;
+mod bench;
 mod cuda;
 mod gige;
 mod line;

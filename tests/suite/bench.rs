@@ -1,0 +1,21 @@
+//! `hairline bench` as an engineer asks it.
+
+use crate::station::{hairline, told};
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/crack-unet8.safetensors");
+
+#[test]
+fn a_bench_tells_every_stage_and_how_a_load_of_lanes_is_kept() {
+    let output = hairline(&["bench", "--cells", "2", "--lanes", "2", "--takt-ms", "3000", "--model", MODEL]).output().unwrap();
+    let text = told(&output);
+    assert!(output.status.success(), "{text}");
+    let stages = ["stitch", "network", "last row", "judge", "encode mask"];
+    assert!(stages.iter().all(|stage| text.lines().any(|line| line.starts_with(stage))), "{text}");
+    assert!(text.contains("2 lanes, a cell each 3000 ms:") && text.contains("of 2 cells later than 100 ms"), "{text}");
+}
+
+#[test]
+fn a_load_needs_a_network() {
+    let output = hairline(&["bench", "--lanes", "2"]).output().unwrap();
+    assert!(!output.status.success() && told(&output).contains("--model"), "{}", told(&output));
+}

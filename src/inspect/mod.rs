@@ -7,6 +7,7 @@
 use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow, without_rim};
 use crate::config::{DeviceChoice, Precision, Threads};
 use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation, Probabilities};
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// What can go wrong in the inspection.
@@ -80,8 +81,6 @@ pub struct Inspector {
     info: ModelInfo,
     pitch_mm_per_px: std::ops::RangeInclusive<f64>,
     input: Vec<f32>,
-    tile: Vec<u16>,
-    tile_spans: Vec<Span>,
 }
 
 impl Inspector {
@@ -105,8 +104,6 @@ impl Inspector {
             normalisation: meta.normalisation,
             engine,
             input: Vec::with_capacity(TileRow::PIXELS),
-            tile: Vec::with_capacity(TILE_PX * TILE_PX),
-            tile_spans: Vec::with_capacity(TILE_PX),
         })
     }
 
@@ -158,9 +155,8 @@ impl Inspector {
     /// The crack probabilities of rows of any cells, in one batch; a result for each. On the CPU the same row gives the
     /// same probabilities, bit for bit, whatever it is inspected together with.
     pub fn inspect_all<'a>(&mut self, rows: impl IntoIterator<Item = &'a TileRow>) -> Vec<Result<ProbabilityRow, InspectError>> {
-        self.input.clear();
-        let prepared: Vec<Result<(&TileRow, Vec<Span>), InspectError>> = rows.into_iter().map(|row| self.prepare(row)).collect();
-        let count = self.input.len() / (TILE_PX * TILE_PX);
+        let prepared: Vec<Result<(&TileRow, Vec<Span>), InspectError>> = rows.into_iter().map(inside).collect();
+        let count = self.prepare(prepared.iter().flatten());
         let found = if count > 0 { self.engine.probabilities(&self.input, count) } else { Ok(Probabilities::default()) };
         let found = found.map_err(Arc::new);
         let mut tiles = (0..count).step_by(TILES_PER_SIDE);
@@ -172,31 +168,32 @@ impl Inspector {
         prepared.into_iter().map(one).collect()
     }
 
-    /// Appends a row's normalised tiles to the input.
-    fn prepare<'a>(&mut self, row: &'a TileRow) -> Result<(&'a TileRow, Vec<Span>), InspectError> {
-        if row.pixels.len() != TileRow::PIXELS || row.spans.len() != TILE_PX {
-            return Err(InspectError::RowSize { cell: row.cell.clone(), row: row.row, found: row.pixels.len(), spans: row.spans.len() });
-        }
-        let inside = without_rim(&row.spans, row.row == 0, usize::from(row.row) + 1 == TILES_PER_SIDE);
-        for column in 0..TILES_PER_SIDE {
-            self.cut_tile(row, &inside, column);
-            let start = self.input.len();
-            self.input.resize(start + TILE_PX * TILE_PX, 0.0);
-            self.normalisation.apply(&self.tile, TILE_PX, &self.tile_spans, &mut self.input[start..]);
-        }
-        Ok((row, inside))
-    }
-
-    fn cut_tile(&mut self, row: &TileRow, inside: &[Span], column: usize) {
-        let left = column * TILE_PX;
-        self.tile.clear();
-        self.tile_spans.clear();
-        for (line, span) in row.pixels.chunks_exact(CELL_PX).zip(inside) {
-            self.tile.extend_from_slice(&line[left..left + TILE_PX]);
+    /// Makes the input out of the rows' tiles, on the engine's threads; returns their number.
+    fn prepare<'a>(&mut self, rows: impl Iterator<Item = &'a (&'a TileRow, Vec<Span>)>) -> usize {
+        let tiles: Vec<(&TileRow, &[Span], usize)> =
+            rows.flat_map(|(row, inside)| (0..TILES_PER_SIDE).map(move |column| (*row, inside.as_slice(), column))).collect();
+        self.input.resize(tiles.len() * TILE_PX * TILE_PX, 0.0);
+        let normalisation = self.normalisation;
+        let fill = |(out, (row, inside, column)): (&mut [f32], &(&TileRow, &[Span], usize))| {
+            let left = column * TILE_PX;
             let within = |x: u16| usize::from(x).clamp(left, left + TILE_PX).saturating_sub(left) as u16;
-            self.tile_spans.push(Span { start: within(span.start), end: within(span.end).max(within(span.start)) });
+            let spans: Vec<Span> = inside.iter().map(|span| Span { start: within(span.start), end: within(span.end) }).collect();
+            normalisation.apply_to_lines(row.pixels.chunks_exact(CELL_PX).map(|line| &line[left..left + TILE_PX]), TILE_PX, &spans, out);
+        };
+        match self.engine.pool() {
+            Some(pool) => pool.install(|| self.input.par_chunks_exact_mut(TILE_PX * TILE_PX).zip(&tiles).for_each(fill)),
+            None => self.input.chunks_exact_mut(TILE_PX * TILE_PX).zip(&tiles).for_each(fill),
         }
+        tiles.len()
     }
+}
+
+/// A row of the right size, with what of its outline is looked at.
+fn inside(row: &TileRow) -> Result<(&TileRow, Vec<Span>), InspectError> {
+    if row.pixels.len() != TileRow::PIXELS || row.spans.len() != TILE_PX {
+        return Err(InspectError::RowSize { cell: row.cell.clone(), row: row.row, found: row.pixels.len(), spans: row.spans.len() });
+    }
+    Ok((row, without_rim(&row.spans, row.row == 0, usize::from(row.row) + 1 == TILES_PER_SIDE)))
 }
 
 /// Puts the three tiles of a row, from tile `first` on, side by side; 0 outside the outline.

@@ -34,8 +34,6 @@ fn inspector(engine: impl Engine + 'static) -> Inspector {
         info: ModelInfo { name: "test".into(), digest: String::new(), threshold: 0.5, engine: String::new() },
         pitch_mm_per_px: 0.1..=0.2,
         input: Vec::new(),
-        tile: Vec::new(),
-        tile_spans: Vec::new(),
     }
 }
 

@@ -31,17 +31,24 @@ impl Normalisation {
     /// Lines without a span count as outside. Means are of exact integer sums, so that they depend on
     /// no order.
     pub fn apply(&self, pixels: &[u16], width: usize, spans: &[Span], out: &mut [f32]) {
+        if width > 0 {
+            self.apply_to_lines(pixels.chunks(width), width, spans, out);
+        }
+    }
+
+    /// As [`apply`](Self::apply), of lines that need not lie one behind the other; none is longer than `width`.
+    pub fn apply_to_lines<'a>(&self, lines: impl Iterator<Item = &'a [u16]> + Clone, width: usize, spans: &[Span], out: &mut [f32]) {
         if width == 0 {
             return;
         }
         let (mean, std) = match *self {
-            Self::Tile => moments(pixels, width, spans),
+            Self::Tile => moments(lines.clone(), spans),
             Self::Fixed { mean, std } => (f64::from(mean), f64::from(std)),
         };
         let std = std.max(LEAST_STD);
         let scale = (1.0 / (std * WHITE)) as f32;
         let shift = (-mean / std) as f32;
-        for (y, (line, out)) in pixels.chunks(width).zip(out.chunks_mut(width)).enumerate() {
+        for (y, (line, out)) in lines.zip(out.chunks_mut(width)).enumerate() {
             let (start, end) = bounds(spans.get(y), line.len());
             for (out, pixel) in out[start..end].iter_mut().zip(&line[start..end]) {
                 *out = f32::from(*pixel) * scale + shift;
@@ -93,9 +100,9 @@ fn mirrored(at: usize, start: usize, end: usize) -> usize {
 }
 
 /// Mean and standard deviation in grey of the pixels inside; 0 and 0 of none.
-fn moments(pixels: &[u16], width: usize, spans: &[Span]) -> (f64, f64) {
+fn moments<'a>(lines: impl Iterator<Item = &'a [u16]>, spans: &[Span]) -> (f64, f64) {
     let (mut count, mut sum, mut squares) = (0_u64, 0_u64, 0_u64);
-    for (line, span) in pixels.chunks(width).zip(spans) {
+    for (line, span) in lines.zip(spans) {
         let (start, end) = bounds(Some(span), line.len());
         // A line of at most 65536 pixels of 16 bits: neither sum can overflow.
         let (mut line_sum, mut line_squares) = (0_u64, 0_u64);

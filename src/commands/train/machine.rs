@@ -1,6 +1,7 @@
 //! Where a training runs, as arguments of the command line.
 
 use crate::config::DeviceChoice;
+use crate::nn::cuda_device;
 use anyhow::Context;
 use candle_core::Device;
 
@@ -32,11 +33,11 @@ impl MachineOptions {
         match self.device {
             DeviceChoice::Cpu => Ok(Device::Cpu),
             DeviceChoice::Auto if !cfg!(feature = "cuda") => Ok(Device::Cpu),
-            DeviceChoice::Auto => Ok(Device::new_cuda(0).unwrap_or_else(|error| {
+            DeviceChoice::Auto => Ok(cuda_device(0).unwrap_or_else(|error| {
                 eprintln!("no CUDA device, the CPU does it: {error}");
                 Device::Cpu
             })),
-            DeviceChoice::Cuda(index) => Device::new_cuda(index)
+            DeviceChoice::Cuda(index) => cuda_device(index)
                 .with_context(|| format!("--device cuda:{index}: not available; take cpu, or a build with the feature `cuda`")),
         }
     }

@@ -1,9 +1,10 @@
 //! A U-Net on CUDA in bf16: cuDNN's fused convolutions on NHWC maps, everything allocated and recorded beforehand.
 
+use super::pool::pool;
 use super::steps::{Map, Step, Steps};
-use super::{Engine, Probabilities, check_tiles};
+use super::{Engine, Probabilities, check_tiles, without_unsound};
 use crate::cell::{TILE_PX, TILES_PER_SIDE};
-use crate::config::Precision;
+use crate::config::{Precision, Threads};
 use crate::nn::kernels::cuda::{CudaFault, Filter, Gpu, Graph, Maps, Memory, Pinned};
 use crate::nn::{Checkpoint, NnError};
 use half::bf16;
@@ -20,6 +21,7 @@ pub(super) struct CudaEngine {
     graphs: Vec<Option<Graph>>,
     network: OnDevice,
     ordinal: usize,
+    pool: rayon::ThreadPool,
     name: String,
 }
 
@@ -48,13 +50,13 @@ impl CudaEngine {
     ///
     /// # Errors
     /// A checkpoint that does not fit or has a width that steps cannot have, or a device that refuses something.
-    pub fn new(checkpoint: &Checkpoint, ordinal: usize) -> Result<Self, NnError> {
+    pub fn new(checkpoint: &Checkpoint, ordinal: usize, threads: &Threads) -> Result<Self, NnError> {
         let steps = Steps::new(checkpoint, TILE_PX, MOST)?;
         let network = OnDevice::new(steps, ordinal).map_err(|fault| failed(ordinal, &fault))?;
         let graphs = network.recorded().map_err(|fault| failed(ordinal, &fault))?;
         let how = if graphs.iter().all(Option::is_some) { "recorded" } else { "step by step" };
         let name = format!("{} on cuda:{ordinal}, bf16 ({how})", checkpoint.meta.shape);
-        Ok(Self { graphs, network, ordinal, name })
+        Ok(Self { graphs, network, ordinal, pool: pool(threads)?, name })
     }
 
     /// Runs the network on one batch after the other, and lends what it left to `each`, with the batch's number of tiles.
@@ -144,6 +146,10 @@ impl OnDevice {
         self.gpu.fetch(&self.logits.stretch(0, tiles * PIXELS)?, &mut self.fetched_logits)
     }
 
+    fn fetch_unsound(&mut self, tiles: usize) -> Result<&[u32], CudaFault> {
+        self.gpu.fetch(&self.unsound.stretch(0, tiles)?, &mut self.fetched_unsound)
+    }
+
     fn fetch_probabilities(&mut self, tiles: usize) -> Result<(&[u8], &[u32]), CudaFault> {
         let values = self.gpu.fetch(&self.probabilities.stretch(0, tiles * PIXELS)?, &mut self.fetched_probabilities)?;
         Ok((values, self.gpu.fetch(&self.unsound.stretch(0, tiles)?, &mut self.fetched_unsound)?))
@@ -198,7 +204,9 @@ impl Engine for CudaEngine {
     fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError> {
         let mut all = Vec::with_capacity(tiles.len());
         self.batches(tiles, count, |network, count| {
+            let first = all.len();
             all.extend_from_slice(network.fetch_logits(count)?);
+            without_unsound(&mut all[first..], network.fetch_unsound(count)?.iter().map(|mark| *mark == 0));
             Ok(())
         })?;
         Ok(all)
@@ -213,6 +221,10 @@ impl Engine for CudaEngine {
             Ok(())
         })?;
         Ok(all)
+    }
+
+    fn pool(&self) -> Option<&rayon::ThreadPool> {
+        Some(&self.pool)
     }
 
     fn batch(&self) -> usize {

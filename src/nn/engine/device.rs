@@ -1,19 +1,39 @@
+use super::pool::pool;
 use super::tensors::FoldedUNet;
-use super::{Engine, Probabilities, check_tiles};
+use super::{Engine, Probabilities, check_tiles, finite, without_unsound};
 use crate::cell::TILE_PX;
-use crate::config::Precision;
+use crate::config::{Precision, Threads};
 use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
 use candle_core::{DType, Device, Result, Tensor};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 /// Tiles that go through at a time: two cells; more would fill the device no better and take more of its memory. Without cuDNN
 /// every convolution spreads its input out ninefold, and one row is enough of that.
 const BATCH: usize = if cfg!(feature = "cudnn") { 18 } else { 3 };
+
+/// CUDA device `ordinal`, the same one each time: what libraries keep for a device they keep until the process ends.
+///
+/// # Errors
+/// Where there is none, or this build has no CUDA.
+pub fn cuda_device(ordinal: usize) -> Result<Device> {
+    static DEVICES: Mutex<Option<HashMap<usize, Device>>> = Mutex::new(None);
+    let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = devices.get_or_insert_default();
+    if let Some(device) = known.get(&ordinal) {
+        return Ok(device.clone());
+    }
+    let device = Device::new_cuda(ordinal)?;
+    known.insert(ordinal, device.clone());
+    Ok(device)
+}
 
 /// A network on a device of candle's.
 pub(super) struct DeviceEngine {
     body: Body,
     device: Device,
     precision: Precision,
+    pool: Option<rayon::ThreadPool>,
     name: String,
 }
 
@@ -32,8 +52,8 @@ impl DeviceEngine {
             let remedy = "build with `--features cuda`, or set the device to `cpu` or `auto`";
             return Err(missing("this build has no CUDA".into(), remedy));
         }
-        let device = Device::new_cuda(ordinal)
-            .map_err(|error| missing(error.to_string(), "check `nvidia-smi`, or set the device to `cpu` or `auto`"))?;
+        let device =
+            cuda_device(ordinal).map_err(|error| missing(error.to_string(), "check `nvidia-smi`, or set the device to `cpu` or `auto`"))?;
         let dtype = if precision == Precision::Bf16 { DType::BF16 } else { DType::F32 };
         Self::on(checkpoint, device, dtype, &format!("cuda:{ordinal}"))
     }
@@ -48,7 +68,12 @@ impl DeviceEngine {
             (Body::Layered(Network::from_checkpoint(checkpoint, &device)?), DType::F32)
         };
         let precision = if used == DType::BF16 { Precision::Bf16 } else { Precision::F32 };
-        Ok(Self { body, device, precision, name: format!("{shape} on {place}, {}", used.as_str()) })
+        Ok(Self { body, device, precision, pool: None, name: format!("{shape} on {place}, {}", used.as_str()) })
+    }
+
+    /// With threads of its own to make tiles ready.
+    pub(super) fn with_threads(self, threads: &Threads) -> std::result::Result<Self, NnError> {
+        Ok(Self { pool: Some(pool(threads)?), ..self })
     }
 
     /// Calls `each` with the logits, `[n, 1, h, w]` in `f32`, of one batch after the other.
@@ -73,6 +98,7 @@ impl Engine for DeviceEngine {
             all.extend(logits.flatten_all()?.to_vec1::<f32>()?);
             Ok(())
         })?;
+        without_unsound(&mut all, finite(tiles));
         Ok(all)
     }
 
@@ -86,7 +112,12 @@ impl Engine for DeviceEngine {
             values.extend(quantised.flatten_all()?.to_vec1::<u8>()?);
             Ok(())
         })?;
+        sound.iter_mut().zip(finite(tiles)).for_each(|(sound, finite)| *sound &= finite);
         Ok(Probabilities { values, sound })
+    }
+
+    fn pool(&self) -> Option<&rayon::ThreadPool> {
+        self.pool.as_ref()
     }
 
     fn batch(&self) -> usize {

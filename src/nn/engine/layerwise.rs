@@ -65,6 +65,10 @@ impl Engine for LayerwiseEngine {
         Ok(logits)
     }
 
+    fn pool(&self) -> Option<&rayon::ThreadPool> {
+        Some(&self.pool)
+    }
+
     fn precision(&self) -> Precision {
         self.precision
     }

@@ -16,6 +16,7 @@ mod tensors;
 mod tests;
 
 pub use calibration::{Calibration, ranges};
+pub use device::cuda_device;
 
 use super::{Architecture, Checkpoint, NnError};
 use crate::cell::{TILE_PX, TILES_PER_SIDE};
@@ -49,6 +50,11 @@ pub trait Engine: Send {
         Ok(Probabilities { values: logits.into_iter().map(quantised).collect(), sound })
     }
 
+    /// The threads on which it likes its tiles to be made ready; `None`: on those of whoever asks.
+    fn pool(&self) -> Option<&rayon::ThreadPool> {
+        None
+    }
+
     /// Tiles that are best handed over at a time, where there are as many: more gain nothing.
     fn batch(&self) -> usize {
         TILES_PER_SIDE
@@ -74,7 +80,7 @@ fn quantised(logit: f32) -> u8 {
 
 /// Compiles a checkpoint for a device.
 ///
-/// `threads` is about the CPU; 0 stands for as many as there are. On CUDA only `bf16` is less than `f32`. With [`DeviceChoice::Auto`] the
+/// `threads` is about the CPU, which on CUDA makes tiles ready; 0 stands for as many as there are. On CUDA only `bf16` is less than `f32`. With [`DeviceChoice::Auto`] the
 /// first CUDA device is used if this build and machine have one, else the CPU; the log says which and why.
 ///
 /// # Errors
@@ -91,8 +97,8 @@ pub fn engine(
             Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, precision, &threads)?))
         }
         DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, precision, &threads)?)),
-        DeviceChoice::Cuda(ordinal) => cuda_engine(checkpoint, ordinal, precision),
-        DeviceChoice::Auto => match cuda_engine(checkpoint, 0, precision) {
+        DeviceChoice::Cuda(ordinal) => cuda_engine(checkpoint, ordinal, precision, &threads),
+        DeviceChoice::Auto => match cuda_engine(checkpoint, 0, precision, &threads) {
             Ok(engine) => {
                 tracing::info!(device = "cuda:0", "network: CUDA device found");
                 Ok(engine)
@@ -107,38 +113,72 @@ pub fn engine(
 }
 
 /// The fastest engine for a CUDA device that computes this network as it should.
-fn cuda_engine(checkpoint: &Checkpoint, ordinal: usize, precision: Precision) -> Result<Box<dyn Engine>, NnError> {
+fn cuda_engine(checkpoint: &Checkpoint, ordinal: usize, precision: Precision, threads: &Threads) -> Result<Box<dyn Engine>, NnError> {
     // First of all it tells whether there is a device.
-    let on_tensors = device::DeviceEngine::cuda(checkpoint, ordinal, precision)?;
+    let on_tensors = device::DeviceEngine::cuda(checkpoint, ordinal, precision)?.with_threads(threads)?;
     #[cfg(feature = "cudnn")]
     if precision == Precision::Bf16 && checkpoint.meta.shape.architecture == Architecture::UNet {
-        match checked_cuda(checkpoint, ordinal) {
-            Ok(engine) => return Ok(Box::new(engine)),
-            Err(error) => tracing::warn!(%error, "network: its compiled way on CUDA cannot be taken, it runs operator by operator, slower"),
-        }
+        return cuda_engine_in_bf16(checkpoint, ordinal, on_tensors, threads);
     }
     Ok(Box::new(on_tensors))
 }
 
-/// The compiled engine, once it has been seen to compute what the network computes in `f32`: what lies behind it
-/// differs from machine to machine, and a mask that is wrong tells nobody.
+/// The compiled engine or, where it is refused, `on_tensors`, or that in `f32`: what lies behind them differs from machine to
+/// machine, and a mask that is wrong tells nobody.
 #[cfg(feature = "cudnn")]
-fn checked_cuda(checkpoint: &Checkpoint, ordinal: usize) -> Result<cuda::CudaEngine, NnError> {
-    const ALLOWED: f64 = 0.05;
-    let mut engine = cuda::CudaEngine::new(checkpoint, ordinal)?;
-    let tiles: Vec<f32> = (0..TILES_PER_SIDE * TILE_PX * TILE_PX).map(|i| ((i * 7919) % 4099) as f32 / 1024.0 - 2.0).collect();
-    let want = device::DeviceEngine::cuda(checkpoint, ordinal, Precision::F32)?.logits(&tiles, TILES_PER_SIDE)?;
-    let got = engine.logits(&tiles, TILES_PER_SIDE)?;
-    let error = relative_error(&got, &want);
-    // Compared so that what is no number is refused.
-    if error <= ALLOWED {
-        return Ok(engine);
+fn cuda_engine_in_bf16(
+    checkpoint: &Checkpoint,
+    ordinal: usize,
+    mut on_tensors: device::DeviceEngine,
+    threads: &Threads,
+) -> Result<Box<dyn Engine>, NnError> {
+    let compiled = || {
+        let mut engine = cuda::CudaEngine::new(checkpoint, ordinal, threads)?;
+        checked(checkpoint, ordinal, &mut engine).map(|()| engine)
+    };
+    match compiled() {
+        Ok(engine) => return Ok(Box::new(engine)),
+        Err(error) => tracing::warn!(%error, "network: its compiled way on CUDA cannot be taken, it runs operator by operator, slower"),
     }
-    Err(NnError::Device {
-        wanted: format!("cuda:{ordinal}"),
-        reason: format!("logits are off by {error:.3} of their size, at most {ALLOWED} is rounding"),
-        remedy: "report the versions of driver and cuDNN".into(),
-    })
+    match checked(checkpoint, ordinal, &mut on_tensors) {
+        Ok(()) => return Ok(Box::new(on_tensors)),
+        Err(error) => tracing::warn!(%error, "network: nor can bf16, it runs in f32"),
+    }
+    Ok(Box::new(device::DeviceEngine::cuda(checkpoint, ordinal, Precision::F32)?.with_threads(threads)?))
+}
+
+/// Refuses an engine that computes something else than the network does in `f32`, in batches of any number of rows: cuDNN may
+/// take another kernel for each.
+#[cfg(feature = "cudnn")]
+fn checked(checkpoint: &Checkpoint, ordinal: usize, engine: &mut dyn Engine) -> Result<(), NnError> {
+    const ALLOWED: f64 = 0.05;
+    let row: Vec<f32> = (0..TILES_PER_SIDE * TILE_PX * TILE_PX).map(|i| ((i * 7919) % 4099) as f32 / 1024.0 - 2.0).collect();
+    let want = device::DeviceEngine::cuda(checkpoint, ordinal, Precision::F32)?.logits(&row, TILES_PER_SIDE)?;
+    for rows in 1..=engine.batch() / TILES_PER_SIDE {
+        for got in engine.logits(&row.repeat(rows), rows * TILES_PER_SIDE)?.chunks(row.len()) {
+            let error = relative_error(got, &want);
+            if error.is_nan() || error > ALLOWED {
+                return Err(NnError::Device {
+                    wanted: format!("cuda:{ordinal}"),
+                    reason: format!("in batches of {rows} rows logits are off by {error:.3} of their size, at most {ALLOWED} is rounding"),
+                    remedy: "report the versions of driver and cuDNN".into(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which tiles hold finite numbers alone. The ReLU of devices makes 0 of what is no number.
+fn finite(tiles: &[f32]) -> impl Iterator<Item = bool> {
+    tiles.chunks(TILE_PX * TILE_PX).map(|tile| tile.iter().all(|value| value.is_finite()))
+}
+
+/// Takes the logits of tiles that are not sound for no numbers.
+fn without_unsound(logits: &mut [f32], sound: impl Iterator<Item = bool>) {
+    for (tile, _) in logits.chunks_mut(TILE_PX * TILE_PX).zip(sound).filter(|(_, sound)| !sound) {
+        tile.fill(f32::NAN);
+    }
 }
 
 /// How far `got` is from what was wanted, of that one's size (roots of the sums of squares).

@@ -1,6 +1,7 @@
 //! A U-Net of candle's operators with its batch norms folded into the weights, for devices other than the CPU.
 
 use super::fold::{folded, read};
+use crate::config::Precision;
 use crate::nn::layout::{self, ConvNorm, DoubleConv, Pass};
 use crate::nn::{Checkpoint, NnError, ops};
 use candle_core::{DType, Device, Error, Result, Tensor};
@@ -88,7 +89,7 @@ impl Pass for OnTensors<'_> {
 
     fn raise(&mut self, step: usize, map: Tensor) -> Result<Tensor> {
         match &self.net.up[step].transposed {
-            Some(Convolution { weight, bias, .. }) => map.conv_transpose2d(weight, 0, 0, 2, 1)?.broadcast_add(bias),
+            Some(Convolution { weight, bias, .. }) => ops::conv_transposed(&map, weight, &bias.flatten_all()?, Precision::F32),
             None => ops::upsample_bilinear(&map),
         }
     }

@@ -62,7 +62,7 @@ impl Pass for OnTensors<'_> {
 
     fn raise(&mut self, step: usize, map: Tensor) -> Result<Tensor> {
         match &self.net.up[step].transposed {
-            Some((weight, bias)) => ops::conv_transposed(&map, weight, bias),
+            Some((weight, bias)) => ops::conv_transposed(&map, weight, bias, self.mode.precision()),
             None => ops::upsample_bilinear(&map),
         }
     }

@@ -2,11 +2,14 @@
 //!
 //! On the CPU they are operators of our own ([`super::kernels`]): candle's are slow, and the gradients of its
 //! pooling and its upsampling are wrong or missing. On other devices they are put together from those of
-//! candle's operators whose gradients are right ([`portable`]); on CUDA convolutions are cuDNN's, there and back.
+//! candle's operators whose gradients are right ([`portable`]); on CUDA convolutions are cuDNN's, there and back, and norm,
+//! pooling and interpolation kernels of our own (`on_cuda`).
 
 mod block;
 mod conv;
 mod norm;
+#[cfg(feature = "cudnn")]
+mod on_cuda;
 mod pool;
 mod portable;
 mod resize;
@@ -27,8 +30,18 @@ pub(super) fn conv(x: &Tensor, weight: &Tensor, dilation: usize) -> Result<Tenso
     convolve(x, weight, Convolution { dilation, precision: Precision::F32 })
 }
 
-/// As [`conv`]; on the CPU its products are of that precision where it has AMX, else exact.
+/// Channels from which on bf16 is worth turning maps into it: the first layer reads a picture's values as they are.
+const BF16_CHANNELS: usize = 8;
+
+/// As [`conv`]. Its products are of that precision on the CPU where it has AMX, else exact; on CUDA, where cuDNN is, those of
+/// `f32-grade` are of TF32, and those of bf16 of maps and weights turned into it, as are their gradients: what is kept, normed
+/// and updated stays `f32`.
 fn convolve(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<Tensor> {
+    let (outputs, inputs, _, _) = weight.dims4()?;
+    let in_bf16 = convolution.precision == Precision::Bf16 && x.dtype() == DType::F32 && inputs.min(outputs) >= BF16_CHANNELS;
+    if in_bf16 && x.device().is_cuda() && cfg!(feature = "cudnn") {
+        return convolve(&x.to_dtype(DType::BF16)?, &weight.to_dtype(DType::BF16)?, convolution)?.to_dtype(DType::F32);
+    }
     let dilation = convolution.dilation;
     if dilation == 0 {
         candle_core::bail!("convolution: a dilation of 0, expected at least 1");
@@ -41,6 +54,10 @@ fn convolve(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<Ten
 
 /// Batch norm and ReLU.
 pub(super) fn norm_relu(x: &Tensor, norm: &BatchNorm, train: bool) -> Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if x.device().is_cuda() && has_own_operators(x) {
+        return on_cuda::norm_relu(&x.contiguous()?, norm, train);
+    }
     if !x.device().is_cpu() {
         return portable::norm_relu(x, norm, train);
     }
@@ -58,7 +75,7 @@ pub(super) fn conv_norm_relu(x: &Tensor, weight: &Tensor, convolution: Convoluti
 
 /// Maximum of 2×2 squares, stride 2; sides must be even.
 pub(super) fn max_pool(x: &Tensor) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !has_own_operators(x) {
         return portable::max_pool(x);
     }
     x.contiguous()?.apply_op1(pool::MaxPool)
@@ -90,7 +107,7 @@ pub(super) fn average_pool(x: &Tensor, bins: usize) -> Result<Tensor> {
 
 /// Bilinear interpolation to `h × w`, corners aligned.
 pub(super) fn resize_bilinear(x: &Tensor, h: usize, w: usize) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !has_own_operators(x) {
         return portable::resize_bilinear(x, h, w);
     }
     x.contiguous()?.apply_op1(resize::Bilinear { h, w })
@@ -106,19 +123,28 @@ pub(super) fn upsample_bilinear(x: &Tensor) -> Result<Tensor> {
 ///
 /// No output pixel gets more than one input pixel, so that this is a 1×1 convolution to the four pixels of each
 /// square, which are then put in their places.
-pub(super) fn conv_transposed(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+pub(super) fn conv_transposed(x: &Tensor, weight: &Tensor, bias: &Tensor, precision: Precision) -> Result<Tensor> {
     if !has_own_convolution(x) {
         return portable::conv_transposed(x, weight, bias);
     }
     let (inputs, outputs, _, _) = weight.dims4()?;
     let flat = weight.reshape((inputs, outputs * 4))?.t()?.contiguous()?.reshape((outputs * 4, inputs, 1, 1))?;
-    let squares = conv(x, &flat, 1)?;
+    let squares = convolve(x, &flat, Convolution { dilation: 1, precision })?;
     if x.device().is_cpu() { squares.apply_op2(bias, resize::Interleave) } else { portable::interleave(&squares, bias) }
 }
 
-/// Whether convolutions of `x` are not candle's: on the CPU, and in `f32` where cuDNN is.
+/// Whether convolutions of `x` are not candle's: on the CPU, and in `f32` or bf16 where cuDNN is.
 fn has_own_convolution(x: &Tensor) -> bool {
-    x.device().is_cpu() || cfg!(feature = "cudnn") && x.device().is_cuda() && x.dtype() == DType::F32
+    x.device().is_cpu() || cfg!(feature = "cudnn") && x.device().is_cuda() && matches!(x.dtype(), DType::F32 | DType::BF16)
+}
+
+/// Whether norm, pooling and interpolation of `x` are not candle's: on the CPU, and in `f32` on CUDA where our kernels can be had.
+fn has_own_operators(x: &Tensor) -> bool {
+    #[cfg(feature = "cudnn")]
+    if x.device().is_cuda() {
+        return x.dtype() == DType::F32 && crate::nn::kernels::cuda::ready();
+    }
+    x.device().is_cpu()
 }
 
 /// Adds a value to each channel.
@@ -175,5 +201,7 @@ fn with_values<const N: usize, R>(tensors: [&Tensor; N], op: &str, work: impl Fn
     Ok(work(slices))
 }
 
+#[cfg(test)]
+mod on_cuda_tests;
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,19 @@ impl BatchNorm {
     }
 }
 
+#[cfg(feature = "cudnn")]
+impl BatchNorm {
+    /// As [`update`](Self::update), from `[2, channels]` of means and variances, without waiting for the device.
+    pub(super) fn update_on_device(&self, moments: &Tensor, count: usize) -> Result<()> {
+        let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
+        for (running, row, factor) in [(&self.running_mean, 0, 1.0), (&self.running_var, 1, unbiased)] {
+            let batch = moments.get(row)?.affine(MOMENTUM * factor, 0.0)?;
+            running.set(&(running.as_detached_tensor().affine(1.0 - MOMENTUM, 0.0)? + batch)?)?;
+        }
+        Ok(())
+    }
+}
+
 fn update(running: &Var, batch: &[f64], factor: f64) -> Result<()> {
     let old = running.to_vec1::<f32>()?;
     let new: Vec<f32> =

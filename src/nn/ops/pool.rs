@@ -1,5 +1,11 @@
+#[cfg(feature = "cudnn")]
+use super::on_cuda::applied;
 use super::{by_plane, dims, dims_of, values, with_values};
+#[cfg(feature = "cudnn")]
+use crate::nn::kernels::cuda::{Operator, computed, training::OnCuda};
 use crate::nn::kernels::{Dims, max_pool, max_pool_gradient, max_pool_indices, unpool, unpool_gradient};
+#[cfg(feature = "cudnn")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Error, Layout, Result, Shape, Storage, Tensor};
 
 /// Size of what is pooled; sides must be even.
@@ -26,9 +32,20 @@ impl CustomOp1 for MaxPool {
         Ok((CpuStorage::F32(out), (n, c, h / 2, w / 2).into()))
     }
 
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let size = even_dims(layout, self.name())?;
+        let pooled = computed(Operator::MaxPool, size, &[&OnCuda { storage, layout }])?;
+        Ok((pooled, (size.n, size.c, size.h / 2, size.w / 2).into()))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let Dims { n, c, h, w } = dims(x)?;
         let gradient = gradient.contiguous()?;
+        #[cfg(feature = "cudnn")]
+        if x.device().is_cuda() {
+            return applied(Operator::MaxPoolGradient, dims(x)?, &[x, &gradient], x.shape()).map(Some);
+        }
         let dx = with_values([x, &gradient], self.name(), |[x, g]| {
             by_plane(n * c, h * w, |plane, target| {
                 max_pool_gradient(&x[plane * h * w..][..h * w], h, w, &g[plane * h * w / 4..][..h * w / 4], target);

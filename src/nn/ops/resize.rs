@@ -1,5 +1,11 @@
+#[cfg(feature = "cudnn")]
+use super::on_cuda::applied;
 use super::{by_plane, channel_sums, dims, dims_of, values, with_values};
+#[cfg(feature = "cudnn")]
+use crate::nn::kernels::cuda::{Operator, computed, training::OnCuda};
 use crate::nn::kernels::{Dims, interleave, interleave_gradient, resize, resize_gradient};
+#[cfg(feature = "cudnn")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 /// Bilinear interpolation to another size, corners aligned.
@@ -28,9 +34,20 @@ impl CustomOp1 for Bilinear {
         Ok((CpuStorage::F32(out), (n, c, self.h, self.w).into()))
     }
 
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let size = dims_of(layout)?;
+        let resized = computed(Operator::Resize(self.h, self.w), size, &[&OnCuda { storage, layout }])?;
+        Ok((resized, (size.n, size.c, self.h, self.w).into()))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let Dims { n, c, h, w } = dims(x)?;
         let gradient = gradient.contiguous()?;
+        #[cfg(feature = "cudnn")]
+        if x.device().is_cuda() {
+            return applied(Operator::ResizeGradient(self.h, self.w), dims(x)?, &[&gradient], x.shape()).map(Some);
+        }
         let pixels = self.h * self.w;
         let dx = with_values([&gradient], self.name(), |[g]| {
             by_plane(n * c, h * w, |plane, target| resize_gradient(&g[plane * pixels..][..pixels], [self.h, self.w], [h, w], target))

@@ -115,7 +115,11 @@ fn resizing_is_the_product_form() {
         let x = random(&[n, c, h, w], i as u64);
         assert_near(&upsample_bilinear(&x).unwrap(), &portable::resize_bilinear(&x, 2 * h, 2 * w).unwrap(), 1e-5);
         let (weight, bias) = (random(&[c, 5, 2, 2], 50), random(&[5], 51));
-        assert_near(&conv_transposed(&x, &weight, &bias).unwrap(), &portable::conv_transposed(&x, &weight, &bias).unwrap(), 1e-5);
+        assert_near(
+            &conv_transposed(&x, &weight, &bias, Precision::F32).unwrap(),
+            &portable::conv_transposed(&x, &weight, &bias).unwrap(),
+            1e-5,
+        );
         let squares = random(&[n, 20, h, w], 52);
         let interleaved = squares.apply_op2(&bias, resize::Interleave).unwrap();
         assert_near(&interleaved, &portable::interleave(&squares, &bias).unwrap(), 1e-5);
@@ -230,7 +234,7 @@ fn var(shape: &[usize], seed: u64) -> Var {
 #[test]
 fn linear_gradients_are_right() {
     let (x, weight, bias) = (var(&[2, 3, 4, 6], 1), var(&[3, 5, 2, 2], 2), var(&[5], 3));
-    check_gradient(&[&x, &weight, &bias], || conv_transposed(&x, &weight, &bias).unwrap(), 0.25, 1e-4);
+    check_gradient(&[&x, &weight, &bias], || conv_transposed(&x, &weight, &bias, Precision::F32).unwrap(), 0.25, 1e-4);
     check_gradient(&[&x], || upsample_bilinear(&x).unwrap(), 0.25, 1e-4);
     let single = var(&[1, 2, 1, 1], 4);
     check_gradient(&[&single], || upsample_bilinear(&single).unwrap(), 0.25, 1e-4);

@@ -3,7 +3,7 @@
 //! All work is on one stream, in the order in which it is asked for; places in memory are checked here, before
 //! anything is launched.
 
-use super::SOURCE;
+use super::INFERENCE;
 use super::fault::{CudaFault, Result};
 use super::memory::{Maps, Memory, Pinned, Stretch, fits, holds};
 use candle_core::cuda_backend::cudarc::cudnn::{
@@ -16,7 +16,7 @@ use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_
 use half::bf16;
 use std::sync::Arc;
 
-const THREADS_A_BLOCK: usize = 256;
+const THREADS_A_BLOCK: u32 = 256;
 /// The least that multiplies brain floats; later devices translate it for themselves.
 const ARCHITECTURE: &str = "compute_80";
 /// The one that cuDNN's fused convolution takes with and without an activation.
@@ -72,7 +72,7 @@ impl Gpu {
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream()?;
         let options = CompileOptions { arch: Some(ARCHITECTURE), ..Default::default() };
-        let module = context.load_module(compile_ptx_with_opts(SOURCE, options)?)?;
+        let module = context.load_module(compile_ptx_with_opts(INFERENCE, options)?)?;
         let function = |name: &str| module.load_function(name);
         Ok(Self {
             cudnn: Cudnn::new(stream.clone())?,
@@ -324,9 +324,10 @@ impl Gpu {
 
     /// A thread for each of `items`.
     fn launch(&self, kernel: &CudaFunction, items: usize, arguments: &[Argument]) -> Result<()> {
-        let blocks = u32::try_from(items.div_ceil(THREADS_A_BLOCK)).map_err(|_| CudaFault::Count(items))?;
-        let threads = THREADS_A_BLOCK as u32;
-        let config = LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 };
+        // The kernels count in 32 bits, with room for one step beyond the last item.
+        let items = i32::try_from(items).map_err(|_| CudaFault::Count(items))? as u32;
+        let blocks = items.div_ceil(THREADS_A_BLOCK);
+        let config = LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (THREADS_A_BLOCK, 1, 1), shared_mem_bytes: 0 };
         let mut launch = self.stream.launch_builder(kernel);
         for argument in arguments {
             match argument {
@@ -335,7 +336,7 @@ impl Gpu {
                 Argument::Value(value) => launch.arg(value),
             };
         }
-        // SAFETY: the callers pass each kernel what `kernels.cu` declares for it, in that order, and have checked that the
+        // SAFETY: the callers pass each kernel what `inference.cu` declares for it, in that order, and have checked that the
         // maps behind the addresses are as large as the counts say.
         unsafe { launch.launch(config) }?;
         Ok(())

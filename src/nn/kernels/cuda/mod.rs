@@ -5,9 +5,12 @@ mod fault;
 #[cfg(feature = "cudnn")]
 mod gpu;
 #[cfg(feature = "cudnn")]
+mod launch;
+#[cfg(feature = "cudnn")]
 mod memory;
 #[cfg(test)]
 pub(in crate::nn) mod on_host;
+mod operator;
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) mod training;
 
@@ -16,8 +19,12 @@ pub(in crate::nn) use fault::CudaFault;
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use gpu::{Filter, Gpu, Graph};
 #[cfg(feature = "cudnn")]
+pub(in crate::nn) use launch::{computed, ready};
+#[cfg(feature = "cudnn")]
 pub(in crate::nn) use memory::{Maps, Memory, Pinned};
+pub(in crate::nn) use operator::Operator;
 
 /// Compiled at run time, by NVRTC.
-#[cfg(any(feature = "cudnn", test))]
-const SOURCE: &str = include_str!("kernels.cu");
+const INFERENCE: &str = concat!(include_str!("common.cu"), include_str!("inference.cu"));
+/// As [`INFERENCE`].
+const OPERATORS: &str = concat!(include_str!("common.cu"), include_str!("operators.cu"));

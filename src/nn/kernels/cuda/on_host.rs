@@ -1,7 +1,9 @@
 //! The CUDA kernels compiled for this processor, so that a machine without a GPU can tell whether they compute what they
 //! should: a thread of theirs is a call here.
 
-use super::SOURCE;
+use super::operator::{Call, Operator, Sizes as OperatorSizes};
+use super::{INFERENCE, OPERATORS};
+use crate::nn::kernels::Dims;
 use std::ffi::{CString, c_void};
 use std::process::Command;
 
@@ -32,9 +34,82 @@ type Pool = unsafe extern "C" fn(*const u16, *mut u16, *mut u16, u32, u32, u32, 
 type Raise = unsafe extern "C" fn(*const u16, *mut u16, u32, u32, u32, u32, u32);
 type Head = unsafe extern "C" fn(*const u16, *const f32, f32, *mut f32, *mut u8, *mut u32, u32, u32, u32);
 
-/// The kernels as functions. They keep their place in variables of their own: one thread at a time.
-pub(in crate::nn) struct Kernels {
+type Apply = unsafe extern "C" fn(*const f32, *const f32, *const f32, *mut f32, OperatorSizes);
+
+/// Kernels as a library. They keep their place in variables of their own: one thread at a time.
+struct Library {
+    handle: *mut c_void,
     stand: Stand,
+}
+
+impl Library {
+    /// Compiles and loads them; `None` where there is no C++ compiler.
+    fn new(kernels: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, library) = (folder.path().join("kernels.cpp"), folder.path().join("kernels.so"));
+        std::fs::write(&source, format!("{PRELUDE}{kernels}")).unwrap();
+        let compiler = Command::new("c++").args(["-std=c++17", "-O1", "-shared", "-fPIC", "-o"]).args([&library, &source]).output().ok()?;
+        assert!(compiler.status.success(), "{}", String::from_utf8_lossy(&compiler.stderr));
+        let path = CString::new(library.to_str().unwrap()).unwrap();
+        // SAFETY: the library is the one compiled above, which runs nothing when it is loaded; it stays loaded.
+        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        assert!(!handle.is_null(), "{}", library.display());
+        // SAFETY: this is the type of the function of this name in the prelude.
+        let stand = unsafe { std::mem::transmute::<*mut c_void, Stand>(symbol(handle, "stand")) };
+        Some(Self { handle, stand })
+    }
+
+    fn symbol(&self, name: &str) -> *mut c_void {
+        symbol(self.handle, name)
+    }
+
+    fn each_thread(&self, kernel: impl Fn()) {
+        for block in 0..BLOCKS {
+            for thread in 0..THREADS {
+                // SAFETY: it writes four numbers.
+                unsafe { (self.stand)(block, BLOCKS, thread, THREADS) };
+                kernel();
+            }
+        }
+    }
+}
+
+fn symbol(library: *mut c_void, name: &str) -> *mut c_void {
+    let name = CString::new(name).unwrap();
+    // SAFETY: `library` is a loaded one, the name ends with zero.
+    let found = unsafe { libc::dlsym(library, name.as_ptr()) };
+    assert!(!found.is_null());
+    found
+}
+
+/// The operators of training.
+pub(in crate::nn) struct Operators(Library);
+
+impl Operators {
+    /// `None` where there is no C++ compiler.
+    pub fn new() -> Option<Self> {
+        Library::new(OPERATORS).map(Self)
+    }
+
+    /// What the operator makes of its arguments, for maps of `size`; what it does not write is no number.
+    pub fn computed(&self, operator: Operator, size: Dims, arguments: &[&[f32]]) -> Vec<f32> {
+        let Call { kernel, sizes, arguments: wanted, result, .. } = operator.of(size).unwrap();
+        assert_eq!(arguments.iter().map(|values| values.len()).collect::<Vec<_>>(), wanted.iter().copied().flatten().collect::<Vec<_>>());
+        let mut read = arguments.iter();
+        let [x, other, norm] = wanted.map(|wanted| wanted.and_then(|_| read.next()).map_or(std::ptr::null(), |values| values.as_ptr()));
+        let mut to = vec![f32::NAN; result];
+        // SAFETY: all operators have this type, and their arguments are as large as `Operator::of` says, checked above.
+        let apply = unsafe { std::mem::transmute::<*mut c_void, Apply>(self.0.symbol(kernel)) };
+        let target = to.as_mut_ptr();
+        // SAFETY: as above.
+        self.0.each_thread(|| unsafe { apply(x, other, norm, target, sizes) });
+        to
+    }
+}
+
+/// The kernels of inference as functions.
+pub(in crate::nn) struct Kernels {
+    library: Library,
     first: First,
     pool: Pool,
     interpolate: Raise,
@@ -60,44 +135,20 @@ impl Sizes {
 }
 
 impl Kernels {
-    /// Compiles and loads them; `None` where there is no C++ compiler.
+    /// `None` where there is no C++ compiler.
     pub fn new() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let (source, library) = (folder.path().join("kernels.cpp"), folder.path().join("kernels.so"));
-        std::fs::write(&source, format!("{PRELUDE}{SOURCE}")).unwrap();
-        let compiler = Command::new("c++").args(["-std=c++17", "-O1", "-shared", "-fPIC", "-o"]).args([&library, &source]).output().ok()?;
-        assert!(compiler.status.success(), "{}", String::from_utf8_lossy(&compiler.stderr));
-        let path = CString::new(library.to_str().unwrap()).unwrap();
-        // SAFETY: the library is the one compiled above, which runs nothing when it is loaded; it stays loaded.
-        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        assert!(!handle.is_null(), "{}", library.display());
-        let symbol = |name: &str| {
-            let name = CString::new(name).unwrap();
-            // SAFETY: `handle` is a loaded library, the name ends with zero.
-            let found = unsafe { libc::dlsym(handle, name.as_ptr()) };
-            assert!(!found.is_null());
-            found
-        };
-        // SAFETY: these are the types of the functions of these names in `kernels.cu` and in the prelude.
+        let library = Library::new(INFERENCE)?;
+        let symbol = |name| library.symbol(name);
+        // SAFETY: these are the types of the functions of these names in `inference.cu`.
         unsafe {
             Some(Self {
-                stand: std::mem::transmute::<*mut c_void, Stand>(symbol("stand")),
                 first: std::mem::transmute::<*mut c_void, First>(symbol("first")),
                 pool: std::mem::transmute::<*mut c_void, Pool>(symbol("pool")),
                 interpolate: std::mem::transmute::<*mut c_void, Raise>(symbol("interpolate")),
                 interleave: std::mem::transmute::<*mut c_void, Raise>(symbol("interleave")),
                 head: std::mem::transmute::<*mut c_void, Head>(symbol("head")),
+                library,
             })
-        }
-    }
-
-    fn each_thread(&self, kernel: impl Fn()) {
-        for block in 0..BLOCKS {
-            for thread in 0..THREADS {
-                // SAFETY: it writes four numbers.
-                unsafe { (self.stand)(block, BLOCKS, thread, THREADS) };
-                kernel();
-            }
         }
     }
 
@@ -107,7 +158,7 @@ impl Kernels {
         assert!(bias.len() == sizes.channels && to.len() >= sizes.values() && unsound.len() >= sizes.tiles);
         let (to, unsound) = (to.as_mut_ptr(), unsound.as_mut_ptr());
         // SAFETY: all slices are as large as the counts say, checked above.
-        self.each_thread(|| unsafe {
+        self.library.each_thread(|| unsafe {
             (self.first)(pictures.as_ptr(), weights.as_ptr(), bias.as_ptr(), to, unsound, tiles, side, channels)
         });
     }
@@ -120,7 +171,7 @@ impl Kernels {
         let (copy, copy_channels) = (at(memory, copy.0, pixels * copy.1), copy.1);
         assert!(copy_channels >= sizes.channels);
         // SAFETY: all places are within `memory`, checked by `at`.
-        self.each_thread(|| unsafe { (self.pool)(from, to, copy, tiles, side, channels, copy_channels as u32) });
+        self.library.each_thread(|| unsafe { (self.pool)(from, to, copy, tiles, side, channels, copy_channels as u32) });
     }
 
     /// Into the channels from `first_channel` on of maps with `to.1` channels, by interpolation or by interleaving.
@@ -132,7 +183,7 @@ impl Kernels {
         assert!(to.1 >= first_channel + sizes.channels);
         let kernel = if interpolate { self.interpolate } else { self.interleave };
         // SAFETY: all places are within `memory`, checked by `at`.
-        self.each_thread(|| unsafe { kernel(source, target, tiles, side, channels, to.1 as u32, first_channel as u32) });
+        self.library.each_thread(|| unsafe { kernel(source, target, tiles, side, channels, to.1 as u32, first_channel as u32) });
     }
 
     pub fn head(&self, from: &[u16], weights: &[f32], bias: f32, out: (&mut [f32], &mut [u8], &mut [u32]), sizes: &Sizes) {
@@ -143,7 +194,7 @@ impl Kernels {
         assert!(logits.len() >= pixels && probabilities.len() >= pixels);
         let (logits, probabilities, unsound) = (logits.as_mut_ptr(), probabilities.as_mut_ptr(), unsound.as_mut_ptr());
         // SAFETY: all slices are as large as the counts say, checked above.
-        self.each_thread(|| unsafe {
+        self.library.each_thread(|| unsafe {
             (self.head)(from.as_ptr(), weights.as_ptr(), bias, logits, probabilities, unsound, tiles, side, channels)
         });
     }

@@ -1,13 +1,15 @@
-//! cuDNN's convolutions on candle's tensors, forward and both ways back, `f32` in NCHW order: candle's own have no cuDNN on
-//! the way back, and one that walks through memory for the weights.
+//! cuDNN's convolutions on candle's tensors, forward and both ways back, `f32` or bf16 in NCHW order: candle's own have no
+//! cuDNN on the way back, and one that walks through memory for the weights.
 
+use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::cudnn::sys as dnn;
 use candle_core::cuda_backend::cudarc::cudnn::{
-    ConvBackwardData, ConvBackwardFilter, ConvDescriptor, ConvForward, Cudnn, FilterDescriptor, TensorDescriptor,
+    ConvBackwardData, ConvBackwardFilter, ConvDescriptor, ConvForward, Cudnn, CudnnDataType, CudnnError, FilterDescriptor, TensorDescriptor,
 };
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr};
-use candle_core::cuda_backend::{CudaDevice, CudaStorage, DeviceId};
-use candle_core::{Error, Layout, Result};
+use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, DeviceId};
+use candle_core::{DType, Error, Layout, Result};
+use half::bf16;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +17,68 @@ use std::sync::Arc;
 thread_local! {
     /// cuDNN's handles belong to a thread.
     static HANDLES: RefCell<HashMap<DeviceId, Arc<Cudnn>>> = RefCell::default();
+    /// As do the choices of its algorithms here: the same convolutions come again with every step.
+    static CHOICES: Choices = Choices::default();
+}
+
+/// What a convolution is done with, and bytes of memory beside its maps.
+type Choice<Algorithm> = (Algorithm, usize);
+type Chosen<Algorithm> = RefCell<HashMap<Key, Choice<Algorithm>>>;
+
+#[derive(Default)]
+struct Choices {
+    forward: Chosen<dnn::cudnnConvolutionFwdAlgo_t>,
+    picture: Chosen<dnn::cudnnConvolutionBwdDataAlgo_t>,
+    weights: Chosen<dnn::cudnnConvolutionBwdFilterAlgo_t>,
+}
+
+/// All that a choice depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    device: DeviceId,
+    picture: [usize; 4],
+    outputs: usize,
+    side: usize,
+    how: How,
+    numbers: DType,
+}
+
+/// The choice for `key`, made by `choose` when it is asked for first.
+fn chosen<A: Copy>(known: &Chosen<A>, key: Key, choose: impl FnOnce() -> std::result::Result<Choice<A>, CudnnError>) -> Result<Choice<A>> {
+    if let Some(choice) = known.borrow().get(&key) {
+        return Ok(*choice);
+    }
+    let choice = choose()?;
+    known.borrow_mut().insert(key, choice);
+    Ok(choice)
+}
+
+/// Numbers that cuDNN multiplies; it sums in `f32`.
+trait Number: CudaDType + CudnnDataType + DeviceRepr {
+    /// What results are multiplied by, and what was there before them.
+    const ONLY_THE_RESULT: (Self, Self);
+    const DTYPE: DType;
+
+    /// Whether products may be of fewer digits than these numbers have.
+    fn products(exact: bool) -> dnn::cudnnMathType_t;
+}
+
+impl Number for f32 {
+    const ONLY_THE_RESULT: (Self, Self) = (1.0, 0.0);
+    const DTYPE: DType = DType::F32;
+
+    fn products(exact: bool) -> dnn::cudnnMathType_t {
+        if exact { dnn::cudnnMathType_t::CUDNN_FMA_MATH } else { dnn::cudnnMathType_t::CUDNN_DEFAULT_MATH }
+    }
+}
+
+impl Number for bf16 {
+    const ONLY_THE_RESULT: (Self, Self) = (bf16::ONE, bf16::ZERO);
+    const DTYPE: DType = DType::BF16;
+
+    fn products(_: bool) -> dnn::cudnnMathType_t {
+        dnn::cudnnMathType_t::CUDNN_TENSOR_OP_MATH
+    }
 }
 
 /// A contiguous tensor on a CUDA device.
@@ -24,37 +88,36 @@ pub(in crate::nn) struct OnCuda<'a> {
 }
 
 impl OnCuda<'_> {
-    fn view(&self) -> Result<CudaView<'_, f32>> {
+    pub(super) fn view<T: CudaDType>(&self) -> Result<CudaView<'_, T>> {
         let Some((start, end)) = self.layout.contiguous_offsets() else {
             return Err(Error::Msg("convolution: argument is not contiguous".into()));
         };
-        let slice = self.storage.as_cuda_slice::<f32>()?;
+        let slice = self.storage.as_cuda_slice::<T>()?;
         slice.try_slice(start..end).ok_or_else(|| Error::Msg("convolution: layout beyond its storage".into()))
     }
 }
 
 /// How a convolution is computed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::nn) struct How {
     /// Distance of a kernel's taps.
     pub dilation: usize,
-    /// Whether TF32 will not do.
+    /// Whether TF32 will not do for products of `f32`.
     pub exact: bool,
 }
 
 /// What cuDNN is told of a convolution that keeps the size.
-struct Described {
+struct Described<T> {
     convolution: ConvDescriptor<f32>,
-    picture: TensorDescriptor<f32>,
-    weights: FilterDescriptor<f32>,
-    result: TensorDescriptor<f32>,
+    picture: TensorDescriptor<T>,
+    weights: FilterDescriptor<T>,
+    result: TensorDescriptor<T>,
+    key: Key,
 }
 
 /// Pictures `[n, inputs, h, w]`, weights `[outputs, inputs, side, side]`.
-///
-/// `exact` products are of `f32`; others may be of TF32, which has ten bits.
-fn described(device: &CudaDevice, picture: [usize; 4], outputs: usize, side: usize, how: How) -> Result<Described> {
-    let How { dilation, exact } = how;
+fn described<T: Number>(device: &CudaDevice, picture: [usize; 4], outputs: usize, side: usize, how: How) -> Result<Described<T>> {
+    let key = Key { device: device.id(), picture, outputs, side, how, numbers: T::DTYPE };
     let cudnn = HANDLES.with(|handles| match handles.borrow_mut().entry(device.id()) {
         std::collections::hash_map::Entry::Occupied(found) => Ok::<_, Error>(found.get().clone()),
         std::collections::hash_map::Entry::Vacant(place) => Ok(place.insert(Cudnn::new(device.cuda_stream())?).clone()),
@@ -62,81 +125,107 @@ fn described(device: &CudaDevice, picture: [usize; 4], outputs: usize, side: usi
     let number = |value: usize| i32::try_from(value).map_err(|_| Error::Msg(format!("convolution: {value} is too large for cuDNN")));
     let [n, inputs, h, w] = picture;
     let [n, inputs, h, w, outputs, side] = [number(n)?, number(inputs)?, number(h)?, number(w)?, number(outputs)?, number(side)?];
-    let dilation = number(dilation)?;
+    let dilation = number(how.dilation)?;
     let (order, mode) = (dnn::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW, dnn::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION);
     let mut convolution = cudnn.create_conv2d([side / 2 * dilation; 2], [1; 2], [dilation; 2], mode)?;
-    if exact {
-        convolution.set_math_type(dnn::cudnnMathType_t::CUDNN_FMA_MATH)?;
-    }
+    convolution.set_math_type(T::products(how.exact))?;
     Ok(Described {
         convolution,
         picture: cudnn.create_4d_tensor(order, [n, inputs, h, w])?,
         weights: cudnn.create_4d_filter(order, [outputs, inputs, side, side])?,
         result: cudnn.create_4d_tensor(order, [n, outputs, h, w])?,
+        key,
     })
 }
 
 /// Memory that is written before it is read.
 fn unwritten<T: DeviceRepr>(device: &CudaDevice, values: usize) -> Result<CudaSlice<T>> {
-    // SAFETY: cuDNN writes every result (they are not added to), and reads no workspace that it has not written.
-    Ok(unsafe { device.cuda_stream().alloc(values) }?)
+    // SAFETY: cuDNN writes every result (they are not added to), and reads no workspace that it has not written. Devices
+    // without memory pools refuse to hold nothing.
+    Ok(unsafe { device.cuda_stream().alloc(values.max(1)) }?)
 }
 
 /// Checks that arguments are as large as what cuDNN is told.
-fn fits(view: &CudaView<f32>, values: usize) -> Result<()> {
+fn fits<T>(view: &CudaView<T>, values: usize) -> Result<()> {
     if view.len() == values { Ok(()) } else { Err(Error::Msg(format!("convolution: {} values, expected {values}", view.len()))) }
+}
+
+/// Calls a function of this file for the numbers that a storage holds.
+macro_rules! by_numbers {
+    ($of:expr, $function:ident ( $($argument:expr),* )) => {
+        match $of.storage.dtype() {
+            DType::F32 => $function::<f32>($($argument),*),
+            DType::BF16 => $function::<bf16>($($argument),*),
+            other => Err(Error::Msg(format!("convolution: {} on CUDA, expected f32 or bf16", other.as_str()))),
+        }
+    };
 }
 
 /// The convolved pictures, `[n, outputs, h, w]`.
 pub(in crate::nn) fn convolved(x: &OnCuda, weights: &OnCuda, how: How) -> Result<CudaStorage> {
+    by_numbers!(x, convolved_of(x, weights, how))
+}
+
+fn convolved_of<T: Number>(x: &OnCuda, weights: &OnCuda, how: How) -> Result<CudaStorage> {
     let device = &x.storage.device;
     let (n, inputs, h, w) = x.layout.shape().dims4()?;
     let (outputs, _, side, _) = weights.layout.shape().dims4()?;
-    let made = described(device, [n, inputs, h, w], outputs, side, how)?;
-    let (x, weights) = (x.view()?, weights.view()?);
+    let made = described::<T>(device, [n, inputs, h, w], outputs, side, how)?;
+    let (x, weights) = (x.view::<T>()?, weights.view::<T>()?);
     fits(&x, n * inputs * h * w)?;
     fits(&weights, outputs * inputs * side * side)?;
-    let mut result = unwritten::<f32>(device, n * outputs * h * w)?;
+    let mut result = unwritten::<T>(device, n * outputs * h * w)?;
     let asked = ConvForward { conv: &made.convolution, x: &made.picture, w: &made.weights, y: &made.result };
-    let algorithm = asked.pick_algorithm()?;
-    let mut space = unwritten::<u8>(device, asked.get_workspace_size(algorithm)?)?;
+    let choose = || asked.pick_algorithm().and_then(|algorithm| Ok((algorithm, asked.get_workspace_size(algorithm)?)));
+    let (algorithm, bytes) = CHOICES.with(|choices| chosen(&choices.forward, made.key, choose))?;
+    let mut space = unwritten::<u8>(device, bytes)?;
     // SAFETY: the slices are as large as the descriptors say, checked above.
-    unsafe { asked.launch(algorithm, Some(&mut space), (1.0, 0.0), &x, &weights, &mut result) }?;
+    unsafe { asked.launch(algorithm, Some(&mut space), T::ONLY_THE_RESULT, &x, &weights, &mut result) }?;
     Ok(CudaStorage::wrap_cuda_slice(result, device.clone()))
 }
 
 /// Gradient of the pictures whose results have this gradient, `[n, inputs, h, w]`.
 pub(in crate::nn) fn picture_gradient(weights: &OnCuda, gradient: &OnCuda, how: How) -> Result<CudaStorage> {
+    by_numbers!(gradient, picture_gradient_of(weights, gradient, how))
+}
+
+fn picture_gradient_of<T: Number>(weights: &OnCuda, gradient: &OnCuda, how: How) -> Result<CudaStorage> {
     let device = &gradient.storage.device;
     let (n, outputs, h, w) = gradient.layout.shape().dims4()?;
     let (_, inputs, side, _) = weights.layout.shape().dims4()?;
-    let made = described(device, [n, inputs, h, w], outputs, side, how)?;
-    let (weights, gradient) = (weights.view()?, gradient.view()?);
+    let made = described::<T>(device, [n, inputs, h, w], outputs, side, how)?;
+    let (weights, gradient) = (weights.view::<T>()?, gradient.view::<T>()?);
     fits(&weights, outputs * inputs * side * side)?;
     fits(&gradient, n * outputs * h * w)?;
-    let mut result = unwritten::<f32>(device, n * inputs * h * w)?;
+    let mut result = unwritten::<T>(device, n * inputs * h * w)?;
     let asked = ConvBackwardData { conv: &made.convolution, dx: &made.picture, w: &made.weights, dy: &made.result };
-    let algorithm = asked.pick_algorithm()?;
-    let mut space = unwritten::<u8>(device, asked.get_workspace_size(algorithm)?)?;
-    // SAFETY: as in `convolved`.
-    unsafe { asked.launch(algorithm, Some(&mut space), (1.0, 0.0), &mut result, &weights, &gradient) }?;
+    let choose = || asked.pick_algorithm().and_then(|algorithm| Ok((algorithm, asked.get_workspace_size(algorithm)?)));
+    let (algorithm, bytes) = CHOICES.with(|choices| chosen(&choices.picture, made.key, choose))?;
+    let mut space = unwritten::<u8>(device, bytes)?;
+    // SAFETY: as in `convolved_of`.
+    unsafe { asked.launch(algorithm, Some(&mut space), T::ONLY_THE_RESULT, &mut result, &weights, &gradient) }?;
     Ok(CudaStorage::wrap_cuda_slice(result, device.clone()))
 }
 
 /// Gradient of weights `[outputs, inputs, side, side]`.
 pub(in crate::nn) fn weight_gradient(x: &OnCuda, gradient: &OnCuda, side: usize, how: How) -> Result<CudaStorage> {
+    by_numbers!(x, weight_gradient_of(x, gradient, side, how))
+}
+
+fn weight_gradient_of<T: Number>(x: &OnCuda, gradient: &OnCuda, side: usize, how: How) -> Result<CudaStorage> {
     let device = &x.storage.device;
     let (n, inputs, h, w) = x.layout.shape().dims4()?;
     let (_, outputs, _, _) = gradient.layout.shape().dims4()?;
-    let made = described(device, [n, inputs, h, w], outputs, side, how)?;
-    let (x, gradient) = (x.view()?, gradient.view()?);
+    let made = described::<T>(device, [n, inputs, h, w], outputs, side, how)?;
+    let (x, gradient) = (x.view::<T>()?, gradient.view::<T>()?);
     fits(&x, n * inputs * h * w)?;
     fits(&gradient, n * outputs * h * w)?;
-    let mut result = unwritten::<f32>(device, outputs * inputs * side * side)?;
+    let mut result = unwritten::<T>(device, outputs * inputs * side * side)?;
     let asked = ConvBackwardFilter { conv: &made.convolution, x: &made.picture, dy: &made.result, dw: &made.weights };
-    let algorithm = asked.pick_algorithm()?;
-    let mut space = unwritten::<u8>(device, asked.get_workspace_size(algorithm)?)?;
-    // SAFETY: as in `convolved`.
-    unsafe { asked.launch(algorithm, Some(&mut space), (1.0, 0.0), &x, &mut result, &gradient) }?;
+    let choose = || asked.pick_algorithm().and_then(|algorithm| Ok((algorithm, asked.get_workspace_size(algorithm)?)));
+    let (algorithm, bytes) = CHOICES.with(|choices| chosen(&choices.weights, made.key, choose))?;
+    let mut space = unwritten::<u8>(device, bytes)?;
+    // SAFETY: as in `convolved_of`.
+    unsafe { asked.launch(algorithm, Some(&mut space), T::ONLY_THE_RESULT, &x, &mut result, &gradient) }?;
     Ok(CudaStorage::wrap_cuda_slice(result, device.clone()))
 }

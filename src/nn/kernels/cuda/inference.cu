@@ -1,10 +1,8 @@
 // What cuDNN has no fused operator for: the first and the last layer of a U-Net, and what lies between its
 // convolutions. Maps are in NHWC order, 16-bit brain floats, their channels a multiple of eight; each thread takes
-// eight channels of a pixel. Needs no header, so that it compiles at run time as it stands.
+// eight channels of a pixel.
 
 typedef unsigned short brain;
-typedef unsigned int count;
-typedef unsigned long long place;
 
 struct __align__(16) Lanes {
     brain of[8];
@@ -28,21 +26,17 @@ __device__ __forceinline__ Lanes *lanes(brain *map, place value) { return reinte
 // The larger one; what is no number wins.
 __device__ __forceinline__ float larger(float a, float b) { return a > b || a != a ? a : b; }
 
-#define EACH(index, total) \
-    for (place index = (place)blockIdx.x * blockDim.x + threadIdx.x; index < (total); index += (place)gridDim.x * blockDim.x)
-
 // 3×3 convolution of pictures `[tiles, side, side]` with weights `[3, 3, channels]`, bias and ReLU; marks tiles whose
 // pictures are no finite numbers, which the ReLU of cuDNN's convolutions may take for 0.
 extern "C" __global__ void first(const float *__restrict__ pictures, const float *__restrict__ weights,
                                  const float *__restrict__ bias, brain *__restrict__ to, count *__restrict__ unsound,
                                  count tiles, count side, count channels) {
     count groups = channels / 8;
-    place pixels = (place)tiles * side * side;
-    EACH(index, pixels * groups) {
-        count channel = (count)(index % groups) * 8;
-        place pixel = index / groups;
-        int x = (int)(pixel % side), y = (int)(pixel / side % side);
-        const float *tile = pictures + pixel / side / side * side * side;
+    EACH(index, tiles * side * side * groups) {
+        count channel = index % groups * 8, pixel = index / groups;
+        count line = pixel / side, number = line / side;
+        int x = (int)(pixel % side), y = (int)(line % side);
+        const float *tile = pictures + (place)number * side * side;
         float sums[8];
         for (int lane = 0; lane < 8; lane++) sums[lane] = bias[channel + lane];
         for (int tap = 0; tap < 9; tap++) {
@@ -58,8 +52,8 @@ extern "C" __global__ void first(const float *__restrict__ pictures, const float
             finite = finite && sums[lane] - sums[lane] == 0.0f;
             result.of[lane] = narrow(sums[lane] < 0.0f ? 0.0f : sums[lane]);
         }
-        if (!finite) unsound[pixel / side / side] = 1;
-        *lanes(to, pixel * channels + channel) = result;
+        if (!finite) unsound[number] = 1;
+        *lanes(to, (place)pixel * channels + channel) = result;
     }
 }
 
@@ -68,10 +62,10 @@ extern "C" __global__ void first(const float *__restrict__ pictures, const float
 extern "C" __global__ void pool(const brain *__restrict__ from, brain *__restrict__ to, brain *__restrict__ copy, count tiles,
                                 count side, count channels, count copy_channels) {
     count groups = channels / 8, half = side / 2;
-    EACH(index, (place)tiles * half * half * groups) {
-        count channel = (count)(index % groups) * 8;
-        place square = index / groups;
-        place x = square % half * 2, y = square / half % half * 2, tile = square / half / half;
+    EACH(index, tiles * half * half * groups) {
+        count channel = index % groups * 8, square = index / groups;
+        count line = square / half, tile = line / half;
+        count x = square % half * 2, y = line % half * 2;
         Lanes most;
         for (int corner = 0; corner < 4; corner++) {
             place pixel = (tile * side + y + corner / 2) * side + x + corner % 2;
@@ -80,7 +74,7 @@ extern "C" __global__ void pool(const brain *__restrict__ from, brain *__restric
             for (int lane = 0; lane < 8; lane++)
                 most.of[lane] = corner ? narrow(larger(wide(most.of[lane]), wide(found.of[lane]))) : found.of[lane];
         }
-        *lanes(to, square * channels + channel) = most;
+        *lanes(to, (place)square * channels + channel) = most;
     }
 }
 
@@ -90,11 +84,11 @@ extern "C" __global__ void interpolate(const brain *__restrict__ from, brain *__
                                        count channels, count to_channels, count first_channel) {
     count groups = channels / 8, twice = side * 2;
     float step = (float)(side - 1) / (float)(twice - 1);
-    EACH(index, (place)tiles * twice * twice * groups) {
-        count channel = (count)(index % groups) * 8;
-        place pixel = index / groups;
-        float x = (float)(pixel % twice) * step, y = (float)(pixel / twice % twice) * step;
-        place left = (place)x, top = (place)y, tile = pixel / twice / twice;
+    EACH(index, tiles * twice * twice * groups) {
+        count channel = index % groups * 8, pixel = index / groups;
+        count line = pixel / twice;
+        float x = (float)(pixel % twice) * step, y = (float)(line % twice) * step;
+        place left = (place)x, top = (place)y, tile = line / twice;
         place right = left + 1 < side ? left + 1 : left, bottom = top + 1 < side ? top + 1 : top;
         float across = x - (float)left, down = y - (float)top;
         Lanes a = *lanes(from, ((tile * side + top) * side + left) * channels + channel);
@@ -107,7 +101,7 @@ extern "C" __global__ void interpolate(const brain *__restrict__ from, brain *__
             float below = wide(c.of[lane]) * (1.0f - across) + wide(d.of[lane]) * across;
             result.of[lane] = narrow(above * (1.0f - down) + below * down);
         }
-        *lanes(to, pixel * to_channels + first_channel + channel) = result;
+        *lanes(to, (place)pixel * to_channels + first_channel + channel) = result;
     }
 }
 
@@ -116,12 +110,12 @@ extern "C" __global__ void interpolate(const brain *__restrict__ from, brain *__
 extern "C" __global__ void interleave(const brain *__restrict__ from, brain *__restrict__ to, count tiles, count side,
                                       count channels, count to_channels, count first_channel) {
     count groups = channels / 8, twice = side * 2;
-    EACH(index, (place)tiles * twice * twice * groups) {
-        count channel = (count)(index % groups) * 8;
-        place pixel = index / groups;
-        place x = pixel % twice, y = pixel / twice % twice, tile = pixel / twice / twice;
+    EACH(index, tiles * twice * twice * groups) {
+        count channel = index % groups * 8, pixel = index / groups;
+        count line = pixel / twice, tile = line / twice;
+        count x = pixel % twice, y = line % twice;
         place square = (tile * side + y / 2) * side + x / 2;
-        *lanes(to, pixel * to_channels + first_channel + channel) =
+        *lanes(to, (place)pixel * to_channels + first_channel + channel) =
             *lanes(from, (square * 4 + y % 2 * 2 + x % 2) * channels + channel);
     }
 }
@@ -130,11 +124,11 @@ extern "C" __global__ void interleave(const brain *__restrict__ from, brain *__r
 extern "C" __global__ void head(const brain *__restrict__ from, const float *__restrict__ weights, float bias,
                                 float *__restrict__ logits, unsigned char *__restrict__ probabilities,
                                 count *__restrict__ unsound, count tiles, count side, count channels) {
-    place plane = (place)side * side;
+    count plane = side * side;
     EACH(pixel, plane * tiles) {
         float logit = bias;
         for (count channel = 0; channel < channels; channel += 8) {
-            Lanes found = *lanes(from, pixel * channels + channel);
+            Lanes found = *lanes(from, (place)pixel * channels + channel);
             for (int lane = 0; lane < 8; lane++) logit += wide(found.of[lane]) * weights[channel + lane];
         }
         logits[pixel] = logit;

@@ -1,0 +1,105 @@
+//! The kernels of `operators.cu`, and how large what they read and write must be.
+
+use crate::nn::kernels::Dims;
+
+/// Each plane is summed in so many parts, by as many threads.
+const SLICES: usize = 256;
+/// Rows of `norm`, each of a value for every channel.
+const NORM_ROWS: usize = 4;
+const GRADIENT_ROWS: usize = 6;
+
+/// As `operators.cu` declares it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(in crate::nn) struct Sizes {
+    planes: u32,
+    channels: u32,
+    height: u32,
+    width: u32,
+    to_height: u32,
+    to_width: u32,
+    slices: u32,
+}
+
+/// What training does between its convolutions; arguments in the order in which the kernels take them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::nn) enum Operator {
+    /// Of `x` by `norm`: means, variances, gains, offsets, each `[channels]`.
+    NormRelu,
+    /// Parts of the sums for `ChannelMoments`.
+    PlaneMoments,
+    /// Of `x` and its parts: means, then variances.
+    ChannelMoments,
+    /// Of `x`, the gradient of what became of it, and `norm`: parts of the sums for `NormSums`.
+    NormParts,
+    /// Of the parts: gradients of the offsets, then of the gains.
+    NormSums,
+    /// Of `x`, the gradient of what became of it, and `norm` with the gradients of offsets and gains behind: the gradient of `x`.
+    NormGradient,
+    /// Of `x`.
+    MaxPool,
+    /// Of `x` and the gradient of what became of it.
+    MaxPoolGradient,
+    /// Of `x`, to lines and pixels in a line.
+    Resize(usize, usize),
+    /// Of the gradient of what `Resize` made.
+    ResizeGradient(usize, usize),
+}
+
+/// An operator for maps of a size.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Call {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    pub sizes: Sizes,
+    /// Values of each argument; absent ones are not read.
+    pub arguments: [Option<usize>; 3],
+    /// Values of the result.
+    pub result: usize,
+    /// What the threads share out among them.
+    #[cfg_attr(not(feature = "cudnn"), expect(dead_code, reason = "threads are started on a device only"))]
+    pub items: u32,
+}
+
+impl Operator {
+    /// Of the parts that `PlaneMoments` and `NormParts` make: two sums for each slice of each plane.
+    #[cfg(feature = "cudnn")]
+    pub fn parts_of(size: Dims) -> (usize, usize, usize) {
+        (size.n * size.c, SLICES, 2)
+    }
+
+    /// For maps of `size`: those of `x`, or for gradients of what is differentiated. `None` if the kernels cannot count so far.
+    pub fn of(self, size: Dims) -> Option<Call> {
+        let Dims { n, c, h, w } = size;
+        let (planes, values) = (n * c, n * c * h * w);
+        let (parts, quarter) = (2 * planes * SLICES, planes * (h / 2) * (w / 2));
+        let (to_height, to_width) = if let Self::Resize(h, w) | Self::ResizeGradient(h, w) = self { (h, w) } else { (h, w) };
+        let resized = planes * to_height * to_width;
+        let (norm, gradients) = (NORM_ROWS * c, GRADIENT_ROWS * c);
+        let (kernel, arguments, result, items) = match self {
+            Self::NormRelu => ("norm_relu", [Some(values), None, Some(norm)], values, values),
+            Self::PlaneMoments => ("plane_moments", [Some(values), None, None], parts, planes * SLICES),
+            Self::ChannelMoments => ("channel_moments", [Some(values), Some(parts), None], 2 * c, c),
+            Self::NormParts => ("norm_parts", [Some(values), Some(values), Some(norm)], parts, planes * SLICES),
+            Self::NormSums => ("norm_sums", [Some(parts), None, None], 2 * c, c),
+            Self::NormGradient => ("norm_gradient", [Some(values), Some(values), Some(gradients)], values, values),
+            Self::MaxPool => ("max_pool", [Some(values), None, None], quarter, quarter),
+            Self::MaxPoolGradient => ("max_pool_gradient", [Some(values), Some(quarter), None], values, quarter),
+            Self::Resize(..) => ("resize", [Some(values), None, None], resized, resized),
+            Self::ResizeGradient(..) => ("resize_gradient", [Some(resized), None, None], values, values),
+        };
+        // In 31 bits, with room for one step beyond the last item.
+        let number = |value: usize| i32::try_from(value).ok().map(|value| value as u32);
+        let sizes = Sizes {
+            planes: number(planes)?,
+            channels: number(c)?,
+            height: number(h)?,
+            width: number(w)?,
+            to_height: number(to_height)?,
+            to_width: number(to_width)?,
+            slices: number(SLICES)?,
+        };
+        number(values.max(result))?;
+        Some(Call { kernel, sizes, arguments, result, items: number(items)? })
+    }
+}

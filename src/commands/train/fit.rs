@@ -220,6 +220,7 @@ fn train(
     let place = match device {
         Device::Cpu => format!("the CPU, {}", crate::nn::trained_in(settings.precision)),
         // What `--precision` says of CUDA.
+        _ if cfg!(feature = "cudnn") && settings.precision == Precision::Bf16 => "CUDA, products of bf16".to_owned(),
         _ if cfg!(feature = "cudnn") && settings.precision != Precision::F32 => "CUDA, products of TF32 where the device has it".to_owned(),
         _ => "CUDA, f32".to_owned(),
     };

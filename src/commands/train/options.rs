@@ -131,7 +131,7 @@ pub struct FitOptions {
     #[arg(long, value_name = "NORM", default_value_t = OptimiserSettings::default().clip_norm, help_heading = "Training")]
     clip_norm: f64,
     /// Products of convolutions on a CPU with AMX: f32, f32-grade (16 significant bits, faster) or bf16 (8, faster still);
-    /// on CUDA with cuDNN f32 is exact, both others are TF32 (11 bits) where the device has it
+    /// on CUDA with cuDNN f32 is exact, f32-grade is TF32 (11 bits) where the device has it, bf16 is bf16
     #[arg(long, default_value_t, value_parser = training_precision, help_heading = "Training")]
     #[serde(default = "before_precision")]
     precision: Precision,

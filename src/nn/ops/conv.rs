@@ -1,7 +1,9 @@
 use super::{dims, dims_of, values, with_values};
 use crate::config::Precision;
 #[cfg(feature = "cudnn")]
-use crate::nn::kernels::cuda::training::{self, How, OnCuda};
+use crate::nn::kernels::cuda::OnCuda;
+#[cfg(feature = "cudnn")]
+use crate::nn::kernels::cuda::training::{self, How};
 use crate::nn::kernels::{Dims, Kernel, Pictures, Weights, convolved, convolved_apart, weight_gradient};
 #[cfg(feature = "cudnn")]
 use candle_core::cuda_backend::CudaStorage;

@@ -141,8 +141,8 @@ fn has_own_convolution(x: &Tensor) -> bool {
 /// Whether norm, pooling and interpolation of `x` are not candle's: on the CPU, and in `f32` on CUDA where our kernels can be had.
 fn has_own_operators(x: &Tensor) -> bool {
     #[cfg(feature = "cudnn")]
-    if x.device().is_cuda() {
-        return x.dtype() == DType::F32 && crate::nn::kernels::cuda::ready();
+    if let Device::Cuda(device) = x.device() {
+        return x.dtype() == DType::F32 && crate::nn::kernels::cuda::ready(device);
     }
     x.device().is_cpu()
 }

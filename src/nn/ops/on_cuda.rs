@@ -3,7 +3,7 @@
 use super::dims;
 use super::norm::BatchNorm;
 use crate::nn::kernels::Dims;
-use crate::nn::kernels::cuda::{Operator, computed, training::OnCuda};
+use crate::nn::kernels::cuda::{OnCuda, Operator, computed};
 use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor};
 
@@ -28,6 +28,10 @@ impl Applied {
     const NAME: &str = "an operator on CUDA";
 
     fn to(&self, arguments: &[&OnCuda]) -> Result<(CudaStorage, Shape)> {
+        let made = self.operator.of(self.size).map(|call| call.result);
+        if made != Some(self.shape.elem_count()) {
+            candle_core::bail!("{:?} of {:?}: {made:?} values for {:?}", self.operator, self.size, self.shape);
+        }
         Ok((computed(self.operator, self.size, arguments)?, self.shape.clone()))
     }
 }
@@ -83,12 +87,22 @@ impl CustomOp3 for Applied {
     }
 }
 
+/// As [`applied`], as a row of values.
+fn values(operator: Operator, size: Dims, arguments: &[&Tensor]) -> Result<Tensor> {
+    applied(operator, size, arguments, operator.of(size).map_or(0, |call| call.result))
+}
+
+/// Sums by parts of channels, of sums by slices of planes.
+fn parts_of(size: Dims, slices: &Tensor) -> Result<Tensor> {
+    values(Operator::PartSums, size, &[slices])
+}
+
 /// As [`super::norm::norm_relu`].
 pub(super) fn norm_relu(x: &Tensor, norm: &BatchNorm, train: bool) -> Result<Tensor> {
     let size = dims(x)?;
     let rows = |values: &Tensor| values.reshape(((), size.c));
     let moments = if train {
-        let parts = applied(Operator::PlaneMoments, size, &[x], Operator::parts_of(size))?;
+        let parts = parts_of(size, &values(Operator::PlaneMoments, size, &[x])?)?;
         let moments = applied(Operator::ChannelMoments, size, &[x, &parts], (2, size.c))?;
         norm.update_on_device(&moments, size.n * size.plane())?;
         moments
@@ -140,7 +154,7 @@ impl CustomOp3 for NormRelu {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (size, gradient) = (dims(x)?, gradient.contiguous()?);
-        let parts = applied(Operator::NormParts, size, &[x, &gradient, &self.by], Operator::parts_of(size))?;
+        let parts = parts_of(size, &values(Operator::NormSlices, size, &[x, &gradient, &self.by])?)?;
         let sums = applied(Operator::NormSums, size, &[&parts], (2, size.c))?;
         let through_moments = if self.of_batch { sums.clone() } else { sums.zeros_like()? };
         let by = Tensor::cat(&[&self.by, &through_moments], 0)?;

@@ -6,7 +6,8 @@ use candle_core::Var;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-const SIZES: [(usize, usize, usize, usize); 3] = [(2, 3, 6, 10), (1, 5, 16, 14), (3, 2, 2, 2)];
+/// The last ones have more pixels than a plane has slices.
+const SIZES: [(usize, usize, usize, usize); 5] = [(2, 3, 6, 10), (1, 5, 16, 14), (3, 2, 2, 2), (2, 3, 34, 26), (1, 2, 120, 100)];
 
 fn random(shape: impl Into<candle_core::Shape>, seed: u64) -> Var {
     let (shape, mut rng) = (shape.into(), ChaCha8Rng::seed_from_u64(seed));
@@ -48,7 +49,7 @@ fn norm_and_its_gradients_are_those_of_the_cpu() {
 
         let x = values_of(&x);
         let mut by = if train {
-            let parts = kernels.computed(Operator::PlaneMoments, size, &[&x]);
+            let parts = kernels.computed(Operator::PartSums, size, &[&kernels.computed(Operator::PlaneMoments, size, &[&x])]);
             kernels.computed(Operator::ChannelMoments, size, &[&x, &parts])
         } else {
             before
@@ -56,7 +57,8 @@ fn norm_and_its_gradients_are_those_of_the_cpu() {
         by.extend([values_of(&norm.gain), values_of(&norm.offset)].concat());
         assert_near(&kernels.computed(Operator::NormRelu, size, &[&x, &by]), &values_of(&y), "values");
 
-        let parts = kernels.computed(Operator::NormParts, size, &[&x, &gradient, &by]);
+        let slices = kernels.computed(Operator::NormSlices, size, &[&x, &gradient, &by]);
+        let parts = kernels.computed(Operator::PartSums, size, &[&slices]);
         let sums = kernels.computed(Operator::NormSums, size, &[&parts]);
         assert_near(&sums, &[wants[1].as_slice(), &wants[2]].concat(), "gradients of offsets and gains");
         by.extend(if train { sums } else { vec![0.0; 2 * size.c] });
@@ -95,7 +97,8 @@ fn interpolation_and_its_gradient_are_those_of_the_cpu() {
 }
 
 #[test]
-fn maps_too_large_to_count_are_refused() {
+fn maps_too_large_to_count_or_empty_are_refused() {
     assert!(Operator::MaxPool.of(Dims { n: 64, c: 256, h: 448, w: 448 }).is_none());
+    assert!(Operator::PlaneMoments.of(Dims { n: 1, c: 2, h: 0, w: 8 }).is_none(), "and what is empty");
     assert!(Operator::NormRelu.of(Dims { n: 8, c: 64, h: 448, w: 448 }).is_some());
 }

@@ -2,7 +2,7 @@
 use super::on_cuda::applied;
 use super::{by_plane, channel_sums, dims, dims_of, values, with_values};
 #[cfg(feature = "cudnn")]
-use crate::nn::kernels::cuda::{Operator, computed, training::OnCuda};
+use crate::nn::kernels::cuda::{OnCuda, Operator, computed};
 use crate::nn::kernels::{Dims, interleave, interleave_gradient, resize, resize_gradient};
 #[cfg(feature = "cudnn")]
 use candle_core::cuda_backend::CudaStorage;

@@ -1,11 +1,12 @@
 //! The kernels of `operators.cu` on candle's tensors.
 
+use super::OPERATORS;
+use super::argument::OnCuda;
 use super::operator::{Call, Operator, Sizes};
-use super::{OPERATORS, training::OnCuda};
 use crate::nn::kernels::Dims;
-use candle_core::cuda_backend::CudaStorage;
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
+use candle_core::cuda_backend::{CudaDevice, CudaStorage};
 use candle_core::{Error, Result};
 use std::sync::OnceLock;
 
@@ -18,9 +19,18 @@ const MODULE: &str = "hairline_operators";
 // SAFETY: seven numbers of 32 bits in C's order, as `operators.cu` declares them.
 unsafe impl DeviceRepr for Sizes {}
 
-/// Whether the kernels can be had; where not, the log says so once.
-pub(in crate::nn) fn ready() -> bool {
-    compiled().is_ok()
+/// Whether the kernels can be had, compiled and loaded; where not, the log says so once.
+pub(in crate::nn) fn ready(device: &CudaDevice) -> bool {
+    static READY: OnceLock<bool> = OnceLock::new();
+    *READY.get_or_init(|| {
+        let loaded = compiled()
+            .map_err(str::to_owned)
+            .and_then(|ptx| device.get_or_load_custom_func("norm_relu", MODULE, ptx).map(drop).map_err(|error| error.to_string()));
+        if let Err(problem) = &loaded {
+            tracing::warn!(problem, "network: kernels for CUDA cannot be had (NVRTC, driver), candle's operators do it, slower");
+        }
+        loaded.is_ok()
+    })
 }
 
 /// The kernels compiled, once for the process.
@@ -28,11 +38,7 @@ fn compiled() -> std::result::Result<&'static str, &'static str> {
     static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
     let compile = || {
         let options = CompileOptions { arch: Some(ARCHITECTURE), ..Default::default() };
-        let ptx = compile_ptx_with_opts(OPERATORS, options).map(|ptx| ptx.to_src()).map_err(|error| error.to_string());
-        if let Err(problem) = &ptx {
-            tracing::warn!(problem, "network: kernels for CUDA cannot be compiled (NVRTC), candle's operators do it, slower");
-        }
-        ptx
+        compile_ptx_with_opts(OPERATORS, options).map(|ptx| ptx.to_src()).map_err(|error| error.to_string())
     };
     PTX.get_or_init(compile).as_deref().map_err(String::as_str)
 }
@@ -42,7 +48,7 @@ fn compiled() -> std::result::Result<&'static str, &'static str> {
 /// # Errors
 /// Arguments of another size, maps that are too large, or a device that fails.
 pub(in crate::nn) fn computed(operator: Operator, size: Dims, arguments: &[&OnCuda]) -> Result<CudaStorage> {
-    let Some(call) = operator.of(size) else { return Err(Error::Msg(format!("{operator:?}: {size:?} is too large"))) };
+    let Some(call) = operator.of(size) else { return Err(Error::Msg(format!("{operator:?}: maps of {size:?} are too large, or empty"))) };
     let Call { kernel, sizes, arguments: wanted, result, items } = call;
     let Some(first) = arguments.first() else { return Err(Error::Msg(format!("{operator:?}: no arguments"))) };
     let device = &first.storage.device;
@@ -54,31 +60,29 @@ pub(in crate::nn) fn computed(operator: Operator, size: Dims, arguments: &[&OnCu
     }
     let stream = device.cuda_stream();
     // SAFETY: the kernels write every value of their result.
-    let mut to = unsafe { stream.alloc::<f32>(result.max(1)) }?;
-    if items > 0 {
-        let ptx = compiled().map_err(|problem| Error::Msg(format!("kernels for CUDA cannot be compiled (NVRTC): {problem}")))?;
-        let function = device.get_or_load_custom_func(kernel, MODULE, ptx)?;
-        // Kept until the kernel is launched.
-        let mut read = views.iter().map(|view| view.device_ptr(&stream));
-        let mut kept = Vec::new();
-        let mut address = |wanted: Option<usize>| match wanted.and_then(|_| read.next()) {
-            Some((address, guard)) => {
-                kept.push(guard);
-                address
-            }
-            None => 0,
-        };
-        let addresses = wanted.map(&mut address);
-        let config =
-            LaunchConfig { grid_dim: (items.div_ceil(THREADS_A_BLOCK), 1, 1), block_dim: (THREADS_A_BLOCK, 1, 1), shared_mem_bytes: 0 };
-        let mut launch = function.builder();
-        addresses.iter().for_each(|address| {
-            launch.arg(address);
-        });
-        launch.arg(&mut to).arg(&sizes);
-        // SAFETY: these are the kernels' arguments in their order; each is as large as `Operator::of` says, checked above, and those
-        // that are absent are not read.
-        unsafe { launch.launch(config) }?;
-    }
+    let mut to = unsafe { stream.alloc::<f32>(result) }?;
+    let ptx = compiled().map_err(|problem| Error::Msg(format!("kernels for CUDA cannot be compiled (NVRTC): {problem}")))?;
+    let function = device.get_or_load_custom_func(kernel, MODULE, ptx)?;
+    // Kept until the kernel is launched.
+    let mut read = views.iter().map(|view| view.device_ptr(&stream));
+    let mut kept = Vec::new();
+    let mut address = |wanted: Option<usize>| match wanted.and_then(|_| read.next()) {
+        Some((address, guard)) => {
+            kept.push(guard);
+            address
+        }
+        None => 0,
+    };
+    let addresses = wanted.map(&mut address);
+    let config =
+        LaunchConfig { grid_dim: (items.div_ceil(THREADS_A_BLOCK), 1, 1), block_dim: (THREADS_A_BLOCK, 1, 1), shared_mem_bytes: 0 };
+    let mut launch = function.builder();
+    addresses.iter().for_each(|address| {
+        launch.arg(address);
+    });
+    launch.arg(&mut to).arg(&sizes);
+    // SAFETY: these are the kernels' arguments in their order; each is as large as `Operator::of` says, checked above, and those
+    // that are absent are not read.
+    unsafe { launch.launch(config) }?;
     Ok(CudaStorage::wrap_cuda_slice(to, device.clone()))
 }

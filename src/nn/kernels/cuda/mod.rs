@@ -1,6 +1,8 @@
 //! CUDA: cuDNN called directly, and kernels of our own for what it lacks.
 
 #[cfg(feature = "cudnn")]
+mod argument;
+#[cfg(feature = "cudnn")]
 mod fault;
 #[cfg(feature = "cudnn")]
 mod gpu;
@@ -14,6 +16,8 @@ mod operator;
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) mod training;
 
+#[cfg(feature = "cudnn")]
+pub(in crate::nn) use argument::OnCuda;
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use fault::CudaFault;
 #[cfg(feature = "cudnn")]

@@ -2,8 +2,11 @@
 
 use crate::nn::kernels::Dims;
 
-/// Each plane is summed in so many parts, by as many threads.
-const SLICES: usize = 256;
+/// Each plane is summed in at most so many slices, by as many threads, of no fewer pixels.
+const MOST_SLICES: usize = 256;
+const LEAST_PIXELS: usize = 32;
+/// As `operators.cu` has it.
+const PARTS: usize = 64;
 /// Rows of `norm`, each of a value for every channel.
 const NORM_ROWS: usize = 4;
 const GRADIENT_ROWS: usize = 6;
@@ -26,13 +29,15 @@ pub(in crate::nn) struct Sizes {
 pub(in crate::nn) enum Operator {
     /// Of `x` by `norm`: means, variances, gains, offsets, each `[channels]`.
     NormRelu,
-    /// Parts of the sums for `ChannelMoments`.
+    /// Of `x`: sums for `ChannelMoments`, by slices.
     PlaneMoments,
-    /// Of `x` and its parts: means, then variances.
+    /// Of sums by slices: the same by parts of channels.
+    PartSums,
+    /// Of `x` and its sums by parts: means, then variances.
     ChannelMoments,
-    /// Of `x`, the gradient of what became of it, and `norm`: parts of the sums for `NormSums`.
-    NormParts,
-    /// Of the parts: gradients of the offsets, then of the gains.
+    /// Of `x`, the gradient of what became of it, and `norm`: sums for `NormSums`, by slices.
+    NormSlices,
+    /// Of the sums by parts: gradients of the offsets, then of the gains.
     NormSums,
     /// Of `x`, the gradient of what became of it, and `norm` with the gradients of offsets and gains behind: the gradient of `x`.
     NormGradient,
@@ -62,25 +67,22 @@ pub(in crate::nn) struct Call {
 }
 
 impl Operator {
-    /// Of the parts that `PlaneMoments` and `NormParts` make: two sums for each slice of each plane.
-    #[cfg(feature = "cudnn")]
-    pub fn parts_of(size: Dims) -> (usize, usize, usize) {
-        (size.n * size.c, SLICES, 2)
-    }
-
-    /// For maps of `size`: those of `x`, or for gradients of what is differentiated. `None` if the kernels cannot count so far.
+    /// For maps of `size`: those of `x`, or for gradients of what is differentiated. `None` if the kernels cannot count so far, or
+    /// there is nothing to compute.
     pub fn of(self, size: Dims) -> Option<Call> {
         let Dims { n, c, h, w } = size;
         let (planes, values) = (n * c, n * c * h * w);
-        let (parts, quarter) = (2 * planes * SLICES, planes * (h / 2) * (w / 2));
+        let slices = (h * w).div_ceil(LEAST_PIXELS).min(MOST_SLICES);
+        let (sliced, parts, quarter) = (2 * planes * slices, 2 * c * PARTS, planes * (h / 2) * (w / 2));
         let (to_height, to_width) = if let Self::Resize(h, w) | Self::ResizeGradient(h, w) = self { (h, w) } else { (h, w) };
         let resized = planes * to_height * to_width;
         let (norm, gradients) = (NORM_ROWS * c, GRADIENT_ROWS * c);
         let (kernel, arguments, result, items) = match self {
             Self::NormRelu => ("norm_relu", [Some(values), None, Some(norm)], values, values),
-            Self::PlaneMoments => ("plane_moments", [Some(values), None, None], parts, planes * SLICES),
+            Self::PlaneMoments => ("plane_moments", [Some(values), None, None], sliced, planes * slices),
+            Self::PartSums => ("part_sums", [Some(sliced), None, None], parts, c * PARTS),
             Self::ChannelMoments => ("channel_moments", [Some(values), Some(parts), None], 2 * c, c),
-            Self::NormParts => ("norm_parts", [Some(values), Some(values), Some(norm)], parts, planes * SLICES),
+            Self::NormSlices => ("norm_slices", [Some(values), Some(values), Some(norm)], sliced, planes * slices),
             Self::NormSums => ("norm_sums", [Some(parts), None, None], 2 * c, c),
             Self::NormGradient => ("norm_gradient", [Some(values), Some(values), Some(gradients)], values, values),
             Self::MaxPool => ("max_pool", [Some(values), None, None], quarter, quarter),
@@ -97,9 +99,10 @@ impl Operator {
             width: number(w)?,
             to_height: number(to_height)?,
             to_width: number(to_width)?,
-            slices: number(SLICES)?,
+            slices: number(slices)?,
         };
         number(values.max(result))?;
+        (items > 0 && values > 0).then_some(())?;
         Some(Call { kernel, sizes, arguments, result, items: number(items)? })
     }
 }

@@ -52,20 +52,38 @@ OPERATOR(plane_moments) {
     }
 }
 
-// Sums of the two numbers of all slices of each channel.
-__device__ __forceinline__ void sums_of(const float *parts, count c, Sizes size, double *sums) {
-    sums[0] = sums[1] = 0.0;
-    for (count plane = c; plane < size.planes; plane += size.channels)
-        for (count slice = 0; slice < size.slices; slice++)
-            for (int which = 0; which < 2; which++) sums[which] += parts[2 * ((place)plane * size.slices + slice) + which];
+// Of each channel's slices so many sums, so that no thread has many to add.
+#define PARTS 64
+
+// Sums of both numbers of every `PARTS`th slice of a channel.
+OPERATOR(part_sums) {
+    count held = size.planes / size.channels * size.slices;
+    EACH(index, size.channels * PARTS) {
+        count c = index / PARTS;
+        double sum = 0.0, other_sum = 0.0;
+        for (count at = index % PARTS; at < held; at += PARTS) {
+            place slice = (place)(at / size.slices * size.channels + c) * size.slices + at % size.slices;
+            sum += x[2 * slice];
+            other_sum += x[2 * slice + 1];
+        }
+        to[2 * (place)index] = (float)sum;
+        to[2 * (place)index + 1] = (float)other_sum;
+    }
 }
 
-// Means of all channels, then their variances, from what `plane_moments` left in `other`.
+// Sums of both numbers of a channel's parts.
+__device__ __forceinline__ void sums_of(const float *parts, count c, double *sums) {
+    sums[0] = sums[1] = 0.0;
+    for (count part = 0; part < PARTS; part++)
+        for (int which = 0; which < 2; which++) sums[which] += parts[2 * ((place)c * PARTS + part) + which];
+}
+
+// Means of all channels, then their variances, from the parts of what `plane_moments` left, in `other`.
 OPERATOR(channel_moments) {
     count pixels = size.height * size.width;
     EACH(c, size.channels) {
         double sums[2], values = (double)(size.planes / size.channels) * pixels;
-        sums_of(other, c, size, sums);
+        sums_of(other, c, sums);
         double beyond = sums[0] / values, variance = sums[1] / values - beyond * beyond;
         to[c] = (float)(x[(place)c * pixels] + beyond);
         to[size.channels + c] = (float)(variance < 0.0 ? 0.0 : variance);
@@ -73,7 +91,7 @@ OPERATOR(channel_moments) {
 }
 
 // For each slice the sums of the gradients in `other` that pass the ReLU, and of their products with the normalised values.
-OPERATOR(norm_parts) {
+OPERATOR(norm_slices) {
     count pixels = size.height * size.width;
     EACH(index, size.planes * size.slices) {
         count plane = index / size.slices;
@@ -91,11 +109,11 @@ OPERATOR(norm_parts) {
     }
 }
 
-// Gradients of all offsets, then of the gains, from what `norm_parts` left in `x`.
+// Gradients of all offsets, then of the gains, from the parts of what `norm_slices` left, in `x`.
 OPERATOR(norm_sums) {
     EACH(c, size.channels) {
         double sums[2];
-        sums_of(x, c, size, sums);
+        sums_of(x, c, sums);
         to[c] = (float)sums[0];
         to[size.channels + c] = (float)sums[1];
     }
@@ -197,8 +215,10 @@ OPERATOR(resize_gradient) {
         for (count at = down.first; at < down.end; at++) {
             float share = share_of(row, at, size.height, size.to_height);
             if (share == 0.0f) continue;
-            for (count next = across.first; next < across.end; next++)
-                sum += share * share_of(column, next, size.width, size.to_width) * plane[(place)at * size.to_width + next];
+            for (count next = across.first; next < across.end; next++) {
+                float both = share * share_of(column, next, size.width, size.to_width);
+                if (both != 0.0f) sum += both * plane[(place)at * size.to_width + next];
+            }
         }
         to[index] = sum;
     }

@@ -1,6 +1,7 @@
 //! cuDNN's convolutions on candle's tensors, forward and both ways back, `f32` or bf16 in NCHW order: candle's own have no
 //! cuDNN on the way back, and one that walks through memory for the weights.
 
+use super::argument::OnCuda;
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::cudnn::sys as dnn;
 use candle_core::cuda_backend::cudarc::cudnn::{
@@ -8,7 +9,7 @@ use candle_core::cuda_backend::cudarc::cudnn::{
 };
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr};
 use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, DeviceId};
-use candle_core::{DType, Error, Layout, Result};
+use candle_core::{DType, Error, Result};
 use half::bf16;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -78,22 +79,6 @@ impl Number for bf16 {
 
     fn products(_: bool) -> dnn::cudnnMathType_t {
         dnn::cudnnMathType_t::CUDNN_TENSOR_OP_MATH
-    }
-}
-
-/// A contiguous tensor on a CUDA device.
-pub(in crate::nn) struct OnCuda<'a> {
-    pub storage: &'a CudaStorage,
-    pub layout: &'a Layout,
-}
-
-impl OnCuda<'_> {
-    pub(super) fn view<T: CudaDType>(&self) -> Result<CudaView<'_, T>> {
-        let Some((start, end)) = self.layout.contiguous_offsets() else {
-            return Err(Error::Msg("convolution: argument is not contiguous".into()));
-        };
-        let slice = self.storage.as_cuda_slice::<T>()?;
-        slice.try_slice(start..end).ok_or_else(|| Error::Msg("convolution: layout beyond its storage".into()))
     }
 }
 

@@ -45,7 +45,12 @@ impl Arithmetic {
 impl CpuEngine {
     /// Compiles for tiles of `side × side`, `side` divisible by 16.
     pub(super) fn new(checkpoint: &Checkpoint, side: usize, precision: Precision, threads: &Threads) -> Result<Self, NnError> {
-        Self::with_isa(checkpoint, side, precision, threads, Isa::best())
+        let isa = Isa::best();
+        if precision == Precision::Bf16 && isa.is_slow_at_bf16() {
+            tracing::info!(asked = %precision, used = "f32", processor = %isa, "network: on this processor exact f32 is the faster way");
+            return Self::with_isa(checkpoint, side, Precision::F32, threads, isa);
+        }
+        Self::with_isa(checkpoint, side, precision, threads, isa)
     }
 
     /// As [`CpuEngine::new`], with an instruction set that need not be the best one here.

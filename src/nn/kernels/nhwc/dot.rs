@@ -70,10 +70,19 @@ unsafe fn walk<const VECTORS: usize, const COUNT: usize>(task: &LineTask<u16, u1
                     }
                 }
             }
-            for (unit, row) in sums.iter().enumerate() {
+            let floor = _mm512_set1_ps(if product.relu { 0.0 } else { f32::NEG_INFINITY });
+            // In an array of their own: sums that a loop picks out by their number would be in memory all along.
+            let mut results = [[_mm512_setzero_ps(); VECTORS]; COUNT];
+            for (results, sums) in results.iter_mut().zip(sums) {
+                for (result, sum) in results.iter_mut().zip(sums) {
+                    // The second operand is what comes out if one of them is not a number.
+                    *result = _mm512_max_ps(floor, sum);
+                }
+            }
+            for (unit, row) in results.iter().enumerate() {
                 let to = task.to.add((first + unit) * product.columns + first_column);
                 let right = if VECTORS == 2 { row[VECTORS - 1] } else { _mm512_setzero_ps() };
-                store::<false>(row[0], right, product.relu, to, task.to_part, mask);
+                store::<false>(row[0], right, false, to, task.to_part, mask);
             }
         }
     }

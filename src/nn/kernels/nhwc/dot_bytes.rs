@@ -64,9 +64,16 @@ unsafe fn walk<const VECTORS: usize, const COUNT: usize>(task: &LineTask<u8, u8>
                 }
             }
             let (worth, bias) = (product.worth.start().add(first_column), product.bias.start().add(first_column));
-            for (unit, row) in sums.iter().enumerate() {
+            // In an array of their own: sums that a loop picks out by their number would be in memory all along.
+            let mut results = [[_mm512_setzero_ps(); VECTORS]; COUNT];
+            for (results, sums) in results.iter_mut().zip(sums) {
+                for (result, sum) in results.iter_mut().zip(sums) {
+                    *result = _mm512_cvtepi32_ps(sum);
+                }
+            }
+            for (unit, row) in results.iter().enumerate() {
                 let to = task.to.add((first + unit) * product.columns + first_column);
-                let right = if VECTORS == 2 { row[VECTORS - 1] } else { _mm512_setzero_si512() };
+                let right = if VECTORS == 2 { row[VECTORS - 1] } else { _mm512_setzero_ps() };
                 store_bytes(row[0], right, worth, bias, to, mask);
             }
         }

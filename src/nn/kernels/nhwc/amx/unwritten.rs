@@ -72,8 +72,8 @@ impl<F: Format> Unwritten<F> {
                 match (F::PARTS, size_of::<F::Value>()) {
                     (2, _) => store::<true>(left, right, self.relu, self.to.cast(), self.part, self.mask),
                     (_, 1) => {
-                        let (left, right) = (_mm512_castps_si512(left), _mm512_castps_si512(right));
-                        store_bytes(left, right, self.worth, self.bias, self.to.cast(), self.mask);
+                        let whole = |sums: __m512| _mm512_cvtepi32_ps(_mm512_castps_si512(sums));
+                        store_bytes(whole(left), whole(right), self.worth, self.bias, self.to.cast(), self.mask);
                     }
                     _ => store::<false>(left, right, self.relu, self.to.cast(), self.part, self.mask),
                 }
@@ -130,8 +130,8 @@ pub(in crate::nn::kernels::nhwc) unsafe fn store<const SPLIT: bool>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(in crate::nn::kernels::nhwc) unsafe fn store_bytes(
-    left: __m512i,
-    right: __m512i,
+    left: __m512,
+    right: __m512,
     worth: *const f32,
     bias: *const f32,
     to: *mut u8,
@@ -139,8 +139,8 @@ pub(in crate::nn::kernels::nhwc) unsafe fn store_bytes(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let bytes = |sums: __m512i, column: usize| {
-            let value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(worth.add(column)), _mm512_loadu_ps(bias.add(column)));
+        let bytes = |sums: __m512, column: usize| {
+            let value = _mm512_fmadd_ps(sums, _mm512_loadu_ps(worth.add(column)), _mm512_loadu_ps(bias.add(column)));
             let whole = _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(255.0)));
             _mm512_cvtusepi32_epi8(_mm512_max_epi32(whole, _mm512_setzero_si512()))
         };

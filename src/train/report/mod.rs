@@ -207,10 +207,10 @@ mod tests {
         }
         for [option, value] in [
             ["alpha", "0.3"],
-            ["omega", "0.75 (not told)"],
-            ["gamma reg", "0.3 (not told)"],
-            ["steps", "90 (not told)"],
-            ["eval every", "20 evaluations in all (not told)"],
+            ["omega", "0.75 (by default)"],
+            ["gamma reg", "0.3 (by default)"],
+            ["steps", "90 (by default)"],
+            ["eval every", "20 evaluations in all (by default)"],
             ["device", "cpu"],
             ["workers", "2"],
         ] {

@@ -21,7 +21,7 @@ pub(super) fn settings_table(options: &Value, settings: &FitSettings) -> Vec<(St
     ];
     let not_told = taken.into_iter().filter(|(option, _)| options[option].is_null());
     let mut rows = flat(options);
-    rows.extend(not_told.map(|(option, value)| (option.replace('_', " "), format!("{value} (not told)"))));
+    rows.extend(not_told.map(|(option, value)| (option.replace('_', " "), format!("{value} (by default)"))));
     rows.sort();
     rows
 }

@@ -80,8 +80,9 @@ fn quantised(logit: f32) -> u8 {
 
 /// Compiles a checkpoint for a device.
 ///
-/// `threads` is about the CPU, which on CUDA makes tiles ready; 0 stands for as many as there are. On CUDA only `bf16` is less than `f32`. With [`DeviceChoice::Auto`] the
-/// first CUDA device is used if this build and machine have one, else the CPU; the log says which and why.
+/// `threads` is about the CPU, which on CUDA makes tiles ready; 0 stands for as many as there are. On CUDA only `bf16` is
+/// less than `f32`. With [`DeviceChoice::Auto`] the first CUDA device is used if this build and machine have one, else the
+/// CPU; the log says which and why.
 ///
 /// # Errors
 /// A checkpoint whose tensors do not fit, or a device that is not there.

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor, 
 /// What is added to variances, as PyTorch does.
 pub(in crate::nn) const EPSILON: f64 = 1e-5;
 /// Share of a new batch in the running statistics, as PyTorch's default.
-pub(super) const MOMENTUM: f64 = 0.1;
+const MOMENTUM: f64 = 0.1;
 
 /// Parameters and running statistics of a batch norm, each `[channels]`.
 pub(in crate::nn) struct BatchNorm {
@@ -33,23 +33,23 @@ pub(super) fn norm_relu(x: &Tensor, norm: &BatchNorm, train: bool) -> Result<Ten
 impl BatchNorm {
     /// Brings the running statistics up to date with those of a batch, which are of `count` values for each channel.
     pub(super) fn update(&self, batch: &Moments, count: usize) -> Result<()> {
-        let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
         update(&self.running_mean, &batch.mean, 1.0)?;
-        update(&self.running_var, &batch.variance, unbiased)
+        update(&self.running_var, &batch.variance, unbiased(count))
     }
-}
 
-#[cfg(feature = "cudnn")]
-impl BatchNorm {
-    /// As [`update`](Self::update), from `[2, channels]` of means and variances, without waiting for the device.
-    pub(super) fn update_on_device(&self, moments: &Tensor, count: usize) -> Result<()> {
-        let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
-        for (running, row, factor) in [(&self.running_mean, 0, 1.0), (&self.running_var, 1, unbiased)] {
-            let batch = moments.get(row)?.affine(MOMENTUM * factor, 0.0)?;
+    /// As [`update`](Self::update), where means and variances are on a device, which is not waited for.
+    pub(super) fn update_on_device(&self, mean: &Tensor, variance: &Tensor, count: usize) -> Result<()> {
+        for (running, batch, factor) in [(&self.running_mean, mean, 1.0), (&self.running_var, variance, unbiased(count))] {
+            let batch = batch.detach().flatten_all()?.affine(MOMENTUM * factor, 0.0)?;
             running.set(&(running.as_detached_tensor().affine(1.0 - MOMENTUM, 0.0)? + batch)?)?;
         }
         Ok(())
     }
+}
+
+/// What makes the variance of `count` values that of what they were drawn from.
+fn unbiased(count: usize) -> f64 {
+    count as f64 / (count as f64 - 1.0).max(1.0)
 }
 
 fn update(running: &Var, batch: &[f64], factor: f64) -> Result<()> {

@@ -7,9 +7,9 @@ use crate::nn::kernels::cuda::{OnCuda, Operator, computed};
 use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor};
 
-/// What `operator` makes of contiguous `arguments` for maps of `size`, in this shape. Has no gradient.
-pub(super) fn applied(operator: Operator, size: Dims, arguments: &[&Tensor], shape: impl Into<Shape>) -> Result<Tensor> {
-    let op = Applied { operator, size, shape: shape.into() };
+/// What `operator` makes of contiguous `arguments` for maps of `size`, one value after the other. Has no gradient.
+pub(super) fn applied(operator: Operator, size: Dims, arguments: &[&Tensor]) -> Result<Tensor> {
+    let op = Applied { operator, size };
     match arguments {
         [x] => x.apply_op1_no_bwd(&op),
         [x, other] => x.apply_op2_no_bwd(other, &op),
@@ -21,18 +21,15 @@ pub(super) fn applied(operator: Operator, size: Dims, arguments: &[&Tensor], sha
 struct Applied {
     operator: Operator,
     size: Dims,
-    shape: Shape,
 }
 
 impl Applied {
     const NAME: &str = "an operator on CUDA";
 
     fn to(&self, arguments: &[&OnCuda]) -> Result<(CudaStorage, Shape)> {
-        let made = self.operator.of(self.size).map(|call| call.result);
-        if made != Some(self.shape.elem_count()) {
-            candle_core::bail!("{:?} of {:?}: {made:?} values for {:?}", self.operator, self.size, self.shape);
-        }
-        Ok((computed(self.operator, self.size, arguments)?, self.shape.clone()))
+        let made = computed(self.operator, self.size, arguments)?;
+        let values = made.as_cuda_slice::<f32>()?.len();
+        Ok((made, values.into()))
     }
 }
 
@@ -87,14 +84,9 @@ impl CustomOp3 for Applied {
     }
 }
 
-/// As [`applied`], as a row of values.
-fn values(operator: Operator, size: Dims, arguments: &[&Tensor]) -> Result<Tensor> {
-    applied(operator, size, arguments, operator.of(size).map_or(0, |call| call.result))
-}
-
 /// Sums by parts of channels, of sums by slices of planes.
 fn parts_of(size: Dims, slices: &Tensor) -> Result<Tensor> {
-    values(Operator::PartSums, size, &[slices])
+    applied(Operator::PartSums, size, &[slices])
 }
 
 /// As [`super::norm::norm_relu`].
@@ -102,9 +94,9 @@ pub(super) fn norm_relu(x: &Tensor, norm: &BatchNorm, train: bool) -> Result<Ten
     let size = dims(x)?;
     let rows = |values: &Tensor| values.reshape(((), size.c));
     let moments = if train {
-        let parts = parts_of(size, &values(Operator::PlaneMoments, size, &[x])?)?;
-        let moments = applied(Operator::ChannelMoments, size, &[x, &parts], (2, size.c))?;
-        norm.update_on_device(&moments, size.n * size.plane())?;
+        let parts = parts_of(size, &applied(Operator::PlaneMoments, size, &[x])?)?;
+        let moments = rows(&applied(Operator::ChannelMoments, size, &[x, &parts])?)?;
+        norm.update_on_device(&moments.get(0)?, &moments.get(1)?, size.n * size.plane())?;
         moments
     } else {
         Tensor::cat(&[rows(&norm.running_mean.as_detached_tensor())?, rows(&norm.running_var.as_detached_tensor())?], 0)?
@@ -154,11 +146,11 @@ impl CustomOp3 for NormRelu {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (size, gradient) = (dims(x)?, gradient.contiguous()?);
-        let parts = parts_of(size, &values(Operator::NormSlices, size, &[x, &gradient, &self.by])?)?;
-        let sums = applied(Operator::NormSums, size, &[&parts], (2, size.c))?;
+        let parts = parts_of(size, &applied(Operator::NormSlices, size, &[x, &gradient, &self.by])?)?;
+        let sums = applied(Operator::NormSums, size, &[&parts])?.reshape((2, size.c))?;
         let through_moments = if self.of_batch { sums.clone() } else { sums.zeros_like()? };
         let by = Tensor::cat(&[&self.by, &through_moments], 0)?;
-        let dx = applied(Operator::NormGradient, size, &[x, &gradient, &by], x.shape())?;
+        let dx = applied(Operator::NormGradient, size, &[x, &gradient, &by])?.reshape(x.shape())?;
         Ok((Some(dx), Some(sums.get(1)?), Some(sums.get(0)?)))
     }
 }

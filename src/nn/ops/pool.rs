@@ -44,7 +44,7 @@ impl CustomOp1 for MaxPool {
         let gradient = gradient.contiguous()?;
         #[cfg(feature = "cudnn")]
         if x.device().is_cuda() {
-            return applied(Operator::MaxPoolGradient, dims(x)?, &[x, &gradient], x.shape()).map(Some);
+            return applied(Operator::MaxPoolGradient, dims(x)?, &[x, &gradient])?.reshape(x.shape()).map(Some);
         }
         let dx = with_values([x, &gradient], self.name(), |[x, g]| {
             by_plane(n * c, h * w, |plane, target| {

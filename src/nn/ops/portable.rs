@@ -1,6 +1,6 @@
 //! The same operators out of candle's own, for devices other than the CPU.
 
-use super::norm::{BatchNorm, EPSILON, MOMENTUM};
+use super::norm::{BatchNorm, EPSILON};
 use candle_core::{Result, Tensor};
 
 pub(super) fn conv(x: &Tensor, weight: &Tensor, dilation: usize) -> Result<Tensor> {
@@ -14,12 +14,7 @@ pub(super) fn norm_relu(x: &Tensor, norm: &BatchNorm, train: bool) -> Result<Ten
     let (mean, variance) = if train {
         let mean = x.mean_keepdim((0, 2, 3))?;
         let variance = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?;
-        let count = (n * h * w) as f64;
-        let update = |running: &Tensor, batch: &Tensor, factor: f64| -> Result<Tensor> {
-            running.affine(1.0 - MOMENTUM, 0.0)? + batch.detach().flatten_all()?.affine(MOMENTUM * factor, 0.0)?
-        };
-        norm.running_mean.set(&update(&norm.running_mean.as_detached_tensor(), &mean, 1.0)?)?;
-        norm.running_var.set(&update(&norm.running_var.as_detached_tensor(), &variance, count / (count - 1.0).max(1.0))?)?;
+        norm.update_on_device(&mean, &variance, n * h * w)?;
         (mean, variance)
     } else {
         (by_channel(&norm.running_mean.as_detached_tensor())?, by_channel(&norm.running_var.as_detached_tensor())?)

@@ -46,7 +46,7 @@ impl CustomOp1 for Bilinear {
         let gradient = gradient.contiguous()?;
         #[cfg(feature = "cudnn")]
         if x.device().is_cuda() {
-            return applied(Operator::ResizeGradient(self.h, self.w), dims(x)?, &[&gradient], x.shape()).map(Some);
+            return applied(Operator::ResizeGradient(self.h, self.w), dims(x)?, &[&gradient])?.reshape(x.shape()).map(Some);
         }
         let pixels = self.h * self.w;
         let dx = with_values([&gradient], self.name(), |[g]| {

@@ -2,13 +2,12 @@ use super::calibration::ranges;
 use super::fold::Scale;
 use super::plan::{Plan, Run};
 use super::pool::pool;
-use super::{Engine, Probabilities, check_tiles, quantised};
+use super::{Engine, check_tiles};
 use crate::config::{Precision, Threads};
 use crate::nn::kernels::Isa;
 use crate::nn::kernels::nhwc::{Brain, Byte, Multiply, Single, Split};
 use crate::nn::layout::UNet;
 use crate::nn::{Checkpoint, NnError};
-use rayon::prelude::*;
 
 /// A U-Net compiled for the CPU.
 ///
@@ -101,19 +100,6 @@ impl Engine for CpuEngine {
             }
         });
         Ok(logits)
-    }
-
-    fn probabilities(&mut self, tiles: &[f32], count: usize) -> Result<Probabilities, NnError> {
-        let logits = self.logits(tiles, count)?;
-        let mut values = vec![0; logits.len()];
-        let pixels = self.side * self.side;
-        let turn = |(values, logits): (&mut [u8], &[f32])| {
-            values.iter_mut().zip(logits).for_each(|(value, logit)| *value = quantised(*logit));
-            !logits.iter().any(|logit| logit.is_nan())
-        };
-        let turned = values.par_chunks_mut(pixels).zip(logits.par_chunks(pixels)).map(turn);
-        let sound = self.pool.install(|| turned.collect());
-        Ok(Probabilities { values, sound })
     }
 
     fn pool(&self) -> Option<&rayon::ThreadPool> {

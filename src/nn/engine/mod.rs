@@ -21,6 +21,7 @@ pub use device::cuda_device;
 use super::{Architecture, Checkpoint, NnError};
 use crate::cell::{TILE_PX, TILES_PER_SIDE};
 use crate::config::{DeviceChoice, Precision, Threads};
+use rayon::prelude::*;
 
 /// Crack probabilities of tiles, tile by tile, line by line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,11 +47,21 @@ pub trait Engine: Send {
     /// As [`Engine::logits`].
     fn probabilities(&mut self, tiles: &[f32], count: usize) -> Result<Probabilities, NnError> {
         let logits = self.logits(tiles, count)?;
-        let sound = logits.chunks(TILE_PX * TILE_PX).map(|tile| !tile.iter().any(|logit| logit.is_nan())).collect();
-        Ok(Probabilities { values: logits.into_iter().map(quantised).collect(), sound })
+        let mut values = vec![0; logits.len()];
+        let pixels = (logits.len() / count.max(1)).max(1);
+        let turn = |(values, logits): (&mut [u8], &[f32])| {
+            values.iter_mut().zip(logits).for_each(|(value, logit)| *value = quantised(*logit));
+            !logits.iter().any(|logit| logit.is_nan())
+        };
+        let sound = match self.pool() {
+            Some(pool) => pool.install(|| values.par_chunks_mut(pixels).zip(logits.par_chunks(pixels)).map(turn).collect()),
+            None => values.chunks_mut(pixels).zip(logits.chunks(pixels)).map(turn).collect(),
+        };
+        Ok(Probabilities { values, sound })
     }
 
-    /// The threads on which it likes its tiles to be made ready; `None`: on those of whoever asks.
+    /// The threads on which it likes its tiles to be made ready and its logits turned into probabilities; `None`: on those of
+    /// whoever asks.
     fn pool(&self) -> Option<&rayon::ThreadPool> {
         None
     }
@@ -116,12 +127,12 @@ pub fn engine(
 /// The fastest engine for a CUDA device that computes this network as it should.
 fn cuda_engine(checkpoint: &Checkpoint, ordinal: usize, precision: Precision, threads: &Threads) -> Result<Box<dyn Engine>, NnError> {
     // First of all it tells whether there is a device.
-    let on_tensors = device::DeviceEngine::cuda(checkpoint, ordinal, precision)?.with_threads(threads)?;
+    let on_tensors = device::DeviceEngine::cuda(checkpoint, ordinal, precision)?;
     #[cfg(feature = "cudnn")]
     if precision == Precision::Bf16 && checkpoint.meta.shape.architecture == Architecture::UNet {
         return cuda_engine_in_bf16(checkpoint, ordinal, on_tensors, threads);
     }
-    Ok(Box::new(on_tensors))
+    Ok(Box::new(on_tensors.with_threads(threads)?))
 }
 
 /// The compiled engine or, where it is refused, `on_tensors`, or that in `f32`: what lies behind them differs from machine to
@@ -142,7 +153,7 @@ fn cuda_engine_in_bf16(
         Err(error) => tracing::warn!(%error, "network: its compiled way on CUDA cannot be taken, it runs operator by operator, slower"),
     }
     match checked(checkpoint, ordinal, &mut on_tensors) {
-        Ok(()) => return Ok(Box::new(on_tensors)),
+        Ok(()) => return Ok(Box::new(on_tensors.with_threads(threads)?)),
         Err(error) => tracing::warn!(%error, "network: nor can bf16, it runs in f32"),
     }
     Ok(Box::new(device::DeviceEngine::cuda(checkpoint, ordinal, Precision::F32)?.with_threads(threads)?))

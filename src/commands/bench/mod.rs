@@ -68,8 +68,8 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     let ask = || args.against.as_deref().map(seconds_a_cell).transpose();
     let mut others = ask()?.unwrap_or_default();
-    let stages = ["stitch", "network", "last row", "at once", "judge", "encode mask"];
-    let mut times: [Vec<f64>; 6] = Default::default();
+    let stages = ["network", "last row", "at once", "judge", "encode mask"];
+    let mut times: [Vec<f64>; 5] = Default::default();
     let mut cells = Vec::new();
     let bar = indicatif::ProgressBar::new(args.cells + 1);
     for index in 0..=args.cells {
@@ -77,8 +77,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
             cells.push(StitchedCell::new(index)?);
         }
         let Some(cell) = cells.get((index % (DISTINCT + 1)) as usize) else { continue };
-        let mut measured = time_cell(cell, inspector.as_mut())?;
-        measured[0] = (index <= DISTINCT).then_some(cell.stitch_ms);
+        let measured = time_cell(cell, inspector.as_mut())?;
         if index > 0 {
             for (all, ms) in times.iter_mut().zip(measured) {
                 all.extend(ms);
@@ -90,13 +89,15 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     others.extend(ask()?.unwrap_or_default());
     println!("milliseconds a cell of {CELL_PX}×{CELL_PX}, 8 bit, skew {SKEW_DEG}°, {} cells", args.cells);
     println!("{:<12} {:>9} {:>9} {:>9} {:>9}", "stage", "min", "median", "p99", "max");
+    let stitching = Spread::of(cells.iter().skip(1).map(|cell| cell.stitch_ms).collect());
     let spreads = times.map(Spread::of);
-    for (stage, Spread { min, median, p99, max }) in stages.into_iter().zip(&spreads).filter(|(_, spread)| spread.max > 0.0) {
+    let all = std::iter::once(("stitch", &stitching)).chain(stages.into_iter().zip(&spreads));
+    for (stage, Spread { min, median, p99, max }) in all.filter(|(_, spread)| spread.max > 0.0) {
         println!("{stage:<12} {min:>9.2} {median:>9.2} {p99:>9.2} {max:>9.2}");
     }
     if !others.is_empty() {
         let other_ms = 1000.0 * Spread::of(others).median;
-        println!("against: {other_ms:.1} ms; the network takes {:.2} of it", spreads[1].median / other_ms);
+        println!("against: {other_ms:.1} ms; the network takes {:.2} of it", spreads[0].median / other_ms);
     }
     if let (Some(lanes), Some(inspector)) = (args.lanes, &mut inspector) {
         let [takt, deadline] = [args.takt_ms, args.deadline_ms].map(Duration::from_millis);
@@ -121,8 +122,8 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Milliseconds of the network row by row, of its last row, of the network on all rows in one batch where it takes as many, of
-/// judging and of encoding, after a place for stitching.
-fn time_cell(cell: &StitchedCell, inspector: Option<&mut Inspector>) -> anyhow::Result<[Option<f64>; 6]> {
+/// judging and of encoding.
+fn time_cell(cell: &StitchedCell, inspector: Option<&mut Inspector>) -> anyhow::Result<[Option<f64>; 5]> {
     let (mut network_ms, mut last_row_ms, mut at_once_ms) = (None, None, None);
     let [a, b, c] = match inspector {
         // Row by row, as on the line: when the cell's last line is in, only the last row is left.
@@ -150,7 +151,7 @@ fn time_cell(cell: &StitchedCell, inspector: Option<&mut Inspector>) -> anyhow::
     let judge_ms = ms_since(started);
     let started = Instant::now();
     encode_mask(&judgement.mask)?;
-    Ok([None, network_ms, last_row_ms, at_once_ms, Some(judge_ms), Some(ms_since(started))])
+    Ok([network_ms, last_row_ms, at_once_ms, Some(judge_ms), Some(ms_since(started))])
 }
 
 /// How values lie; all 0 where there are none.

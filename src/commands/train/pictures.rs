@@ -69,10 +69,7 @@ impl Pictures {
 
     /// SHA-256 of each picture's file, where there are files.
     pub(super) fn digests(&self) -> Vec<String> {
-        let manifest = self.folder.as_ref().map_or(serde_json::Value::Null, Source::manifest);
-        let pictures = manifest["pictures"].as_array().map_or(&[][..], Vec::as_slice).iter();
-        let shown = pictures.filter(|picture| picture["set"] == "validation");
-        shown.filter_map(|picture| picture["picture_sha256"].as_str()).map(str::to_owned).collect()
+        self.folder.as_ref().map_or(Vec::new(), |folder| digests_in(&folder.manifest(), "validation"))
     }
 
     /// What they are, for people.
@@ -85,4 +82,10 @@ impl Pictures {
             None => json!({ "simulated": simulate, "wafers": wafers, "seed": seed, "cracked_share": cracked_share }),
         })
     }
+}
+
+/// SHA-256 of the picture files of a set, as a manifest tells them.
+pub(super) fn digests_in(manifest: &serde_json::Value, set: &str) -> Vec<String> {
+    let pictures = manifest["pictures"].as_array().map_or(&[][..], Vec::as_slice).iter();
+    pictures.filter(|picture| picture["set"] == set).filter_map(|picture| picture["picture_sha256"].as_str()).map(str::to_owned).collect()
 }

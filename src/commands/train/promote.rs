@@ -1,6 +1,6 @@
 //! `train promote`: a model goes to the line only if it is no worse than the one there.
 
-use super::pictures::{PictureOptions, Pictures};
+use super::pictures::{PictureOptions, Pictures, digests_in};
 use crate::config::{DeviceChoice, Precision};
 use crate::nn::Checkpoint;
 use crate::train::{Evaluation, evaluate, write_beside};
@@ -160,9 +160,8 @@ fn learnt_from(model: &Path, golden: &Pictures) -> anyhow::Result<usize> {
     }
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let manifest: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("{}: cannot be understood", path.display()))?;
-    let pictures = manifest["pictures"].as_array().map_or(&[][..], Vec::as_slice);
-    let learnt: HashSet<&str> = pictures.iter().filter(|p| p["set"] == "training").filter_map(|p| p["picture_sha256"].as_str()).collect();
-    Ok(golden.digests().iter().filter(|digest| learnt.contains(digest.as_str())).count())
+    let learnt: HashSet<String> = digests_in(&manifest, "training").into_iter().collect();
+    Ok(golden.digests().iter().filter(|digest| learnt.contains(*digest)).count())
 }
 
 /// What a model was compared with, and on what.

@@ -1,21 +1,17 @@
 //! What a training is told, as arguments of the command line and as a run folder's `settings.json`.
 
 mod check;
+mod data;
 
 use super::machine::MachineOptions;
 use crate::config::Precision;
 use crate::loss::{Hyperparameters, Loss, Objective};
 use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Upsampling};
-use crate::train::{
-    Augmentation, BestBy, Decay, Files, FitSettings, Folder, Grouping, HeldBack, Kinds, OptimiserSettings, Rule, Sampling, Schedule, Set,
-    Simulated, SimulatedSettings, Source, SplitPlan,
-};
+use crate::train::{Augmentation, BestBy, Decay, Files, FitSettings, Kinds, OptimiserSettings, Rule, Sampling, Schedule, Source};
 use anyhow::Context;
 use candle_core::Device;
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What makes a training what it is: with the same options, the same data and seed give the same model.
@@ -335,43 +331,6 @@ impl FitOptions {
             lambda: self.lambda.unwrap_or(usual.lambda),
         };
         if self.tied_gamma { told.tied() } else { told }
-    }
-
-    /// The data.
-    pub(super) fn source(&self) -> anyhow::Result<Arc<dyn Source>> {
-        if let Some(root) = &self.data {
-            let folder = Folder::open(root, &self.split_plan()?, self.sampling)?;
-            folder.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
-            eprintln!("{} pictures to learn from, {} to validate with", folder.len(Set::Training), folder.len(Set::Validation));
-            return Ok(Arc::new(folder));
-        }
-        let kinds = self.simulate.context("nothing to learn from: give --data DIR or --simulate KIND")?;
-        let FitOptions { seed, cracked_share, validation_wafers, .. } = *self;
-        Ok(Arc::new(Simulated::new(SimulatedSettings { kinds, seed, cracked_share, validation_wafers })?))
-    }
-
-    /// What [`source`](Self::source) depends on: options of the same key have the same data.
-    pub(super) fn data_key(&self) -> String {
-        let FitOptions { data, simulate, split, folds, fold, groups, group_by, validation_share, sampling, seed, .. } = self;
-        let FitOptions { cracked_share, validation_wafers, .. } = self;
-        format!(
-            "{:?}",
-            (data, simulate, split, (folds, fold, validation_share), (groups, group_by), sampling, seed, cracked_share, validation_wafers)
-        )
-    }
-
-    fn split_plan(&self) -> anyhow::Result<SplitPlan> {
-        let held_back = match (&self.split, self.folds.zip(self.fold)) {
-            (Some(file), _) => HeldBack::File(file.clone()),
-            (None, Some((folds, fold))) => HeldBack::Fold { fold, folds },
-            (None, None) => HeldBack::Share(self.validation_share),
-        };
-        let grouping = match (&self.groups, &self.group_by) {
-            (Some(file), _) => Grouping::File(file.clone()),
-            (None, Some(pattern)) => Grouping::Pattern(Regex::new(pattern).with_context(|| format!("--group-by {pattern}"))?),
-            (None, None) => Grouping::None,
-        };
-        Ok(SplitPlan { held_back, grouping, seed: self.seed })
     }
 
     fn augmentation(&self) -> Augmentation {

@@ -5,7 +5,7 @@ use super::pool::pool;
 use super::{Engine, check_tiles};
 use crate::config::{Precision, Threads};
 use crate::nn::kernels::Isa;
-use crate::nn::kernels::nhwc::{Brain, Byte, Multiply, Single, Split};
+use crate::nn::kernels::nhwc::{Brain, Byte, Method, Multiply, Single, Split};
 use crate::nn::layout::UNet;
 use crate::nn::{Checkpoint, NnError};
 
@@ -24,6 +24,8 @@ pub(super) struct CpuEngine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Arithmetic {
     Single,
+    /// `f32` with fewer products.
+    Winograd,
     Split,
     Brain,
     Byte,
@@ -36,6 +38,7 @@ impl Arithmetic {
             Precision::Int8 if isa >= Byte::NEEDS => Self::Byte,
             Precision::Bf16 if isa >= Brain::NEEDS => Self::Brain,
             Precision::F32Grade if isa >= Split::NEEDS => Self::Split,
+            Precision::F32Grade => Self::Winograd,
             _ => Self::Single,
         }
     }
@@ -68,19 +71,19 @@ impl CpuEngine {
         if arithmetic == Arithmetic::Single && matches!(precision, Precision::Bf16 | Precision::Int8) {
             tracing::warn!(asked = %precision, used = "f32", processor = %isa, "network: this processor cannot multiply so");
         }
-        if arithmetic == Arithmetic::Single && precision == Precision::F32Grade {
-            tracing::info!(asked = %precision, used = "f32", processor = %isa, "network: without AMX exact f32 is the faster way");
-        }
         let ranges = (arithmetic == Arithmetic::Byte).then(|| ranges(&checkpoint.meta)).transpose()?;
+        let scale = Scale(ranges);
+        let method = if arithmetic == Arithmetic::Winograd { Method::Winograd } else { Method::Direct };
+        let means = (isa, method);
         let plan: Box<dyn Run> = match arithmetic {
-            Arithmetic::Single => Box::new(Plan::<Single>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),
-            Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),
-            Arithmetic::Byte => Box::new(Plan::<Byte>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),
-            Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, &layout, Scale(ranges), isa, side, threads)?),
+            Arithmetic::Single | Arithmetic::Winograd => Box::new(Plan::<Single>::new(checkpoint, &layout, scale, means, side, threads)?),
+            Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, &layout, scale, means, side, threads)?),
+            Arithmetic::Byte => Box::new(Plan::<Byte>::new(checkpoint, &layout, scale, means, side, threads)?),
+            Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, &layout, scale, means, side, threads)?),
         };
         let used = match arithmetic {
             Arithmetic::Single => Precision::F32,
-            Arithmetic::Split => Precision::F32Grade,
+            Arithmetic::Winograd | Arithmetic::Split => Precision::F32Grade,
             Arithmetic::Brain => Precision::Bf16,
             Arithmetic::Byte => Precision::Int8,
         };

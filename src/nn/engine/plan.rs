@@ -2,7 +2,7 @@
 
 use super::fold::{Scale, read};
 use crate::nn::kernels::Isa;
-use crate::nn::kernels::nhwc::{Block, Convolution, Logits, Map, Multiply, Raising, Single, Sinks, Source};
+use crate::nn::kernels::nhwc::{Block, Convolution, Logits, Map, Method, Multiply, Raising, Single, Sinks, Source};
 use crate::nn::layout::{DoubleConv, LEVELS, UNet};
 use crate::nn::{Checkpoint, NnError};
 
@@ -32,7 +32,14 @@ pub(super) struct Plan<F: Multiply> {
 
 impl<F: Multiply> Plan<F> {
     /// Compiles for tiles of `side × side`, `side` divisible by 16.
-    pub fn new(checkpoint: &Checkpoint, layout: &UNet, scale: Scale, isa: Isa, side: usize, threads: usize) -> Result<Self, NnError> {
+    pub fn new(
+        checkpoint: &Checkpoint,
+        layout: &UNet,
+        scale: Scale,
+        (isa, method): (Isa, Method),
+        side: usize,
+        threads: usize,
+    ) -> Result<Self, NnError> {
         let size = |level: usize| [side >> level; 2];
         let map = |level: usize, channels: usize| Map::new(side >> level, side >> level, channels, side >> level);
         let pair = |block: &DoubleConv, inputs: &[(usize, f32)]| -> Result<[Convolution; 2], NnError> {
@@ -45,7 +52,7 @@ impl<F: Multiply> Plan<F> {
         for (level, block) in layout.down.iter().enumerate() {
             let above = if level == 0 { 1.0 } else { unit(&layout.down[level - 1])? };
             let [first, second] = pair(block, &[(block.input, above)])?;
-            down.push(Block::new(isa, size(level), [&first, &second], None, threads));
+            down.push(Block::new(isa, method, size(level), [&first, &second], None, threads));
         }
         let mut up = Vec::new();
         let mut below = unit(&layout.down[LEVELS])?;
@@ -62,7 +69,7 @@ impl<F: Multiply> Plan<F> {
             let inputs = [(skip, unit(&layout.down[level])?), (step.convolutions.input - skip, below)];
             let [first, second] = pair(&step.convolutions, &inputs)?;
             below = unit(&step.convolutions)?;
-            up.push(Block::new(isa, size(level), [&first, &second], Some((&raising, skip, step.below)), threads));
+            up.push(Block::new(isa, method, size(level), [&first, &second], Some((&raising, skip, step.below)), threads));
         }
         let mut weights = read(checkpoint, &format!("{}.weight", layout.head.name))?;
         weights.iter_mut().for_each(|weight| *weight *= below);

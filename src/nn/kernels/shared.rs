@@ -21,6 +21,16 @@ impl<'a, T> Shared<'a, T> {
         Self { start: slice.as_mut_ptr(), length: slice.len(), borrowed: PhantomData }
     }
 
+    /// Its first value, for tasks whose values do not lie side by side.
+    pub fn start(&self) -> *mut T {
+        self.start
+    }
+
+    /// Panics unless there are `length` values.
+    pub fn check(&self, length: usize) {
+        assert!(length <= self.length, "part of a shared slice out of bounds");
+    }
+
     /// The part of `length` values from `from` on.
     ///
     /// # Safety

@@ -5,12 +5,13 @@
 //! large, every step is done for the whole picture, shared out by blocks of columns, so that each weight is read
 //! once by one core. Neither changes any result.
 
-use super::fma;
+use super::buffer::Buffer;
+use super::filter::{Filter, Input, Method, Place};
 use super::format::{Format, Single};
-use super::layers::{Convolution, Raised, Raising, convolution, raise};
+use super::layers::{Convolution, Raised, Raising, raise};
 use super::map::{Map, View};
 use super::multiply::{Multiply, line_tasks};
-use super::product::{Order, Product};
+use super::product::Product;
 use super::resize::{Head, Pool, Raise};
 use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::simd::dispatch_on;
@@ -18,13 +19,11 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// Lines that a band takes in one step.
+/// Lines that a band takes in one step where weights are small.
 const STEP: usize = 4;
-/// Lines kept of what is between two steps: those of a step, and what the convolutions around it read more.
-const KEPT: usize = STEP + 8;
-/// Bytes of input that should stay in the second-level cache.
-const BAND: usize = 1 << 20;
-/// Bytes of weights from which the picture is shared out by columns.
+/// Lines kept beside those of a step of what is between two: what the convolutions around it read more.
+const AROUND: usize = 8;
+/// Bytes of weights that should be read as seldom as may be.
 const LARGE: usize = 5 << 18;
 
 /// What a block reads.
@@ -54,22 +53,17 @@ pub(in crate::nn) struct Logits<'a> {
     pub to: &'a mut [f32],
 }
 
-enum First<F: Format> {
-    Picture(Product<f32>),
-    Map(Product<F::Value>),
-}
-
 /// A block ready to run on maps of one size.
 pub(in crate::nn) struct Block<F: Multiply> {
     isa: Isa,
     h: usize,
     w: usize,
-    first: First<F>,
-    second: Product<F::Value>,
+    first: Filter<F>,
+    second: Filter<F>,
     raised: Option<Raised<F>>,
     scratch: Vec<Mutex<Scratch<F>>>,
-    /// Whether whole steps are shared out by columns.
-    by_columns: bool,
+    /// Lines that a band takes in one step; none where each step is done for the whole picture.
+    step: Option<usize>,
 }
 
 struct Scratch<F: Format> {
@@ -77,6 +71,8 @@ struct Scratch<F: Format> {
     middle: Map<F>,
     output: Map<F>,
     blended: Vec<f32>,
+    /// Of a convolution that is done for the whole picture.
+    room: Buffer<f32>,
 }
 
 /// The maps of a run.
@@ -97,55 +93,52 @@ impl<F: Multiply> Block<F> {
     /// channels the encoder left.
     pub fn new(
         isa: Isa,
+        method: Method,
         [h, w]: [usize; 2],
         convolutions: [&Convolution; 2],
         joined: Option<(&Raising, usize, usize)>,
         threads: usize,
     ) -> Self {
         assert!(isa.is_here() && isa >= F::NEEDS, "{isa} is not here or cannot multiply this format");
-        let order = F::order(isa);
         let [a, b] = convolutions;
         let (raised, sources) = match joined {
             None => (None, vec![a.inputs]),
-            Some((raising, skip, below)) => (Some(raise::<F>(order, raising, [h / 2, w / 2], below)), vec![skip, a.inputs - skip]),
+            Some((raising, skip, below)) => (Some(raise::<F>(F::order(isa), raising, [h / 2, w / 2], below)), vec![skip, a.inputs - skip]),
         };
-        let first = if a.inputs == 1 {
-            First::Picture(convolution(Order::single(isa), a, &sources, w, Product::single))
+        let second = Filter::<F>::new(method, b, Place { isa, w, sources: &[b.inputs], first: false });
+        let first = Filter::<F>::new(method, a, Place { isa, w, sources: &sources, first: true });
+        let of_raised = if let Some(Raised::Transposed(products)) = &raised { products.iter().map(Product::bytes).sum() } else { 0 };
+        let step = if first.bytes() + second.bytes() + of_raised < LARGE {
+            Some(STEP)
         } else {
-            First::Map(convolution(order, a, &sources, w, F::pack))
+            first.worthwhile(w).zip(second.worthwhile(w)).map(|(a, b)| a.max(b).max(STEP))
         };
-        let second = convolution(order, b, &[b.inputs], w, F::pack);
-        let bytes = second.bytes()
-            + if let First::Map(first) = &first { first.bytes() } else { 0 }
-            + if let Some(Raised::Transposed(products)) = &raised { products.iter().map(Product::bytes).sum() } else { 0 };
-        let by_columns = bytes >= LARGE;
-        let slots = if by_columns { h } else { KEPT };
+        let slots = step.map_or(h, |lines| lines + AROUND);
         let scratch = || Scratch {
             raised: raised.as_ref().map(|_| Map::new(h, w, sources[1], slots)),
             middle: Map::new(h, w, a.outputs, slots),
             output: Map::new(h, w, b.outputs, slots),
             blended: vec![0.0; (w / 2 + 1) * sources.get(1).unwrap_or(&0) + 16],
+            room: Buffer::zeroed(if step.is_none() { first.room(h, w).max(second.room(h, w)) } else { 0 }),
         };
-        let scratch = (0..if by_columns { 1 } else { threads.max(1) }).map(|_| Mutex::new(scratch())).collect();
-        Self { isa, h, w, first, second, raised, scratch, by_columns }
+        let scratch = (0..if step.is_none() { 1 } else { threads.max(1) }).map(|_| Mutex::new(scratch())).collect();
+        Self { isa, h, w, first, second, raised, scratch, step }
     }
 }
 
 impl<F: Multiply> Block<F> {
     /// Runs on the current rayon pool, which must not have more threads than the block was made for.
     pub fn run(&mut self, source: &Source<F>, sinks: &mut Sinks<F>) {
-        let mut views = self.views(source, sinks);
+        let views = self.views(source, sinks);
         if let Some(logits) = &sinks.logits {
             assert!(
-                logits.to.len() == self.h * self.w && logits.weights.len() >= self.second_channels().next_multiple_of(16),
+                logits.to.len() == self.h * self.w && logits.weights.len() >= self.second.outputs().next_multiple_of(16),
                 "size of the logits"
             );
         }
-        if self.by_columns {
-            return self.run_by_columns(&mut views, sinks);
-        }
+        let Some(step) = self.step else { return self.run_whole(&views, sinks) };
         // Two bands for each thread: one that is held up does not hold up all, and few lines are computed by two.
-        let lines = self.h.div_ceil(2 * self.scratch.len()).next_multiple_of(STEP);
+        let lines = self.h.div_ceil(2 * self.scratch.len()).next_multiple_of(step);
         let mut bands: Vec<(usize, Option<Logits>)> = (0..self.h).step_by(lines).map(|first| (first, None)).collect();
         if let Some(Logits { weights, bias, to }) = &mut sinks.logits {
             for (band, to) in bands.iter_mut().zip(to.chunks_mut(lines * self.w)) {
@@ -162,12 +155,8 @@ impl<F: Multiply> Block<F> {
             views.raised = scratch.raised.as_mut().map(Map::view_mut);
             views.middle = scratch.middle.view_mut();
             views.output = if has_map { whole_output } else { scratch.output.view_mut() };
-            self.run_band(&views, first..(first + lines).min(self.h), &mut scratch.blended, logits);
+            self.run_band(&views, first..(first + lines).min(self.h), step, &mut scratch.blended, logits);
         });
-    }
-
-    fn second_channels(&self) -> usize {
-        self.second.columns / self.second.unit
     }
 
     /// Checks the maps' sizes.
@@ -191,7 +180,7 @@ impl<F: Multiply> Block<F> {
         assert!(views.picture.is_none_or(|view| [view.h, view.w] == [self.h, self.w]), "size of the picture");
         assert!(views.input.is_none_or(|view| size(view) == [self.h, self.w]), "size of the input");
         assert!(views.below.is_none_or(|view| [2 * view.h, 2 * view.w] == [self.h, self.w]), "size of what comes from below");
-        assert!(size(views.output) == [self.h, self.w] && views.output.c == self.second_channels(), "size of the output");
+        assert!(size(views.output) == [self.h, self.w] && views.output.c == self.second.outputs(), "size of the output");
         assert!(
             views.pooled.is_none_or(|view| [2 * view.h, 2 * view.w] == [self.h, self.w] && view.c == views.output.c),
             "size of the pooled output"
@@ -201,21 +190,26 @@ impl<F: Multiply> Block<F> {
     }
 
     /// Every step for the lines of a band, a few lines at a time.
-    fn run_band(&self, views: &Views<F>, band: Range<usize>, blended: &mut [f32], mut logits: Option<Logits>) {
+    fn run_band(&self, views: &Views<F>, band: Range<usize>, step: usize, blended: &mut [f32], mut logits: Option<Logits>) {
         let mut middle_next = band.start.saturating_sub(1);
-        let mut raised_next = band.start.saturating_sub(2) / 2 * 2;
+        let mut raised_next = band.start.saturating_sub(1 + self.first.reach()) / 2 * 2;
         let mut logits_done = 0;
-        for first in band.clone().step_by(STEP) {
-            let end = (first + STEP).min(band.end);
+        for first in band.clone().step_by(step) {
+            let end = (first + step).min(band.end);
             let middle_end = (end + 1).min(self.h);
             let raised_end = (middle_end + 1).next_multiple_of(2).min(self.h);
             if self.raised.is_some() && raised_next < raised_end {
                 self.raise_lines(views, raised_next..raised_end, None, blended);
                 raised_next = raised_end;
             }
-            self.first_lines(views, middle_next..middle_end, 0..self.first_blocks());
+            let (input, middle) = (self.input(views), views.middle);
+            // SAFETY: the block was made for an instruction set that is here; `views` has the maps' sizes checked, and
+            // what is read is this band's or not written.
+            unsafe {
+                self.first.lines(self.isa, input, middle, middle_next..middle_end);
+                self.second.lines(self.isa, Input::Maps([middle; 2]), views.output, first..end);
+            }
             middle_next = middle_end;
-            self.second_lines(views, first..end, 0..self.second.blocks());
             self.pool_lines(views, first..end);
             if let Some(Logits { weights, bias, to }) = &mut logits {
                 let count = (end - first) * self.w;
@@ -225,15 +219,16 @@ impl<F: Multiply> Block<F> {
         }
     }
 
-    /// Every step for the whole picture, shared out by columns.
-    fn run_by_columns(&self, views: &mut Views<F>, sinks: &mut Sinks<F>) {
-        let blended_room = self.scratch[0].lock().unwrap_or_else(std::sync::PoisonError::into_inner).blended.len();
-        let whole = || 0..self.h;
+    /// Every step for the whole picture.
+    fn run_whole(&self, views: &Views<F>, sinks: &mut Sinks<F>) {
+        let mut scratch = self.scratch[0].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let blended_room = scratch.blended.len();
+        let room = scratch.room.values_mut();
         match &self.raised {
             None => {}
             Some(Raised::Transposed(products)) => {
                 let blocks = products[0].blocks();
-                (0..blocks).into_par_iter().for_each(|block| self.raise_lines(views, whole(), Some(block..block + 1), &mut []));
+                (0..blocks).into_par_iter().for_each(|block| self.raise_lines(views, 0..self.h, Some(block..block + 1), &mut []));
             }
             Some(Raised::Bilinear(..)) => {
                 (0..self.h)
@@ -241,61 +236,24 @@ impl<F: Multiply> Block<F> {
                     .for_each_init(|| vec![0.0; blended_room], |blended, y| self.raise_lines(views, y..y + 1, None, blended));
             }
         }
-        let share = |blocks: usize, line_values: usize, step: &(dyn Fn(Range<usize>, Range<usize>) + Sync)| {
-            let bands = (self.h * line_values * F::PARTS * size_of::<F::Value>()).div_ceil(BAND);
-            if bands == 1 {
-                return (0..blocks).into_par_iter().for_each(|block| step(0..self.h, block..block + 1));
-            }
-            let lines = self.h.div_ceil(bands.next_multiple_of(4));
-            (0..self.h.div_ceil(lines)).into_par_iter().for_each(|band| {
-                step(band * lines..((band + 1) * lines).min(self.h), 0..blocks);
-            });
-        };
-        share(self.first_blocks(), self.first_channels() * self.w, &|ys, blocks| self.first_lines(views, ys, blocks));
-        share(self.second.blocks(), self.second.sources[0] * self.w, &|ys, blocks| self.second_lines(views, ys, blocks));
+        // SAFETY: the block was made for an instruction set that is here; `views` has the maps' sizes checked.
+        unsafe {
+            self.first.whole(self.isa, self.input(views), views.middle, room);
+            self.second.whole(self.isa, Input::Maps([views.middle; 2]), views.output, room);
+        }
         (0..self.h / 2).into_par_iter().for_each(|y| self.pool_lines(views, 2 * y..2 * y + 2));
         if let Some(Logits { weights, bias, to }) = &mut sinks.logits {
             to.par_chunks_exact_mut(self.w).enumerate().for_each(|(y, to)| self.head_lines(views, y..y + 1, weights, *bias, to));
         }
     }
 
-    fn first_channels(&self) -> usize {
-        match &self.first {
-            First::Picture(_) => 1,
-            First::Map(product) => product.sources.iter().sum(),
+    /// What the first convolution reads.
+    fn input(&self, views: &Views<F>) -> Input<F> {
+        match (views.picture, views.input) {
+            (Some(picture), _) => Input::Picture(picture),
+            (None, Some(input)) => Input::Maps([input, views.raised.unwrap_or(input)]),
+            (None, None) => panic!("a block without a source"),
         }
-    }
-
-    fn first_blocks(&self) -> usize {
-        match &self.first {
-            First::Picture(product) => product.blocks(),
-            First::Map(product) => product.blocks(),
-        }
-    }
-
-    /// The first convolution.
-    fn first_lines(&self, views: &Views<F>, ys: Range<usize>, blocks: Range<usize>) {
-        match (&self.first, views.picture, views.input) {
-            (First::Picture(product), Some(picture), _) => {
-                for task in line_tasks(product, [picture; 2], views.middle, ys, blocks, |y| y) {
-                    // SAFETY: `line_tasks` checks the sizes; the block was made for an instruction set that is here.
-                    unsafe { fma::line::<F>(self.isa, &task) }
-                }
-            }
-            (First::Map(product), _, Some(input)) => {
-                let sources = [input, views.raised.unwrap_or(input)];
-                let units = self.w / product.unit;
-                // SAFETY: as above.
-                unsafe { F::multiply(self.isa, units, line_tasks(product, sources, views.middle, ys, blocks, |y| y)) }
-            }
-            _ => panic!("a block got another kind of source than it was made for"),
-        }
-    }
-
-    fn second_lines(&self, views: &Views<F>, ys: Range<usize>, blocks: Range<usize>) {
-        let product = &self.second;
-        // SAFETY: as in `first_lines`.
-        unsafe { F::multiply(self.isa, self.w / product.unit, line_tasks(product, [views.middle; 2], views.output, ys, blocks, |y| y)) }
     }
 
     /// Lines `ys`, from an even one on, of what comes from below.
@@ -306,7 +264,7 @@ impl<F: Multiply> Block<F> {
                 for (line, product) in products.iter().enumerate() {
                     let blocks = blocks.clone().unwrap_or(0..product.blocks());
                     let tasks = line_tasks(product, [below; 2], raised, ys.start / 2..ys.end / 2, blocks, move |y| 2 * y + line);
-                    // SAFETY: as in `first_lines`.
+                    // SAFETY: `line_tasks` checks the sizes; the block was made for an instruction set that is here.
                     unsafe { F::multiply(self.isa, below.w, tasks) }
                 }
             }

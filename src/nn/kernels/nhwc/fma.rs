@@ -24,7 +24,7 @@ pub(super) unsafe fn line<F: Format>(isa: Isa, task: &LineTask<f32, F::Value>) {
     unsafe { dispatch_on(isa, Line::<F>(task)) }
 }
 
-impl<F: Format> Line<'_, F> {
+impl<F: Format> Tiles for Line<'_, F> {
     #[inline(always)]
     unsafe fn tile<L: Lanes, const UNITS: usize, const VECTORS: usize>(&self, first: usize) {
         let task = self.0;
@@ -77,11 +77,38 @@ impl<F: Format> Line<'_, F> {
             }
         }
     }
+}
 
+/// A matrix product whose result is computed in tiles of some units by some vectors of columns.
+pub(super) trait Tiles {
+    /// Computes the tile of the units from `first` on.
+    ///
+    /// # Safety
+    /// As for `L`; the units must be there.
+    unsafe fn tile<L: Lanes, const UNITS: usize, const VECTORS: usize>(&self, first: usize);
+
+    /// Computes `units` units of one or two vectors of columns.
+    ///
+    /// # Safety
+    /// As for `L`; the units must be there.
     #[inline(always)]
-    unsafe fn walk<L: Lanes, const UNITS: usize, const SHORT: usize, const VECTORS: usize>(&self) {
-        let units = self.0.units;
-        // SAFETY: units of the line; the last ones overlap those before, where they do not come out even.
+    unsafe fn all<L: Lanes>(&self, units: usize, vectors: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (L::MANY, vectors) {
+                (true, 1) => self.walk::<L, { MANY[0] }, { MANY[1] }, 1>(units),
+                (true, _) => self.walk::<L, { MANY[0] }, { MANY[1] }, 2>(units),
+                (false, 1) => self.walk::<L, { FEW[0] }, { FEW[1] }, 1>(units),
+                (false, _) => self.walk::<L, { FEW[0] }, { FEW[1] }, 2>(units),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Tiles::all`].
+    #[inline(always)]
+    unsafe fn walk<L: Lanes, const UNITS: usize, const SHORT: usize, const VECTORS: usize>(&self, units: usize) {
+        // SAFETY: the caller's promise; the last units overlap those before, where they do not come out even.
         unsafe {
             if units < SHORT {
                 return (0..units).for_each(|first| self.tile::<L, 1, VECTORS>(first));
@@ -106,7 +133,7 @@ impl<F: Format> Line<'_, F> {
 /// # Safety
 /// As for `L`; `from` good for a value each `pitch`, `weights` for whole vectors.
 #[inline(always)]
-unsafe fn add_products<L: Lanes, const UNITS: usize, const VECTORS: usize>(
+pub(super) unsafe fn add_products<L: Lanes, const UNITS: usize, const VECTORS: usize>(
     sums: &mut [[L; VECTORS]; UNITS],
     from: *const f32,
     pitch: usize,
@@ -129,13 +156,6 @@ impl<F: Format> Task for Line<'_, F> {
     unsafe fn run<L: Lanes>(self) {
         let vectors = self.0.product.stored(self.0.block, L::WIDTH) / L::WIDTH;
         // SAFETY: the caller's promise.
-        unsafe {
-            match (L::MANY, vectors) {
-                (true, 1) => self.walk::<L, { MANY[0] }, { MANY[1] }, 1>(),
-                (true, _) => self.walk::<L, { MANY[0] }, { MANY[1] }, 2>(),
-                (false, 1) => self.walk::<L, { FEW[0] }, { FEW[1] }, 1>(),
-                (false, _) => self.walk::<L, { FEW[0] }, { FEW[1] }, 2>(),
-            }
-        }
+        unsafe { self.all::<L>(self.0.units, vectors) }
     }
 }

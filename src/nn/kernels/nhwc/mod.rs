@@ -8,6 +8,7 @@ mod buffer;
 mod dot;
 #[cfg(target_arch = "x86_64")]
 mod dot_bytes;
+mod filter;
 mod fma;
 mod format;
 mod layers;
@@ -17,8 +18,10 @@ mod product;
 mod resize;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 pub(in crate::nn) use block::{Block, Logits, Sinks, Source};
+pub(in crate::nn) use filter::Method;
 pub(in crate::nn) use format::{Brain, Byte, Single, Split};
 pub(in crate::nn) use layers::{Convolution, Raising};
 pub(in crate::nn) use map::Map;

@@ -50,7 +50,7 @@ impl Order {
     }
 
     /// Inputs are padded to a multiple of this, columns to a multiple of that.
-    fn quanta(self) -> (usize, usize) {
+    pub fn quanta(self) -> (usize, usize) {
         match self {
             Self::Single { block } => (1, block / 2),
             Self::Brain { .. } => (BRAIN_INPUTS, COLUMNS),

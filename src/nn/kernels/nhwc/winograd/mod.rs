@@ -1,0 +1,282 @@
+//! 3×3 convolutions with a quarter of the multiplications, by Winograd's minimal filtering F(4×4, 3×3).
+//!
+//! A square of 4×4 results is a polynomial product that six points in each direction settle: 36 products for each pair
+//! of channels instead of 144. Squares are taken to the points ([`transform::Gather`]), multiplied there, each point
+//! with weights of its own, and taken back ([`transform::Scatter`]). What it costs is exactness: a result is off by some
+//! 1e-5 of what it is summed from, and a number that is none spoils its whole square.
+//!
+//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015.
+
+mod multiply;
+mod transform;
+
+use super::format::Format;
+use super::layers::Convolution;
+use super::map::View;
+use super::product::Order;
+use crate::nn::kernels::isa::Isa;
+use crate::nn::kernels::scratch::with_scratch;
+use crate::nn::kernels::shared::Shared;
+use crate::nn::kernels::simd::dispatch_on;
+use multiply::{Matrix, Multiply};
+use rayon::prelude::*;
+use std::ops::Range;
+use transform::{GatherAcross, GatherDown, POINTS, ScatterAcross, ScatterDown, to_points};
+
+/// Lines and pixels of a square.
+pub(super) const SIDE: usize = 4;
+/// Lines and pixels that a square is made of.
+const REACH: usize = SIDE + 2;
+/// Pairs of points, one downward and one across: products that a square is made with.
+const PAIRS: usize = POINTS * POINTS;
+/// Values between the lines that are read and those that are written that should stay near.
+const PIECE: usize = 32 << 10;
+/// Squares that are multiplied in one turn.
+const UNITS: usize = 14;
+
+/// A 3×3 convolution made ready to run by squares.
+#[derive(Debug)]
+pub(super) struct Winograd {
+    /// Channels of each source.
+    sources: Vec<usize>,
+    outputs: usize,
+    /// Lines by which the first strip of squares begins above the picture.
+    above: usize,
+    /// For each pair of points the weights there.
+    matrices: Vec<Matrix>,
+    /// By output.
+    bias: Vec<f32>,
+}
+
+/// Some squares of a strip.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    strip: usize,
+    first: usize,
+    squares: usize,
+}
+
+impl Winograd {
+    /// Whether lines of `w` pixels of these channels come out even in squares and in vectors.
+    pub fn fits(isa: Isa, sources: &[usize], outputs: usize, w: usize) -> bool {
+        let (_, vector) = Order::single(isa).quanta();
+        w.is_multiple_of(SIDE) && sources.iter().chain([&outputs]).all(|channels| channels.is_multiple_of(vector))
+    }
+
+    /// Takes the weights to the points. Strips of squares begin `above` lines, less than [`SIDE`], above the picture.
+    pub fn new(isa: Isa, convolution: &Convolution, sources: &[usize], above: usize) -> Self {
+        let (inputs, outputs) = (convolution.inputs, convolution.outputs);
+        assert!(
+            sources.iter().sum::<usize>() == inputs && convolution.weights.len() == inputs * outputs * 9 && above < SIDE,
+            "size of a convolution's weights"
+        );
+        let at_points: Vec<[f32; PAIRS]> = convolution.weights.par_chunks_exact(9).map(to_points).collect();
+        let (_, width) = Order::single(isa).quanta();
+        let matrix = |pair: usize| Matrix::new([inputs, outputs], width, |output, input| at_points[output * inputs + input][pair]);
+        let matrices = (0..PAIRS).into_par_iter().map(matrix).collect();
+        Self { sources: sources.to_vec(), outputs, above, matrices, bias: convolution.bias.clone() }
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.sources.iter().sum()
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.matrices.iter().map(Matrix::bytes).sum()
+    }
+
+    /// Values of room that [`Winograd::whole`] needs for `h` lines of `w` pixels.
+    pub fn room(&self, h: usize, w: usize) -> usize {
+        let squares = self.strips(&(0..h)).len() * (w / SIDE);
+        PAIRS * (apart(squares, self.inputs()) + apart(squares, self.outputs))
+    }
+
+    /// Lines of `w` pixels for which weights are worth being fetched from afar: two strips at most, or the whole picture.
+    pub fn worthwhile(w: usize) -> Option<usize> {
+        [SIDE, 2 * SIDE].into_iter().find(|lines| lines / SIDE * (w / SIDE) >= 4 * UNITS)
+    }
+
+    /// Strips that lines `ys` are in.
+    fn strips(&self, ys: &Range<usize>) -> Range<usize> {
+        (ys.start + self.above) / SIDE..(ys.end + self.above).div_ceil(SIDE)
+    }
+
+    /// Computes lines `ys` of `to`, reading the lines of the sources from [`SIDE`] before to [`SIDE`] after them.
+    ///
+    /// # Safety
+    /// `isa` must be here and the one that the weights were made for; no other thread may write those lines of `to`,
+    /// nor any of the sources'.
+    pub unsafe fn lines<F: Format>(&self, isa: Isa, sources: [View<F>; 2], to: View<F>, ys: Range<usize>) {
+        self.check(sources, to);
+        let (inputs, outputs, across) = (self.inputs(), self.outputs, to.w / SIDE);
+        let strips = self.strips(&ys);
+        let values = strips.len() * POINTS * (SIDE + 1) * (inputs + outputs);
+        let longest = (PIECE / values / UNITS * UNITS).clamp(2 * UNITS, across.max(2 * UNITS)).min(across);
+        let (from_row, to_row) = (apart(SIDE * longest + 2, inputs), apart(SIDE * longest, outputs));
+        let (from_plane, to_plane) = (apart(strips.len() * longest, inputs), apart(strips.len() * longest, outputs));
+        with_scratch(POINTS * (strips.len() * (from_row + to_row) + from_plane + to_plane), |room| {
+            let (gathered, room) = room.split_at_mut(strips.len() * POINTS * from_row);
+            let (scattered, room) = room.split_at_mut(strips.len() * POINTS * to_row);
+            let (at_points, products) = room.split_at_mut(POINTS * from_plane);
+            for first in (0..across).step_by(longest) {
+                let squares = longest.min(across - first);
+                let piece = |strip| Piece { strip, first, squares };
+                // SAFETY: the caller's promise; the room is this thread's.
+                unsafe {
+                    for (strip, to) in strips.clone().zip(gathered.chunks_exact_mut(POINTS * from_row)) {
+                        self.gather_down(isa, sources, piece(strip), to, from_row);
+                    }
+                    // All strips at one point downward, so that weights are read once for all of them.
+                    for down in 0..POINTS {
+                        for (strip, from) in gathered.chunks_exact(from_row).skip(down).step_by(POINTS).enumerate() {
+                            self.gather_across(isa, from, squares, Shared::new(at_points), strip * squares * inputs, from_plane);
+                        }
+                        let planes = at_points.chunks_exact(from_plane).zip(products.chunks_exact_mut(to_plane));
+                        for (point, (from, to)) in planes.enumerate() {
+                            self.multiply(isa, down * POINTS + point, strips.len() * squares, from, to);
+                        }
+                        for (strip, to) in scattered.chunks_exact_mut(to_row).skip(down).step_by(POINTS).enumerate() {
+                            self.scatter_across(isa, &products[strip * squares * outputs..], to_plane, squares, to);
+                        }
+                    }
+                    for (strip, from) in strips.clone().zip(scattered.chunks_exact(POINTS * to_row)) {
+                        self.scatter_down(isa, from, to_row, piece(strip), to, &ys);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Computes the whole picture on the current pool, each weight read by one thread.
+    ///
+    /// # Safety
+    /// As for [`Winograd::lines`].
+    pub unsafe fn whole<F: Format>(&self, isa: Isa, sources: [View<F>; 2], to: View<F>, room: &mut [f32]) {
+        self.check(sources, to);
+        let (inputs, outputs, across) = (self.inputs(), self.outputs, to.w / SIDE);
+        let ys = 0..to.h;
+        let strips = self.strips(&ys);
+        let squares = strips.len() * across;
+        let (from_row, to_row) = (apart(to.w + 2, inputs), apart(to.w, outputs));
+        let (from_plane, to_plane) = (apart(squares, inputs), apart(squares, outputs));
+        let (at_points, room) = room.split_at_mut(PAIRS * from_plane);
+        let products = &mut room[..PAIRS * to_plane];
+        let pieces =
+            || strips.clone().into_par_iter().map(|strip| (Piece { strip, first: 0, squares: across }, (strip - strips.start) * across));
+        let shared = Shared::new(at_points);
+        // SAFETY (all three): the caller's promise; strips and pairs of points lie apart.
+        pieces().for_each(|(piece, before)| {
+            with_scratch(POINTS * from_row, |gathered| unsafe {
+                self.gather_down(isa, sources, piece, gathered, from_row);
+                for (down, from) in gathered.chunks_exact(from_row).enumerate() {
+                    self.gather_across(isa, from, across, shared, down * POINTS * from_plane + before * inputs, from_plane);
+                }
+            });
+        });
+        let planes = products.par_chunks_exact_mut(to_plane).zip(at_points.par_chunks_exact(from_plane));
+        planes.enumerate().for_each(|(pair, (to, from))| unsafe { self.multiply(isa, pair, squares, from, to) });
+        pieces().for_each(|(piece, before)| {
+            with_scratch(POINTS * to_row, |scattered| unsafe {
+                for (down, to) in scattered.chunks_exact_mut(to_row).enumerate() {
+                    self.scatter_across(isa, &products[down * POINTS * to_plane + before * outputs..], to_plane, across, to);
+                }
+                self.scatter_down(isa, scattered, to_row, piece, to, &ys);
+            });
+        });
+    }
+
+    fn check<F: Format>(&self, sources: [View<F>; 2], to: View<F>) {
+        for (source, channels) in sources.iter().zip(&self.sources) {
+            assert!(source.c == *channels && source.w == to.w && source.h == to.h, "input of a convolution");
+        }
+        assert!(to.c == self.outputs && to.w.is_multiple_of(SIDE), "output of a convolution");
+    }
+
+    /// The lines that a piece is made of, to the points downward: for each, `pitch` apart, the first source's pixels,
+    /// then the second's.
+    ///
+    /// # Safety
+    /// As for [`Winograd::lines`].
+    unsafe fn gather_down<F: Format>(&self, isa: Isa, sources: [View<F>; 2], piece: Piece, to: &mut [f32], pitch: usize) {
+        let pixels = SIDE * piece.squares + 2;
+        assert!(pixels + SIDE * piece.first <= sources[0].w + 2 && pitch >= pixels * self.inputs() && to.len() >= POINTS * pitch, "room");
+        let top = (SIDE * piece.strip) as isize - self.above as isize - 1;
+        let mut to = to.as_mut_ptr();
+        for (source, channels) in sources.iter().zip(&self.sources) {
+            let mut lines = [std::ptr::null(); REACH];
+            for (line, y) in lines.iter_mut().zip(top..) {
+                *line = source.line(y).cast_const().wrapping_add(SIDE * piece.first * channels);
+            }
+            let task = GatherDown::<F> { lines, part: source.part(), values: pixels * channels, to, pitch };
+            // SAFETY: the caller's promise; lines have a pixel of zeros on either side; the room was looked at above.
+            unsafe {
+                to = to.add(task.values);
+                dispatch_on(isa, task);
+            }
+        }
+    }
+
+    /// What [`Winograd::gather_down`] left of a piece at one point, to the points across: squares from value `first` of
+    /// each plane on.
+    ///
+    /// # Safety
+    /// `isa` must be here; no other thread may touch what is written.
+    unsafe fn gather_across(&self, isa: Isa, from: &[f32], squares: usize, to: Shared, first: usize, plane: usize) {
+        let (pitch, pixels) = (self.inputs(), SIDE * squares + 2);
+        assert!(from.len() >= pixels * pitch, "room");
+        to.check((POINTS - 1) * plane + first + squares * pitch);
+        let mut before = 0;
+        for c in self.sources.iter().copied() {
+            // SAFETY: the caller's promise; sizes were looked at above.
+            unsafe {
+                let (from, to) = (from.as_ptr().add(before * pixels), to.start().add(first + before));
+                dispatch_on(isa, GatherAcross { from, c, squares, to, pitch, plane });
+            }
+            before += c;
+        }
+    }
+
+    /// # Safety
+    /// `isa` must be here.
+    unsafe fn multiply(&self, isa: Isa, pair: usize, squares: usize, from: &[f32], to: &mut [f32]) {
+        assert!(from.len() >= squares * self.inputs() && to.len() >= squares * self.outputs, "room");
+        let task = Multiply { matrix: &self.matrices[pair], squares, from: from.as_ptr(), to: to.as_mut_ptr() };
+        // SAFETY: the caller's promise; sizes were looked at above.
+        unsafe { dispatch_on(isa, task) }
+    }
+
+    /// # Safety
+    /// `isa` must be here.
+    unsafe fn scatter_across(&self, isa: Isa, from: &[f32], plane: usize, squares: usize, to: &mut [f32]) {
+        let c = self.outputs;
+        assert!(from.len() >= (POINTS - 1) * plane + squares * c && to.len() >= SIDE * squares * c, "room");
+        // SAFETY: the caller's promise; sizes were looked at above.
+        unsafe { dispatch_on(isa, ScatterAcross { from: from.as_ptr(), c, squares, plane, to: to.as_mut_ptr() }) }
+    }
+
+    /// # Safety
+    /// As for [`Winograd::lines`].
+    unsafe fn scatter_down<F: Format>(&self, isa: Isa, from: &[f32], pitch: usize, piece: Piece, to: View<F>, ys: &Range<usize>) {
+        let w = SIDE * piece.squares;
+        assert!(SIDE * piece.first + w <= to.w && pitch >= w * self.outputs && from.len() >= POINTS * pitch, "room");
+        let mut lines = [None; SIDE];
+        for (line, y) in lines.iter_mut().zip(SIDE * piece.strip..) {
+            let y = y.checked_sub(self.above).filter(|y| ys.contains(y));
+            *line = y.map(|y| to.pixels(y).wrapping_add(SIDE * piece.first * self.outputs));
+        }
+        let task = ScatterDown::<F> { from: from.as_ptr(), pitch, w, bias: &self.bias, lines, part: to.part() };
+        // SAFETY: the caller's promise; sizes were looked at above and in `check`.
+        unsafe { dispatch_on(isa, task) }
+    }
+}
+
+/// Distance of two rows or planes of so many pixels or squares: an odd number of cache lines, so that what is read or
+/// written of all of them at the same time has places of its own in the cache.
+fn apart(count: usize, channels: usize) -> usize {
+    const LINE: usize = 16;
+    ((count * channels).div_ceil(LINE) | 1) * LINE
+}

@@ -1,0 +1,91 @@
+//! What squares have at one pair of points, times the weights there.
+
+use crate::nn::kernels::nhwc::buffer::Buffer;
+use crate::nn::kernels::nhwc::fma::{Tiles, add_products};
+use crate::nn::kernels::simd::{Lanes, Task};
+
+/// The weights at one pair of points: by blocks of outputs, by input, by output.
+#[derive(Debug)]
+pub(super) struct Matrix {
+    pub inputs: usize,
+    pub outputs: usize,
+    /// Outputs of a block.
+    block: usize,
+    weights: Buffer<f32>,
+}
+
+impl Matrix {
+    /// Packs `weight`, which is asked by output and input, for vectors of `width` values.
+    pub fn new([inputs, outputs]: [usize; 2], width: usize, weight: impl Fn(usize, usize) -> f32) -> Self {
+        let block = 2 * width;
+        let mut weights = Buffer::zeroed(inputs * outputs);
+        for (first, weights) in (0..outputs).step_by(block).zip(weights.values_mut().chunks_mut(inputs * block)) {
+            let columns = block.min(outputs - first);
+            for (input, weights) in weights.chunks_exact_mut(columns).enumerate() {
+                weights.iter_mut().enumerate().for_each(|(output, to)| *to = weight(first + output, input));
+            }
+        }
+        Self { inputs, outputs, block, weights }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+}
+
+/// The product of some squares' inputs.
+pub(super) struct Multiply<'a> {
+    pub matrix: &'a Matrix,
+    pub squares: usize,
+    /// Square after square its inputs.
+    pub from: *const f32,
+    /// Square after square its outputs.
+    pub to: *mut f32,
+}
+
+/// A block of outputs.
+struct OfBlock<'a> {
+    of: &'a Multiply<'a>,
+    first: usize,
+}
+
+impl Tiles for OfBlock<'_> {
+    #[inline(always)]
+    unsafe fn tile<L: Lanes, const UNITS: usize, const VECTORS: usize>(&self, first: usize) {
+        const INPUTS: usize = 4;
+        let Matrix { inputs, outputs, weights, .. } = self.of.matrix;
+        let (inputs, outputs) = (*inputs, *outputs);
+        // SAFETY: the squares are there; outputs are whole vectors, and the block has as many as are summed.
+        unsafe {
+            let mut sums = [[L::splat(0.0); VECTORS]; UNITS];
+            let mut from = self.of.from.add(first * inputs);
+            let mut weights = weights.start().add(self.first * inputs);
+            for _ in 0..inputs / INPUTS {
+                for input in 0..INPUTS {
+                    add_products(&mut sums, from.add(input), inputs, weights.add(input * VECTORS * L::WIDTH));
+                }
+                from = from.add(INPUTS);
+                weights = weights.add(INPUTS * VECTORS * L::WIDTH);
+            }
+            let mut to = self.of.to.add(first * outputs + self.first);
+            for row in sums {
+                for (v, sum) in row.into_iter().enumerate() {
+                    sum.store(to.add(v * L::WIDTH));
+                }
+                to = to.add(outputs);
+            }
+        }
+    }
+}
+
+impl Task for Multiply<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Matrix { outputs, block, .. } = *self.matrix;
+        for first in (0..outputs).step_by(block) {
+            let vectors = block.min(outputs - first) / L::WIDTH;
+            // SAFETY: the caller's promise.
+            unsafe { OfBlock { of: &self, first }.all::<L>(self.squares, vectors) }
+        }
+    }
+}

@@ -33,7 +33,14 @@ PEERS = [
     ("torch f32", {}),
     ("torch bf16", {}),
 ]
-OURS = ["bf16", "f32-grade", "f32"]
+OURS = [
+    # precision, further options
+    ("bf16", []),
+    ("f32-grade", []),
+    ("f32", []),
+    ("f32-grade", ["--instructions", "avx2"]),
+    ("f32", ["--instructions", "avx2"]),
+]
 
 
 def unet(width, bilinear):
@@ -189,10 +196,10 @@ def ask_peer(name, environment, folder, width, options):
     return json.loads(answer.stdout.decode().splitlines()[-1])
 
 
-def ask_hairline(binary, precision, folder, width, threads, runs):
+def ask_hairline(binary, precision, further, folder, width, threads, runs):
     """`hairline bench`: its medians, and the greatest memory it took."""
     model = f"{folder}/{width}-hairline.safetensors"
-    command = [binary, "bench", "--model", model, "--cells", str(runs), "--threads", str(threads), "--precision", precision]
+    command = [binary, "bench", "--model", model, "--cells", str(runs), "--threads", str(threads), "--precision", precision, *further]
     text = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout.decode()
     stage = lambda name: float(re.search(rf"^{name} +[\d.]+ +([\d.]+)", text, re.M)[1]) / 1e3
     return {"seconds": [stage("network")], "row": stage("last row"), "error": None, "peak_gb": float(re.search(r"^(\d+) MB of memory", text, re.M)[1]) / 1e3}
@@ -210,9 +217,9 @@ def table(options, folder):
                     results.setdefault(label, []).append(ask_peer(name, environment, folder, width, options))
                 except subprocess.CalledProcessError:
                     results.setdefault(label, [])
-            for precision in OURS + ["int8"] * int8:
-                label = f"hairline {precision}"
-                results.setdefault(label, []).append(ask_hairline(options.hairline, precision, folder, width, options.threads, options.runs))
+            for precision, further in OURS + [("int8", [])] * int8:
+                label = f"hairline {precision}" + "".join(f" ({value.upper()})" for value in further[1:])
+                results.setdefault(label, []).append(ask_hairline(options.hairline, precision, further, folder, width, options.threads, options.runs))
         how = "bilinear" if options.bilinear else "transposed"
         print(f"\nbase {width}, {how}, a cell of {TILES} tiles, {options.threads} threads, {options.rounds} rounds\n")
         print("| | median s | least s | peak GB | largest error |\n|---|---|---|---|---|")

@@ -14,7 +14,7 @@ mod ops;
 mod shape;
 
 pub use checkpoint::{Checkpoint, CheckpointMeta, Quantisation};
-pub use engine::{Calibration, Engine, Probabilities, cuda_device, engine, ranges};
+pub use engine::{Calibration, Engine, Probabilities, cuda_device, engine, limit_instructions, ranges};
 pub use error::NnError;
 pub use kernels::keep_freed_memory;
 pub use network::{Mode, Network, trained_in};

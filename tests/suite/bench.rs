@@ -19,3 +19,12 @@ fn a_load_needs_a_network() {
     let output = hairline(&["bench", "--lanes", "2"]).output().unwrap();
     assert!(!output.status.success() && told(&output).contains("--model"), "{}", told(&output));
 }
+
+#[test]
+fn a_bench_does_with_fewer_instructions_where_it_is_told_to() {
+    let bench = |set: &str| hairline(&["bench", "--cells", "1", "--instructions", set, "--model", MODEL]).output().unwrap();
+    let portable = bench("portable");
+    assert!(portable.status.success() && told(&portable).contains("f32-grade (portable)"), "{}", told(&portable));
+    let unknown = bench("sse9");
+    assert!(!unknown.status.success() && told(&unknown).contains("avx512-vnni, avx512, avx2, portable"), "{}", told(&unknown));
+}

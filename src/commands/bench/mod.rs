@@ -11,6 +11,7 @@ use crate::cell::{CELL_PX, ProbabilityMap};
 use crate::config::{DeviceChoice, Precision};
 use crate::inspect::Inspector;
 use crate::judge::{Recipe, judge};
+use crate::nn::limit_instructions;
 use crate::publish::encode_mask;
 use crate::station::load_checkpoint;
 use anyhow::Context;
@@ -39,6 +40,9 @@ pub struct BenchArgs {
     /// How exactly the network is computed: f32, f32-grade, bf16 or int8
     #[arg(long, default_value_t)]
     precision: Precision,
+    /// Do with no greater instruction set of the CPU than this: portable, avx2, avx512, avx512-vnni or avx512-bf16
+    #[arg(long, value_name = "SET")]
+    instructions: Option<String>,
     /// Hold the network against another program: a shell command that infers the same cells and ends with a line such as
     /// {"seconds": [0.13, 0.14]}; it is run before and after, and the ratio of the medians told
     #[arg(long, value_name = "COMMAND", requires = "model")]
@@ -57,6 +61,9 @@ pub struct BenchArgs {
 /// Times each stage on simulated wafers that lie turned by 1.5°, one core for all but the network.
 pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     start_log("warn");
+    if let Some(most) = &args.instructions {
+        limit_instructions(most)?;
+    }
     let started = Instant::now();
     let mut inspector = match &args.model {
         Some(file) => Some(Inspector::new(&load_checkpoint(file)?, args.device, args.precision, args.threads)?),

@@ -24,7 +24,7 @@ pub(super) struct CpuEngine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Arithmetic {
     Single,
-    /// `f32` with fewer products.
+    /// `f32` with a quarter of the products in most convolutions.
     Winograd,
     Split,
     Brain,
@@ -32,14 +32,14 @@ enum Arithmetic {
 }
 
 impl Arithmetic {
-    /// What `precision` is done with on `isa`: without instructions for bf16, `f32` is both faster and more exact.
+    /// What `precision` is done with on `isa`: without the instructions for it, `f32-grade`, which is more exact.
     fn of(precision: Precision, isa: Isa) -> Self {
         match precision {
             Precision::Int8 if isa >= Byte::NEEDS => Self::Byte,
             Precision::Bf16 if isa >= Brain::NEEDS => Self::Brain,
             Precision::F32Grade if isa >= Split::NEEDS => Self::Split,
-            Precision::F32Grade => Self::Winograd,
-            _ => Self::Single,
+            Precision::F32 => Self::Single,
+            _ => Self::Winograd,
         }
     }
 }
@@ -49,8 +49,8 @@ impl CpuEngine {
     pub(super) fn new(checkpoint: &Checkpoint, side: usize, precision: Precision, threads: &Threads) -> Result<Self, NnError> {
         let isa = Isa::best();
         if precision == Precision::Bf16 && isa.is_slow_at_bf16() {
-            tracing::info!(asked = %precision, used = "f32", processor = %isa, "network: on this processor exact f32 is the faster way");
-            return Self::with_isa(checkpoint, side, Precision::F32, threads, isa);
+            tracing::info!(asked = %precision, used = "f32-grade", processor = %isa, "network: on this processor that is the faster way");
+            return Self::with_isa(checkpoint, side, Precision::F32Grade, threads, isa);
         }
         Self::with_isa(checkpoint, side, precision, threads, isa)
     }
@@ -68,19 +68,23 @@ impl CpuEngine {
         let pool = pool(threads)?;
         let threads = pool.current_num_threads();
         let arithmetic = Arithmetic::of(precision, isa);
-        if arithmetic == Arithmetic::Single && matches!(precision, Precision::Bf16 | Precision::Int8) {
-            tracing::warn!(asked = %precision, used = "f32", processor = %isa, "network: this processor cannot multiply so");
+        if arithmetic == Arithmetic::Winograd && precision != Precision::F32Grade {
+            tracing::warn!(asked = %precision, used = "f32-grade", processor = %isa, "network: this processor cannot multiply so");
         }
         let ranges = (arithmetic == Arithmetic::Byte).then(|| ranges(&checkpoint.meta)).transpose()?;
         let scale = Scale(ranges);
         let method = if arithmetic == Arithmetic::Winograd { Method::Winograd } else { Method::Direct };
         let means = (isa, method);
-        let plan: Box<dyn Run> = match arithmetic {
-            Arithmetic::Single | Arithmetic::Winograd => Box::new(Plan::<Single>::new(checkpoint, &layout, scale, means, side, threads)?),
-            Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, &layout, scale, means, side, threads)?),
-            Arithmetic::Byte => Box::new(Plan::<Byte>::new(checkpoint, &layout, scale, means, side, threads)?),
-            Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, &layout, scale, means, side, threads)?),
-        };
+        let plan = pool.install(|| -> Result<Box<dyn Run>, NnError> {
+            Ok(match arithmetic {
+                Arithmetic::Single | Arithmetic::Winograd => {
+                    Box::new(Plan::<Single>::new(checkpoint, &layout, scale, means, side, threads)?)
+                }
+                Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, &layout, scale, means, side, threads)?),
+                Arithmetic::Byte => Box::new(Plan::<Byte>::new(checkpoint, &layout, scale, means, side, threads)?),
+                Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, &layout, scale, means, side, threads)?),
+            })
+        })?;
         let used = match arithmetic {
             Arithmetic::Single => Precision::F32,
             Arithmetic::Winograd | Arithmetic::Split => Precision::F32Grade,

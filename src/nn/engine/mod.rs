@@ -6,6 +6,7 @@ mod cpu;
 mod cuda;
 mod device;
 mod fold;
+mod instructions;
 mod layerwise;
 mod plan;
 mod pool;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use calibration::{Calibration, ranges};
 pub use device::cuda_device;
+pub use instructions::limit_instructions;
 
 use super::{Architecture, Checkpoint, NnError};
 use crate::cell::{TILE_PX, TILES_PER_SIDE};

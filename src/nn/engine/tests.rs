@@ -39,6 +39,9 @@ fn ways() -> Vec<(Isa, Precision)> {
         (Isa::Portable, Precision::F32),
         (Isa::Avx2, Precision::F32),
         (Isa::Avx512, Precision::F32),
+        (Isa::Portable, Precision::F32Grade),
+        (Isa::Avx2, Precision::F32Grade),
+        (Isa::Avx512, Precision::F32Grade),
         (Isa::Avx512Bf16, Precision::Bf16),
         (Isa::Amx, Precision::Bf16),
         (Isa::Amx, Precision::F32Grade),
@@ -159,7 +162,7 @@ fn neither_batch_nor_threads_change_a_bit() {
 fn what_is_no_number_comes_out_as_none() {
     let side = 64;
     for upsampling in [Upsampling::Bilinear, Upsampling::Transposed] {
-        let checkpoint = checkpoint(4, upsampling);
+        let checkpoint = checkpoint(8, upsampling);
         for value in [f32::NAN, f32::INFINITY] {
             for (isa, precision) in ways() {
                 let mut tiles = pictures(1, side);
@@ -188,7 +191,8 @@ fn a_batch_of_another_size_is_refused() {
 fn the_description_says_what_is_done_really() {
     let checkpoint = checkpoint(2, Upsampling::Bilinear);
     let name = |precision, isa| CpuEngine::with_isa(&checkpoint, 16, precision, &1.into(), isa).unwrap().describe();
-    assert!(name(Precision::Bf16, Isa::Portable).contains("f32 (portable), 1 threads"));
+    assert!(name(Precision::Bf16, Isa::Portable).contains("f32-grade (portable), 1 threads"));
+    assert!(name(Precision::F32Grade, Isa::Portable).contains("f32-grade (portable)"));
     if Isa::Amx.is_here() {
         assert!(name(Precision::F32Grade, Isa::Amx).contains("f32-grade (AMX)"));
     }

@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+static BEST: OnceLock<Isa> = OnceLock::new();
+
 /// An instruction set that the kernels are written for; a greater one includes the smaller ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::nn) enum Isa {
@@ -23,10 +25,18 @@ impl Isa {
     /// Every one, the greatest first.
     pub const ALL: [Self; 6] = [Self::Amx, Self::Avx512Bf16, Self::Avx512Vnni, Self::Avx512, Self::Avx2, Self::Portable];
 
-    /// The greatest that this processor and its kernel have.
+    /// The greatest that this processor and its kernel have, or that [`Isa::limit`] allows.
     pub fn best() -> Self {
-        static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| Self::ALL.into_iter().find(|isa| isa.detected()).unwrap_or(Self::Portable))
+        *BEST.get_or_init(Self::greatest)
+    }
+
+    /// Has this process do with no greater one. `false` where kernels have been chosen already.
+    pub fn limit(self) -> bool {
+        BEST.set(self.min(Self::greatest())).is_ok()
+    }
+
+    fn greatest() -> Self {
+        Self::ALL.into_iter().find(|isa| isa.detected()).unwrap_or(Self::Portable)
     }
 
     /// Whether this processor has it.

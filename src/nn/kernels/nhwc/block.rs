@@ -19,8 +19,6 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// Lines that a band takes in one step where weights are small.
-const STEP: usize = 4;
 /// Lines kept beside those of a step of what is between two: what the convolutions around it read more.
 const AROUND: usize = 8;
 /// Bytes of weights that should be read as seldom as may be.
@@ -108,11 +106,8 @@ impl<F: Multiply> Block<F> {
         let second = Filter::<F>::new(method, b, Place { isa, w, sources: &[b.inputs], first: false });
         let first = Filter::<F>::new(method, a, Place { isa, w, sources: &sources, first: true });
         let of_raised = if let Some(Raised::Transposed(products)) = &raised { products.iter().map(Product::bytes).sum() } else { 0 };
-        let step = if first.bytes() + second.bytes() + of_raised < LARGE {
-            Some(STEP)
-        } else {
-            first.worthwhile(w).zip(second.worthwhile(w)).map(|(a, b)| a.max(b).max(STEP))
-        };
+        let large = first.bytes() + second.bytes() + of_raised >= LARGE;
+        let step = first.step(w, large).zip(second.step(w, large)).map(|(a, b)| a.max(b));
         let slots = step.map_or(h, |lines| lines + AROUND);
         let scratch = || Scratch {
             raised: raised.as_ref().map(|_| Map::new(h, w, sources[1], slots)),

@@ -65,12 +65,13 @@ impl<F: Multiply> Filter<F> {
         }
     }
 
-    /// Lines of `w` pixels for which large weights are worth being read; none where that is the whole picture.
-    pub fn worthwhile(&self, w: usize) -> Option<usize> {
+    /// Lines of `w` pixels to compute at once, where the block's weights are `large` or not; none where that is the whole
+    /// picture.
+    pub fn step(&self, w: usize, large: bool) -> Option<usize> {
         match self {
-            Self::Picture(_) => Some(1),
-            Self::Direct(_) => None,
-            Self::Winograd(_) => Winograd::worthwhile(w),
+            Self::Direct(_) if large => None,
+            Self::Picture(_) | Self::Direct(_) => Some(winograd::SIDE),
+            Self::Winograd(_) => Winograd::step(w, large),
         }
     }
 
@@ -108,7 +109,7 @@ impl<F: Multiply> Filter<F> {
         match (self, from) {
             (Self::Winograd(winograd), Input::Maps(sources)) => {
                 // SAFETY: the caller's promise.
-                unsafe { winograd.lines(isa, sources, to, ys) }
+                unsafe { winograd.lines(sources, to, ys) }
             }
             // SAFETY: the caller's promise.
             _ => unsafe { self.blocks_of_lines(isa, from, to, ys, 0..self.blocks()) },
@@ -122,7 +123,7 @@ impl<F: Multiply> Filter<F> {
     pub unsafe fn whole(&self, isa: Isa, from: Input<F>, to: View<F>, room: &mut [f32]) {
         if let (Self::Winograd(winograd), Input::Maps(sources)) = (self, from) {
             // SAFETY: the caller's promise.
-            return unsafe { winograd.whole(isa, sources, to, room) };
+            return unsafe { winograd.whole(sources, to, room) };
         }
         let channels = match self {
             Self::Direct(product) => product.sources.iter().sum(),

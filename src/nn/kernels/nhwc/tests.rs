@@ -125,8 +125,17 @@ fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
         (33, 66, [24, 16]),
         (4, 10, [256, 330]),
     ];
-    // Lines that come out even in squares of four and channels in vectors; strips that end within the picture and beyond it.
-    let even = [(1, 4, [16, 16]), (4, 8, [16, 32]), (13, 16, [32, 16]), (6, 28, [16, 48]), (40, 36, [16, 16]), (28, 28, [256, 256])];
+    // Lines that come out even in squares of four and channels in vectors; strips that end within the picture and beyond it;
+    // weights that are large, in steps of the whole picture and of two strips.
+    let even = [
+        (1, 4, [16, 16]),
+        (4, 8, [16, 32]),
+        (13, 16, [32, 16]),
+        (6, 28, [16, 48]),
+        (40, 36, [16, 16]),
+        (12, 8, [256, 256]),
+        (10, 112, [96, 96]),
+    ];
     let (of_squares, middle, last, more) = if method == Method::Winograd { (&even[..], 32, 16, 16) } else { (&[][..], 10, 6, 3) };
     for (h, w, [a, b]) in sizes.iter().chain(of_squares).copied() {
         let case = format!("{isa}, {h} × {w}, {a} and {b} channels");

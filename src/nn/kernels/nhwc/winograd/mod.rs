@@ -1,9 +1,10 @@
 //! 3×3 convolutions with a quarter of the multiplications, by Winograd's minimal filtering F(4×4, 3×3).
 //!
-//! A square of 4×4 results is a polynomial product that six points in each direction settle: 36 products for each pair
-//! of channels instead of 144. Squares are taken to the points ([`transform::Gather`]), multiplied there, each point
-//! with weights of its own, and taken back ([`transform::Scatter`]). What it costs is exactness: a result is off by some
-//! 1e-5 of what it is summed from, and a number that is none spoils its whole square.
+//! A square of 4×4 results is a product of polynomials, which its values at six points in each direction settle: 36
+//! products for each pair of channels instead of 144. Squares are taken to the points (gathered), multiplied there, each
+//! pair of points with weights of its own, and taken back (scattered), both first in one direction, then in the other.
+//! What it costs is exactness: a result is off by some 1e-6 of what it is summed from, and a number that is none spoils
+//! its whole square.
 //!
 //! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015.
 
@@ -30,13 +31,14 @@ const REACH: usize = SIDE + 2;
 /// Pairs of points, one downward and one across: products that a square is made with.
 const PAIRS: usize = POINTS * POINTS;
 /// Values between the lines that are read and those that are written that should stay near.
-const PIECE: usize = 32 << 10;
+const PIECE: usize = 16 << 10;
 /// Squares that are multiplied in one turn.
 const UNITS: usize = 14;
 
 /// A 3×3 convolution made ready to run by squares.
 #[derive(Debug)]
 pub(super) struct Winograd {
+    isa: Isa,
     /// Channels of each source.
     sources: Vec<usize>,
     outputs: usize,
@@ -74,7 +76,7 @@ impl Winograd {
         let (_, width) = Order::single(isa).quanta();
         let matrix = |pair: usize| Matrix::new([inputs, outputs], width, |output, input| at_points[output * inputs + input][pair]);
         let matrices = (0..PAIRS).into_par_iter().map(matrix).collect();
-        Self { sources: sources.to_vec(), outputs, above, matrices, bias: convolution.bias.clone() }
+        Self { isa, sources: sources.to_vec(), outputs, above, matrices, bias: convolution.bias.clone() }
     }
 
     pub fn inputs(&self) -> usize {
@@ -95,9 +97,11 @@ impl Winograd {
         PAIRS * (apart(squares, self.inputs()) + apart(squares, self.outputs))
     }
 
-    /// Lines of `w` pixels for which weights are worth being fetched from afar: two strips at most, or the whole picture.
-    pub fn worthwhile(w: usize) -> Option<usize> {
-        [SIDE, 2 * SIDE].into_iter().find(|lines| lines / SIDE * (w / SIDE) >= 4 * UNITS)
+    /// Lines of `w` pixels to compute at once, none where that is the whole picture: enough squares for a turn of the
+    /// multiplication, or for large weights to be worth fetching from afar.
+    pub fn step(w: usize, large: bool) -> Option<usize> {
+        let enough = if large { 4 * UNITS } else { UNITS };
+        [SIDE, 2 * SIDE].into_iter().find(|lines| lines / SIDE * (w / SIDE) >= enough)
     }
 
     /// Strips that lines `ys` are in.
@@ -108,14 +112,14 @@ impl Winograd {
     /// Computes lines `ys` of `to`, reading the lines of the sources from [`SIDE`] before to [`SIDE`] after them.
     ///
     /// # Safety
-    /// `isa` must be here and the one that the weights were made for; no other thread may write those lines of `to`,
+    /// The instruction set must be here; no other thread may write those lines of `to`,
     /// nor any of the sources'.
-    pub unsafe fn lines<F: Format>(&self, isa: Isa, sources: [View<F>; 2], to: View<F>, ys: Range<usize>) {
+    pub unsafe fn lines<F: Format>(&self, sources: [View<F>; 2], to: View<F>, ys: Range<usize>) {
         self.check(sources, to);
         let (inputs, outputs, across) = (self.inputs(), self.outputs, to.w / SIDE);
         let strips = self.strips(&ys);
         let values = strips.len() * POINTS * (SIDE + 1) * (inputs + outputs);
-        let longest = (PIECE / values / UNITS * UNITS).clamp(2 * UNITS, across.max(2 * UNITS)).min(across);
+        let longest = (PIECE / values / UNITS * UNITS).clamp(UNITS, across.max(UNITS)).min(across);
         let (from_row, to_row) = (apart(SIDE * longest + 2, inputs), apart(SIDE * longest, outputs));
         let (from_plane, to_plane) = (apart(strips.len() * longest, inputs), apart(strips.len() * longest, outputs));
         with_scratch(POINTS * (strips.len() * (from_row + to_row) + from_plane + to_plane), |room| {
@@ -128,23 +132,23 @@ impl Winograd {
                 // SAFETY: the caller's promise; the room is this thread's.
                 unsafe {
                     for (strip, to) in strips.clone().zip(gathered.chunks_exact_mut(POINTS * from_row)) {
-                        self.gather_down(isa, sources, piece(strip), to, from_row);
+                        self.gather_down(sources, piece(strip), to, from_row);
                     }
                     // All strips at one point downward, so that weights are read once for all of them.
                     for down in 0..POINTS {
                         for (strip, from) in gathered.chunks_exact(from_row).skip(down).step_by(POINTS).enumerate() {
-                            self.gather_across(isa, from, squares, Shared::new(at_points), strip * squares * inputs, from_plane);
+                            self.gather_across(from, squares, Shared::new(at_points), strip * squares * inputs, from_plane);
                         }
                         let planes = at_points.chunks_exact(from_plane).zip(products.chunks_exact_mut(to_plane));
                         for (point, (from, to)) in planes.enumerate() {
-                            self.multiply(isa, down * POINTS + point, strips.len() * squares, from, to);
+                            self.multiply(down * POINTS + point, strips.len() * squares, from, to);
                         }
                         for (strip, to) in scattered.chunks_exact_mut(to_row).skip(down).step_by(POINTS).enumerate() {
-                            self.scatter_across(isa, &products[strip * squares * outputs..], to_plane, squares, to);
+                            self.scatter_across(&products[strip * squares * outputs..], to_plane, squares, to);
                         }
                     }
                     for (strip, from) in strips.clone().zip(scattered.chunks_exact(POINTS * to_row)) {
-                        self.scatter_down(isa, from, to_row, piece(strip), to, &ys);
+                        self.scatter_down(from, to_row, piece(strip), to, &ys);
                     }
                 }
             }
@@ -155,7 +159,7 @@ impl Winograd {
     ///
     /// # Safety
     /// As for [`Winograd::lines`].
-    pub unsafe fn whole<F: Format>(&self, isa: Isa, sources: [View<F>; 2], to: View<F>, room: &mut [f32]) {
+    pub unsafe fn whole<F: Format>(&self, sources: [View<F>; 2], to: View<F>, room: &mut [f32]) {
         self.check(sources, to);
         let (inputs, outputs, across) = (self.inputs(), self.outputs, to.w / SIDE);
         let ys = 0..to.h;
@@ -171,20 +175,20 @@ impl Winograd {
         // SAFETY (all three): the caller's promise; strips and pairs of points lie apart.
         pieces().for_each(|(piece, before)| {
             with_scratch(POINTS * from_row, |gathered| unsafe {
-                self.gather_down(isa, sources, piece, gathered, from_row);
+                self.gather_down(sources, piece, gathered, from_row);
                 for (down, from) in gathered.chunks_exact(from_row).enumerate() {
-                    self.gather_across(isa, from, across, shared, down * POINTS * from_plane + before * inputs, from_plane);
+                    self.gather_across(from, across, shared, down * POINTS * from_plane + before * inputs, from_plane);
                 }
             });
         });
         let planes = products.par_chunks_exact_mut(to_plane).zip(at_points.par_chunks_exact(from_plane));
-        planes.enumerate().for_each(|(pair, (to, from))| unsafe { self.multiply(isa, pair, squares, from, to) });
+        planes.enumerate().for_each(|(pair, (to, from))| unsafe { self.multiply(pair, squares, from, to) });
         pieces().for_each(|(piece, before)| {
             with_scratch(POINTS * to_row, |scattered| unsafe {
                 for (down, to) in scattered.chunks_exact_mut(to_row).enumerate() {
-                    self.scatter_across(isa, &products[down * POINTS * to_plane + before * outputs..], to_plane, across, to);
+                    self.scatter_across(&products[down * POINTS * to_plane + before * outputs..], to_plane, across, to);
                 }
-                self.scatter_down(isa, scattered, to_row, piece, to, &ys);
+                self.scatter_down(scattered, to_row, piece, to, &ys);
             });
         });
     }
@@ -201,7 +205,7 @@ impl Winograd {
     ///
     /// # Safety
     /// As for [`Winograd::lines`].
-    unsafe fn gather_down<F: Format>(&self, isa: Isa, sources: [View<F>; 2], piece: Piece, to: &mut [f32], pitch: usize) {
+    unsafe fn gather_down<F: Format>(&self, sources: [View<F>; 2], piece: Piece, to: &mut [f32], pitch: usize) {
         let pixels = SIDE * piece.squares + 2;
         assert!(pixels + SIDE * piece.first <= sources[0].w + 2 && pitch >= pixels * self.inputs() && to.len() >= POINTS * pitch, "room");
         let top = (SIDE * piece.strip) as isize - self.above as isize - 1;
@@ -215,7 +219,7 @@ impl Winograd {
             // SAFETY: the caller's promise; lines have a pixel of zeros on either side; the room was looked at above.
             unsafe {
                 to = to.add(task.values);
-                dispatch_on(isa, task);
+                dispatch_on(self.isa, task);
             }
         }
     }
@@ -224,8 +228,8 @@ impl Winograd {
     /// each plane on.
     ///
     /// # Safety
-    /// `isa` must be here; no other thread may touch what is written.
-    unsafe fn gather_across(&self, isa: Isa, from: &[f32], squares: usize, to: Shared, first: usize, plane: usize) {
+    /// The instruction set must be here; no other thread may touch what is written.
+    unsafe fn gather_across(&self, from: &[f32], squares: usize, to: Shared, first: usize, plane: usize) {
         let (pitch, pixels) = (self.inputs(), SIDE * squares + 2);
         assert!(from.len() >= pixels * pitch, "room");
         to.check((POINTS - 1) * plane + first + squares * pitch);
@@ -234,33 +238,33 @@ impl Winograd {
             // SAFETY: the caller's promise; sizes were looked at above.
             unsafe {
                 let (from, to) = (from.as_ptr().add(before * pixels), to.start().add(first + before));
-                dispatch_on(isa, GatherAcross { from, c, squares, to, pitch, plane });
+                dispatch_on(self.isa, GatherAcross { from, c, squares, to, pitch, plane });
             }
             before += c;
         }
     }
 
     /// # Safety
-    /// `isa` must be here.
-    unsafe fn multiply(&self, isa: Isa, pair: usize, squares: usize, from: &[f32], to: &mut [f32]) {
+    /// The instruction set must be here.
+    unsafe fn multiply(&self, pair: usize, squares: usize, from: &[f32], to: &mut [f32]) {
         assert!(from.len() >= squares * self.inputs() && to.len() >= squares * self.outputs, "room");
         let task = Multiply { matrix: &self.matrices[pair], squares, from: from.as_ptr(), to: to.as_mut_ptr() };
         // SAFETY: the caller's promise; sizes were looked at above.
-        unsafe { dispatch_on(isa, task) }
+        unsafe { dispatch_on(self.isa, task) }
     }
 
     /// # Safety
-    /// `isa` must be here.
-    unsafe fn scatter_across(&self, isa: Isa, from: &[f32], plane: usize, squares: usize, to: &mut [f32]) {
+    /// The instruction set must be here.
+    unsafe fn scatter_across(&self, from: &[f32], plane: usize, squares: usize, to: &mut [f32]) {
         let c = self.outputs;
         assert!(from.len() >= (POINTS - 1) * plane + squares * c && to.len() >= SIDE * squares * c, "room");
         // SAFETY: the caller's promise; sizes were looked at above.
-        unsafe { dispatch_on(isa, ScatterAcross { from: from.as_ptr(), c, squares, plane, to: to.as_mut_ptr() }) }
+        unsafe { dispatch_on(self.isa, ScatterAcross { from: from.as_ptr(), c, squares, plane, to: to.as_mut_ptr() }) }
     }
 
     /// # Safety
     /// As for [`Winograd::lines`].
-    unsafe fn scatter_down<F: Format>(&self, isa: Isa, from: &[f32], pitch: usize, piece: Piece, to: View<F>, ys: &Range<usize>) {
+    unsafe fn scatter_down<F: Format>(&self, from: &[f32], pitch: usize, piece: Piece, to: View<F>, ys: &Range<usize>) {
         let w = SIDE * piece.squares;
         assert!(SIDE * piece.first + w <= to.w && pitch >= w * self.outputs && from.len() >= POINTS * pitch, "room");
         let mut lines = [None; SIDE];
@@ -270,7 +274,7 @@ impl Winograd {
         }
         let task = ScatterDown::<F> { from: from.as_ptr(), pitch, w, bias: &self.bias, lines, part: to.part() };
         // SAFETY: the caller's promise; sizes were looked at above and in `check`.
-        unsafe { dispatch_on(isa, task) }
+        unsafe { dispatch_on(self.isa, task) }
     }
 }
 

@@ -4,6 +4,9 @@ use crate::nn::kernels::nhwc::buffer::Buffer;
 use crate::nn::kernels::nhwc::fma::{Tiles, add_products};
 use crate::nn::kernels::simd::{Lanes, Task};
 
+/// Inputs multiplied in one turn of the loop.
+const INPUTS: usize = 4;
+
 /// The weights at one pair of points: by blocks of outputs, by input, by output.
 #[derive(Debug)]
 pub(super) struct Matrix {
@@ -17,6 +20,7 @@ pub(super) struct Matrix {
 impl Matrix {
     /// Packs `weight`, which is asked by output and input, for vectors of `width` values.
     pub fn new([inputs, outputs]: [usize; 2], width: usize, weight: impl Fn(usize, usize) -> f32) -> Self {
+        assert!(inputs.is_multiple_of(INPUTS) && outputs.is_multiple_of(width), "channels that come out even");
         let block = 2 * width;
         let mut weights = Buffer::zeroed(inputs * outputs);
         for (first, weights) in (0..outputs).step_by(block).zip(weights.values_mut().chunks_mut(inputs * block)) {
@@ -52,7 +56,6 @@ struct OfBlock<'a> {
 impl Tiles for OfBlock<'_> {
     #[inline(always)]
     unsafe fn tile<L: Lanes, const UNITS: usize, const VECTORS: usize>(&self, first: usize) {
-        const INPUTS: usize = 4;
         let Matrix { inputs, outputs, weights, .. } = self.of.matrix;
         let (inputs, outputs) = (*inputs, *outputs);
         // SAFETY: the squares are there; outputs are whole vectors, and the block has as many as are summed.

@@ -3,7 +3,7 @@
 use super::interrupt::Interrupt;
 use super::options::FitOptions;
 use super::trials::{Trial, TrialOptions};
-use crate::train::{Compared, comparison_tables, write_beside};
+use crate::train::{Chart, Compared, Journal, RunFolder, Series, comparison_tables, write_beside};
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
@@ -24,8 +24,8 @@ use std::process::ExitCode;
 ///   [data.Crack]                      # options of `train fit` for one data set
 ///   data = "mtsdd-crack"              # in --data-root; other files lie beside the plan
 ///
-/// Every training is a run folder in --dir; the same command goes on where it was interrupted. Leaves table.md
-/// and results.csv in --dir.
+/// Every training is a run folder in --dir; the same command goes on where it was interrupted. Leaves table.md,
+/// results.csv and, for each data set, a plot of the IoU by step (iou-DATA.svg) in --dir.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 #[allow(rustdoc::broken_intra_doc_links)] // the plan's [tables] are no links
@@ -107,7 +107,37 @@ pub fn run(args: TrainCompareArgs, commit: Option<&str>) -> anyhow::Result<ExitC
     let csv = "data,network,loss,seed,iou,pa,oii,mean_iou\n".to_owned() + &all.iter().map(line).collect::<String>();
     write_beside(&args.dir.join("table.md"), tables.as_bytes())?;
     write_beside(&args.dir.join("results.csv"), csv.as_bytes())?;
+    for data in plan.data.keys() {
+        let trained = all.iter().filter(|done| done.data == *data);
+        write_beside(&args.dir.join(format!("iou-{data}.svg")), curves(data, trained, &args.dir)?.svg().as_bytes())?;
+    }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where a training lies.
+fn folder(dir: &Path, Compared { data, network, loss, seed, .. }: &Compared) -> PathBuf {
+    dir.join(format!("{data}-{network}-{loss}-seed{seed}"))
+}
+
+/// Validation IoU by step of the trainings on one data set, those of all seeds of a network and a loss in one colour.
+fn curves<'a>(data: &str, trained: impl Iterator<Item = &'a Compared>, dir: &Path) -> anyhow::Result<Chart> {
+    let mut series: Vec<Series> = Vec::new();
+    let mut last = None;
+    for done in trained {
+        let log = Journal::read(&RunFolder::open(&folder(dir, done))?.path("log.jsonl"))?;
+        let evaluations = log.iter().filter(|entry| entry["event"] == "evaluation");
+        let points = evaluations.filter_map(|entry| Some((entry["step"].as_u64()? as f64, entry["iou"].as_f64()?))).collect();
+        let kind = (&done.network, &done.loss);
+        let name = if last.replace(kind) == Some(kind) { String::new() } else { format!("{} {}", done.network, done.loss) };
+        series.push(Series { name, points, dots: false });
+    }
+    Ok(Chart {
+        title: format!("{data}: validation IoU, a line for each seed"),
+        x_label: "step".into(),
+        y_range: None,
+        log_y: false,
+        series,
+    })
 }
 
 impl Plan {
@@ -141,7 +171,7 @@ impl Plan {
                             oii: 0.0,
                             half_step: None,
                         };
-                        let folder = dir.join(format!("{data}-{network}-{loss}-seed{seed}"));
+                        let folder = folder(dir, &names);
                         trials.push((names, Trial { folder, options: options.with_absolute_paths()? }));
                     }
                 }

@@ -1,13 +1,13 @@
-//! Products of bytes with AVX-512: 16 sums of four at once, from the same weights as AMX.
+//! Products of bytes with AVX-512: 16 sums of four at once.
 
 use super::amx::store_bytes;
-use super::product::{BYTE_INPUTS, COLUMNS, LineTask};
+use super::product::{COLUMNS, LineTask};
 use std::arch::x86_64::*;
 
 /// Units computed together.
 const UNITS: usize = 14;
-/// Bytes of a tile of weights.
-const TILE: usize = BYTE_INPUTS * COLUMNS;
+/// Bytes of a vector of weights: four inputs of each column.
+const VECTOR: usize = 4 * COLUMNS;
 
 /// Computes a line.
 ///
@@ -45,21 +45,18 @@ unsafe fn walk<const VECTORS: usize, const COUNT: usize>(task: &LineTask<u8, u8>
                 let pitch = product.unit * channels;
                 for line in 0..product.lines {
                     let from = task.from[source][line].add(first * pitch);
-                    for step in steps {
-                        for k in (0..BYTE_INPUTS).step_by(4) {
-                            let mut four = [_mm512_setzero_si512(); VECTORS];
-                            for (v, four) in four.iter_mut().enumerate() {
-                                *four = _mm512_load_si512(weights.add(v * TILE).cast());
-                            }
-                            for (unit, row) in sums.iter_mut().enumerate() {
-                                let inputs = _mm512_set1_epi32(from.add(unit * pitch + step + k).cast::<i32>().read_unaligned());
-                                for (sum, four) in row.iter_mut().zip(four) {
-                                    *sum = _mm512_dpbusd_epi32(*sum, inputs, four);
-                                }
-                            }
-                            weights = weights.add(4 * COLUMNS);
+                    for step in 0..steps.len() {
+                        let mut four = [_mm512_setzero_si512(); VECTORS];
+                        for (v, four) in four.iter_mut().enumerate() {
+                            *four = _mm512_load_si512(weights.add(v * VECTOR).cast());
                         }
-                        weights = weights.add((VECTORS - 1) * TILE);
+                        for (unit, row) in sums.iter_mut().enumerate() {
+                            let inputs = _mm512_set1_epi32(from.add(unit * pitch + 4 * step).cast::<i32>().read_unaligned());
+                            for (sum, four) in row.iter_mut().zip(four) {
+                                *sum = _mm512_dpbusd_epi32(*sum, inputs, four);
+                            }
+                        }
+                        weights = weights.add(VECTORS * VECTOR);
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use super::fma;
 use super::format::{Brain, Byte, Format, Single, Split};
 use super::map::View;
-use super::product::{LineTask, Order, Product, Recipe};
+use super::product::{BYTE_INPUTS, LineTask, Order, Product, Recipe};
 use crate::nn::kernels::isa::Isa;
 use std::ops::Range;
 
@@ -100,8 +100,8 @@ impl Multiply for Split {
 impl Multiply for Byte {
     const NEEDS: Isa = Isa::Avx512Vnni;
 
-    fn order(_: Isa) -> Order {
-        Order::Byte
+    fn order(isa: Isa) -> Order {
+        Order::Byte { inputs: BYTE_INPUTS[usize::from(isa < Isa::Amx)] }
     }
 
     fn pack(order: Order, recipe: &Recipe) -> Product<u8> {

@@ -13,8 +13,8 @@ use crate::nn::kernels::isa::Isa;
 
 /// Inputs multiplied at once where they are bf16.
 pub(super) const BRAIN_INPUTS: usize = 32;
-/// Inputs multiplied at once where they are bytes.
-pub(super) const BYTE_INPUTS: usize = 64;
+/// Inputs multiplied at once where they are bytes: by tiles, and by vectors.
+pub(super) const BYTE_INPUTS: [usize; 2] = [64, 4];
 /// Outputs in an accumulator of AMX or AVX-512.
 pub(super) const COLUMNS: usize = 16;
 
@@ -25,8 +25,8 @@ pub(in crate::nn) enum Order {
     Single { block: usize },
     /// `[block][source][line][32 inputs][upper, lower][16 columns][input pair][column][2]`, blocks of 32 columns.
     Brain { parts: usize },
-    /// `[block][source][line][64 inputs][16 columns][four inputs][column][4]`, blocks of 32 columns.
-    Byte,
+    /// `[block][source][line][inputs][16 columns][four inputs][column][4]`, blocks of 32 columns.
+    Byte { inputs: usize },
 }
 
 impl Order {
@@ -45,7 +45,7 @@ impl Order {
     fn block(self) -> usize {
         match self {
             Self::Single { block } => block,
-            Self::Brain { .. } | Self::Byte => 2 * COLUMNS,
+            Self::Brain { .. } | Self::Byte { .. } => 2 * COLUMNS,
         }
     }
 
@@ -54,7 +54,7 @@ impl Order {
         match self {
             Self::Single { block } => (1, block / 2),
             Self::Brain { .. } => (BRAIN_INPUTS, COLUMNS),
-            Self::Byte => (BYTE_INPUTS, COLUMNS),
+            Self::Byte { inputs } => (inputs, COLUMNS),
         }
     }
 }
@@ -113,7 +113,7 @@ pub(super) fn best_unit(order: Order, sources: &[usize], outputs: usize, w: usiz
 /// What is at the same place of neighbouring pixels comes one after the other: the next unit's first pixel is this
 /// one's second, so that it is still in the first-level cache.
 fn steps(channels: usize, read: usize, inputs: usize) -> Vec<usize> {
-    if inputs > 1 && channels.is_multiple_of(inputs) {
+    if inputs > BYTE_INPUTS[1] && channels.is_multiple_of(inputs) {
         let pixels = read / channels;
         return (0..channels / inputs * pixels).map(|step| step % pixels * channels + step / pixels * inputs).collect();
     }
@@ -155,8 +155,8 @@ impl<T: Number> Product<T> {
                                     + n % COLUMNS * 2
                                     + k % 2
                             }
-                            Order::Byte => {
-                                step * BYTE_INPUTS * width + (n / COLUMNS * BYTE_INPUTS / 4 + k / 4) * COLUMNS * 4 + n % COLUMNS * 4 + k % 4
+                            Order::Byte { inputs } => {
+                                step * inputs * width + (n / COLUMNS * inputs / 4 + k / 4) * COLUMNS * 4 + n % COLUMNS * 4 + k % 4
                             }
                         };
                         put(&mut of_block[at..], BRAIN_INPUTS * width, (recipe.weight)(column, source, line, input));

@@ -121,6 +121,8 @@ fn folder(dir: &Path, Compared { data, network, loss, seed, .. }: &Compared) -> 
 
 /// Validation IoU by step of the trainings on one data set, those of all seeds of a network and a loss in one colour.
 fn curves<'a>(data: &str, trained: impl Iterator<Item = &'a Compared>, dir: &Path) -> anyhow::Result<Chart> {
+    let trained: Vec<&Compared> = trained.collect();
+    let one_network = trained.iter().all(|done| done.network == trained[0].network);
     let mut series: Vec<Series> = Vec::new();
     let mut last = None;
     for done in trained {
@@ -128,7 +130,11 @@ fn curves<'a>(data: &str, trained: impl Iterator<Item = &'a Compared>, dir: &Pat
         let evaluations = log.iter().filter(|entry| entry["event"] == "evaluation");
         let points = evaluations.filter_map(|entry| Some((entry["step"].as_u64()? as f64, entry["iou"].as_f64()?))).collect();
         let kind = (&done.network, &done.loss);
-        let name = if last.replace(kind) == Some(kind) { String::new() } else { format!("{} {}", done.network, done.loss) };
+        let name = match last.replace(kind) == Some(kind) {
+            true => String::new(),
+            false if one_network => done.loss.clone(),
+            false => format!("{} {}", done.network, done.loss),
+        };
         series.push(Series { name, points, dots: false });
     }
     Ok(Chart {

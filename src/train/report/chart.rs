@@ -31,8 +31,10 @@ pub struct Series {
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 24.0;
 const TOP: f64 = 52.0;
+/// A row of the legend.
+const ROW: f64 = 18.0;
 const BOTTOM: f64 = 44.0;
 /// Told apart by people who see few colours, too (Okabe and Ito 2008).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
@@ -44,12 +46,15 @@ impl Chart {
         let all = || drawn.iter().flatten();
         let x = Axis::of(all().map(|p| p.0), None, false);
         let y = Axis::of(all().map(|p| p.1), self.y_range, self.log_y);
+        let legend = self.legend();
+        let top = TOP + legend.last().map_or(0.0, |last| last.1);
+        let height = HEIGHT + top - TOP;
         let place_x = |value: f64| LEFT + x.share(value) * (WIDTH - LEFT - RIGHT);
-        let place_y = |value: f64| HEIGHT - BOTTOM - y.share(value) * (HEIGHT - TOP - BOTTOM);
+        let place_y = |value: f64| height - BOTTOM - y.share(value) * (height - top - BOTTOM);
 
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#333\">\
-             <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>\
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#333\">\
+             <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\
              <text x=\"{LEFT}\" y=\"20\" font-size=\"14\" font-weight=\"600\">{}</text>",
             escape(&self.title)
         );
@@ -66,13 +71,13 @@ impl Chart {
         }
         for (value, label) in x.ticks() {
             let _ =
-                write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>", place_x(value), HEIGHT - BOTTOM + 18.0);
+                write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>", place_x(value), height - BOTTOM + 18.0);
         }
         let _ = write!(
             svg,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#666\">{}</text>",
             (LEFT + WIDTH - RIGHT) / 2.0,
-            HEIGHT - 8.0,
+            height - 8.0,
             escape(&self.x_label)
         );
         if all().next().is_none() {
@@ -80,10 +85,9 @@ impl Chart {
                 svg,
                 "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#999\">nothing yet</text>",
                 WIDTH / 2.0,
-                HEIGHT / 2.0
+                height / 2.0
             );
         }
-        let mut legend_x = LEFT;
         for (index, (series, points)) in self.series.iter().zip(&drawn).enumerate() {
             let named = self.series[..=index].iter().filter(|series| !series.name.is_empty()).count();
             let colour = COLOURS[named.saturating_sub(1) % COLOURS.len()];
@@ -100,18 +104,36 @@ impl Chart {
                 }
             }
             if !series.name.is_empty() {
+                let (x, down) = legend[named - 1];
                 let _ = write!(
                     svg,
-                    "<line x1=\"{legend_x}\" x2=\"{:.1}\" y1=\"36\" y2=\"36\" stroke=\"{colour}\" stroke-width=\"3\"/><text x=\"{:.1}\" y=\"40\">{}</text>",
-                    legend_x + 16.0,
-                    legend_x + 21.0,
+                    "<line x1=\"{x}\" x2=\"{:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\" stroke-width=\"3\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                    x + 16.0,
+                    36.0 + down,
+                    36.0 + down,
+                    x + 21.0,
+                    40.0 + down,
                     escape(&series.name)
                 );
-                legend_x += 36.0 + 7.0 * series.name.chars().count() as f64;
             }
         }
         svg.push_str("</svg>");
         svg
+    }
+
+    /// Where each name begins, and how far below the first row.
+    fn legend(&self) -> Vec<(f64, f64)> {
+        let (mut x, mut down) = (LEFT, 0.0);
+        let mut places = Vec::new();
+        for name in self.series.iter().map(|series| &series.name).filter(|name| !name.is_empty()) {
+            let width = 36.0 + 7.0 * name.chars().count() as f64;
+            if x > LEFT && x + width > WIDTH {
+                (x, down) = (LEFT, down + ROW);
+            }
+            places.push((x, down));
+            x += width;
+        }
+        places
     }
 
     fn drawable(&self, points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -212,7 +234,7 @@ mod tests {
             series: vec![Series { name: "s".into(), points: vec![(0.0, 0.0), (10.0, 1.0), (5.0, f64::NAN)], dots: false }],
         };
         let svg = chart.svg();
-        assert!(svg.contains("points=\"56.0,256.0 544.0,52.0\""), "{svg}");
+        assert!(svg.contains("points=\"56.0,256.0 536.0,52.0\""), "{svg}");
         assert!(svg.contains("a &lt; b") && svg.ends_with("</svg>"));
     }
 
@@ -223,6 +245,15 @@ mod tests {
         let svg = Chart { title: String::new(), x_label: String::new(), y_range: None, log_y: false, series }.svg();
         let lines = |colour: &str| svg.matches(&format!("fill=\"none\" stroke=\"{colour}\"")).count();
         assert_eq!(COLOURS.map(lines), [2, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_legend_that_is_too_long_goes_on_below() {
+        let series = (0..12).map(|i| Series { name: format!("the {i}th of the losses"), points: vec![(0.0, 0.0)], dots: false }).collect();
+        let chart = Chart { title: String::new(), x_label: String::new(), y_range: None, log_y: false, series };
+        let places = chart.legend();
+        assert!(places.iter().all(|(x, _)| *x < WIDTH - 150.0) && places.len() == 12);
+        assert!(places[11].1 > 2.0 * ROW && chart.svg().contains(&format!("viewBox=\"0 0 560 {}\"", HEIGHT + places[11].1)));
     }
 
     #[test]

@@ -50,7 +50,8 @@ impl From<usize> for Threads {
 pub enum Precision {
     /// In `f32` throughout.
     F32,
-    /// As good as `f32` for masks and verdicts: numbers of 16 significant bits (sums of two bf16), added in `f32`.
+    /// As good as `f32` for masks and verdicts: with AMX numbers of 16 significant bits (sums of two bf16), added in `f32`, without it
+    /// `f32` with a quarter of the products.
     #[default]
     F32Grade,
     /// In bf16, 8 significant bits, added in `f32`.

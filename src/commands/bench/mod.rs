@@ -40,7 +40,7 @@ pub struct BenchArgs {
     /// How exactly the network is computed: f32, f32-grade, bf16 or int8
     #[arg(long, default_value_t)]
     precision: Precision,
-    /// Do with no greater instruction set of the CPU than this: portable, avx2, avx512, avx512-vnni or avx512-bf16
+    /// Do with no greater instruction set of the CPU than this: portable, avx2, avx512, avx512-vnni, avx512-bf16 or amx
     #[arg(long, value_name = "SET")]
     instructions: Option<String>,
     /// Hold the network against another program: a shell command that infers the same cells and ends with a line such as

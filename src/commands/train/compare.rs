@@ -157,6 +157,9 @@ impl Plan {
             if self.networks.is_empty() { vec![None] } else { self.networks.iter().map(|n| Some(n.as_str())).collect() };
         let mut trials = Vec::new();
         for (data, own) in &self.data {
+            if Path::new(data).file_name() != Some(data.as_ref()) {
+                bail!("[data.{data:?}]: a data set's name becomes part of files' names; give it one without / and other than . and ..");
+            }
             for loss in &self.losses {
                 for network in &networks {
                     for seed in &self.seeds {
@@ -240,5 +243,6 @@ mod tests {
         assert!(fault(&(good.to_owned() + "setps = 4")).contains("setps"));
         assert!(fault(&(good.to_owned() + "steps = [4]")).contains("array"));
         assert!(fault(&good.replace("losses", "loses")).contains("loses"));
+        assert!(fault(&good.replace("data.Crack", "data.\"lot/7\"")).contains("lot/7"));
     }
 }

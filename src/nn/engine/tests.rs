@@ -138,9 +138,10 @@ fn eight_bits_compute_about_the_same_once_the_ranges_are_known() {
 
 #[test]
 fn neither_batch_nor_threads_change_a_bit() {
-    let side = 80;
-    for upsampling in [Upsampling::Bilinear, Upsampling::Transposed] {
-        let checkpoint = checkpoint(8, upsampling);
+    for (base_width, side, upsampling) in
+        [(8, 80, Upsampling::Bilinear), (8, 80, Upsampling::Transposed), (16, 96, Upsampling::Bilinear), (16, 96, Upsampling::Transposed)]
+    {
+        let checkpoint = checkpoint(base_width, upsampling);
         let tiles = pictures(3, side);
         for (isa, precision) in ways() {
             let run = |threads: usize, batch: usize| -> Vec<f32> {

@@ -21,14 +21,13 @@ impl<'a, T> Shared<'a, T> {
         Self { start: slice.as_mut_ptr(), length: slice.len(), borrowed: PhantomData }
     }
 
-    /// Its first value, for tasks whose values do not lie side by side.
-    pub fn start(&self) -> *mut T {
-        self.start
-    }
-
-    /// Panics unless there are `length` values.
-    pub fn check(&self, length: usize) {
+    /// Where its first `length` values lie, for tasks whose own are not side by side.
+    ///
+    /// # Safety
+    /// No other thread may touch what is read or written through it.
+    pub unsafe fn start(&self, length: usize) -> *mut T {
         assert!(length <= self.length, "part of a shared slice out of bounds");
+        self.start
     }
 
     /// The part of `length` values from `from` on.

@@ -119,11 +119,11 @@ pub(super) unsafe fn dispatch_on(isa: Isa, task: impl Task) {
     unsafe { task.run::<Plain>() }
 }
 
-/// Runs `work` compiled for AVX2 where there is AVX2: for loops that the compiler vectorises by itself.
+/// Runs `work` compiled for AVX2 where that may be taken: for loops that the compiler vectorises by itself.
 pub(super) fn widened<R>(work: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the features were found.
+    if Isa::best() >= Isa::Avx2 {
+        // SAFETY: the processor has the features.
         return unsafe { x86::compiled_for_avx2(work) };
     }
     work()

@@ -90,11 +90,13 @@ impl Chart {
         }
         for (index, (series, points)) in self.series.iter().zip(&drawn).enumerate() {
             let named = self.series[..=index].iter().filter(|series| !series.name.is_empty()).count();
-            let colour = COLOURS[named.saturating_sub(1) % COLOURS.len()];
+            let (round, colour) = (named.saturating_sub(1) / COLOURS.len(), COLOURS[named.saturating_sub(1) % COLOURS.len()]);
+            // A colour that comes again is dashed.
+            let dashes = if round == 0 { String::new() } else { format!(" stroke-dasharray=\"6 {}\"", 2 * round) };
             let line: String = points.iter().map(|(px, py)| format!("{:.1},{:.1} ", place_x(*px), place_y(*py))).collect();
             let _ = write!(
                 svg,
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"/>",
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"{dashes}/>",
                 line.trim_end()
             );
             // A line of a single point would not be seen.
@@ -107,7 +109,7 @@ impl Chart {
                 let (x, down) = legend[named - 1];
                 let _ = write!(
                     svg,
-                    "<line x1=\"{x}\" x2=\"{:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\" stroke-width=\"3\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                    "<line x1=\"{x}\" x2=\"{:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\" stroke-width=\"3\"{dashes}/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                     x + 16.0,
                     36.0 + down,
                     36.0 + down,
@@ -253,6 +255,7 @@ mod tests {
         let chart = Chart { title: String::new(), x_label: String::new(), y_range: None, log_y: false, series };
         let places = chart.legend();
         assert!(places.iter().all(|(x, _)| *x < WIDTH - 150.0) && places.len() == 12);
+        assert_eq!(chart.svg().matches("stroke-dasharray=\"6 2\"").count(), 12, "lines and names of those whose colours come again");
         assert!(places[11].1 > 2.0 * ROW && chart.svg().contains(&format!("viewBox=\"0 0 560 {}\"", HEIGHT + places[11].1)));
     }
 

@@ -1,9 +1,9 @@
 //! Two convolutions with what comes before and after them, as one pass over the picture.
 //!
-//! Where the weights are small, a task takes a band of lines and goes down it a few lines at a time: what one step
-//! puts out the next one finds in the cache. Lines that two bands need are computed by both. Where the weights are
-//! large, every step is done for the whole picture, shared out by blocks of columns, so that each weight is read
-//! once by one core. Neither changes any result.
+//! A task takes a band of lines and goes down it a few lines at a time: what one step puts out the next one finds in the
+//! cache. Lines that two bands need are computed by both. Where the weights are too large for that, or the picture too
+//! small, every step is done for the whole picture, shared out so that each weight is read once by one core. Neither
+//! changes any result: bands begin where the strips of [`super::winograd`] do.
 
 use super::buffer::Buffer;
 use super::filter::{Filter, Input, Method, Place};
@@ -13,13 +13,15 @@ use super::map::{Map, View};
 use super::multiply::{Multiply, line_tasks};
 use super::product::Product;
 use super::resize::{Head, Pool, Raise};
+use super::winograd;
 use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::simd::dispatch_on;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// Lines kept beside those of a step of what is between two: what the convolutions around it read more.
+/// Lines kept beside those of a step of what is between two. At a band's first step what is raised reaches from four lines
+/// above it to two below; the rest is room.
 const AROUND: usize = 8;
 /// Bytes of weights that should be read as seldom as may be.
 const LARGE: usize = 5 << 18;
@@ -132,6 +134,7 @@ impl<F: Multiply> Block<F> {
             );
         }
         let Some(step) = self.step else { return self.run_whole(&views, sinks) };
+        debug_assert!(step.is_multiple_of(winograd::SIDE), "bands of whole strips");
         // Two bands for each thread: one that is held up does not hold up all, and few lines are computed by two.
         let lines = self.h.div_ceil(2 * self.scratch.len()).next_multiple_of(step);
         let mut bands: Vec<(usize, Option<Logits>)> = (0..self.h).step_by(lines).map(|first| (first, None)).collect();
@@ -194,6 +197,8 @@ impl<F: Multiply> Block<F> {
             let middle_end = (end + 1).min(self.h);
             let raised_end = (middle_end + 1).next_multiple_of(2).min(self.h);
             if self.raised.is_some() && raised_next < raised_end {
+                let oldest = raised_next.min(first.saturating_sub(winograd::SIDE));
+                debug_assert!(raised_end - oldest <= step + AROUND, "lines that are kept");
                 self.raise_lines(views, raised_next..raised_end, None, blended);
                 raised_next = raised_end;
             }

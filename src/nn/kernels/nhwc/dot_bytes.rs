@@ -1,13 +1,13 @@
 //! Products of bytes with AVX-512: 16 sums of four at once.
 
 use super::amx::store_bytes;
-use super::product::{COLUMNS, LineTask};
+use super::product::{COLUMNS, LineTask, VECTOR_BYTE_INPUTS};
 use std::arch::x86_64::*;
 
 /// Units computed together.
 const UNITS: usize = 14;
 /// Bytes of a vector of weights: four inputs of each column.
-const VECTOR: usize = 4 * COLUMNS;
+const VECTOR: usize = VECTOR_BYTE_INPUTS * COLUMNS;
 
 /// Computes a line.
 ///
@@ -51,7 +51,8 @@ unsafe fn walk<const VECTORS: usize, const COUNT: usize>(task: &LineTask<u8, u8>
                             *four = _mm512_load_si512(weights.add(v * VECTOR).cast());
                         }
                         for (unit, row) in sums.iter_mut().enumerate() {
-                            let inputs = _mm512_set1_epi32(from.add(unit * pitch + 4 * step).cast::<i32>().read_unaligned());
+                            let inputs =
+                                _mm512_set1_epi32(from.add(unit * pitch + VECTOR_BYTE_INPUTS * step).cast::<i32>().read_unaligned());
                             for (sum, four) in row.iter_mut().zip(four) {
                                 *sum = _mm512_dpbusd_epi32(*sum, inputs, four);
                             }

@@ -56,7 +56,7 @@ impl<F: Multiply> Filter<F> {
         Self::Direct(convolution(F::order(isa), convolved, sources, w, F::pack))
     }
 
-    /// Bytes of weights.
+    /// Bytes of weights; a picture's filter has too few to count.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Picture(_) => 0,
@@ -84,11 +84,12 @@ impl<F: Multiply> Filter<F> {
         }
     }
 
-    /// Lines above the first that are wanted from which on the sources' lines must be there.
+    /// How far above the first line that a block's first filter is asked for the lines lie that it reads. That line is the
+    /// last but one of a strip.
     pub fn reach(&self) -> usize {
         match self {
             Self::Picture(_) | Self::Direct(_) => 1,
-            Self::Winograd(_) => winograd::SIDE,
+            Self::Winograd(_) => winograd::SIDE - 1,
         }
     }
 

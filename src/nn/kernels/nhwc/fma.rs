@@ -6,11 +6,11 @@ use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::simd::{Lanes, Task, dispatch_on};
 
 /// Units computed together where there are 32 registers, and fewer for the end of a line.
-const MANY: [usize; 2] = [14, 8];
+pub(super) const MANY: [usize; 2] = [14, 8];
 /// The same where there are 16 registers.
 const FEW: [usize; 2] = [6, 4];
 /// Inputs multiplied in one turn of the loop.
-const INPUTS: usize = 4;
+pub(super) const INPUTS: usize = 4;
 
 /// One line of a product whose result is stored as `F`.
 struct Line<'a, F: Format>(&'a LineTask<'a, f32, F::Value>);

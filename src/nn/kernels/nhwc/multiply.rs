@@ -3,7 +3,7 @@
 use super::fma;
 use super::format::{Brain, Byte, Format, Single, Split};
 use super::map::View;
-use super::product::{BYTE_INPUTS, LineTask, Order, Product, Recipe};
+use super::product::{LineTask, Order, Product, Recipe, TILE_BYTE_INPUTS, VECTOR_BYTE_INPUTS};
 use crate::nn::kernels::isa::Isa;
 use std::ops::Range;
 
@@ -101,7 +101,7 @@ impl Multiply for Byte {
     const NEEDS: Isa = Isa::Avx512Vnni;
 
     fn order(isa: Isa) -> Order {
-        Order::Byte { inputs: BYTE_INPUTS[usize::from(isa < Isa::Amx)] }
+        Order::Byte { inputs: if isa == Isa::Amx { TILE_BYTE_INPUTS } else { VECTOR_BYTE_INPUTS } }
     }
 
     fn pack(order: Order, recipe: &Recipe) -> Product<u8> {

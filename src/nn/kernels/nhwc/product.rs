@@ -13,8 +13,10 @@ use crate::nn::kernels::isa::Isa;
 
 /// Inputs multiplied at once where they are bf16.
 pub(super) const BRAIN_INPUTS: usize = 32;
-/// Inputs multiplied at once where they are bytes: by tiles, and by vectors.
-pub(super) const BYTE_INPUTS: [usize; 2] = [64, 4];
+/// Inputs multiplied at once by tiles where they are bytes.
+pub(super) const TILE_BYTE_INPUTS: usize = 64;
+/// Inputs multiplied at once by vectors where they are bytes; they are taken in their order.
+pub(super) const VECTOR_BYTE_INPUTS: usize = 4;
 /// Outputs in an accumulator of AMX or AVX-512.
 pub(super) const COLUMNS: usize = 16;
 
@@ -113,7 +115,7 @@ pub(super) fn best_unit(order: Order, sources: &[usize], outputs: usize, w: usiz
 /// What is at the same place of neighbouring pixels comes one after the other: the next unit's first pixel is this
 /// one's second, so that it is still in the first-level cache.
 fn steps(channels: usize, read: usize, inputs: usize) -> Vec<usize> {
-    if inputs > BYTE_INPUTS[1] && channels.is_multiple_of(inputs) {
+    if inputs > VECTOR_BYTE_INPUTS && channels.is_multiple_of(inputs) {
         let pixels = read / channels;
         return (0..channels / inputs * pixels).map(|step| step % pixels * channels + step / pixels * inputs).collect();
     }

@@ -184,6 +184,26 @@ fn f32_is_right_with_avx512() {
     check::<Single>(Isa::Avx512, Method::Direct, 1e-5);
 }
 
+/// Heights of which a step of four or of two strips leaves one line, in a block that reads a map.
+#[test]
+fn a_last_line_alone_is_computed() {
+    let mut dice = Dice(ChaCha8Rng::seed_from_u64(9));
+    for (h, w) in [(5, 56), (9, 28), (13, 28)] {
+        let (first, second) = (dice.convolution(1, 16), dice.convolution(16, 16));
+        let values = dice.values(h * w, 1.0);
+        let mut picture = Map::new(h, w, 1, h);
+        picture.set_picture(&values);
+        let run = |method| {
+            let mut map = Map::new(h, w, 16, h);
+            let mut block = Block::<Single>::new(Isa::best(), method, [h, w], [&first, &second], None, 1);
+            block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled: None, logits: None });
+            let mut block = Block::<Single>::new(Isa::best(), method, [h, w], [&second, &second], None, 1);
+            seen(&mut block, &Source::Map(&map), 16, 16, h * w)
+        };
+        assert_near(&run(Method::Winograd), &run(Method::Direct), 1e-4, &format!("{h} × {w}"));
+    }
+}
+
 #[test]
 fn fewer_products_of_f32_are_right() {
     for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {

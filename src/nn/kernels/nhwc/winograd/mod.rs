@@ -11,6 +11,7 @@
 mod multiply;
 mod transform;
 
+use super::fma::MANY;
 use super::format::Format;
 use super::layers::Convolution;
 use super::map::View;
@@ -33,7 +34,7 @@ const PAIRS: usize = POINTS * POINTS;
 /// Values between the lines that are read and those that are written that should stay near.
 const PIECE: usize = 16 << 10;
 /// Squares that are multiplied in one turn.
-const UNITS: usize = 14;
+const UNITS: usize = MANY[0];
 
 /// A 3×3 convolution made ready to run by squares.
 #[derive(Debug)]
@@ -118,6 +119,9 @@ impl Winograd {
         self.check(sources, to);
         let (inputs, outputs, across) = (self.inputs(), self.outputs, to.w / SIDE);
         let strips = self.strips(&ys);
+        if strips.is_empty() {
+            return;
+        }
         let values = strips.len() * POINTS * (SIDE + 1) * (inputs + outputs);
         let longest = (PIECE / values / UNITS * UNITS).clamp(UNITS, across.max(UNITS)).min(across);
         let (from_row, to_row) = (apart(SIDE * longest + 2, inputs), apart(SIDE * longest, outputs));
@@ -232,12 +236,13 @@ impl Winograd {
     unsafe fn gather_across(&self, from: &[f32], squares: usize, to: Shared, first: usize, plane: usize) {
         let (pitch, pixels) = (self.inputs(), SIDE * squares + 2);
         assert!(from.len() >= pixels * pitch, "room");
-        to.check((POINTS - 1) * plane + first + squares * pitch);
+        // SAFETY: the caller's promise.
+        let to = unsafe { to.start((POINTS - 1) * plane + first + squares * pitch) };
         let mut before = 0;
         for c in self.sources.iter().copied() {
             // SAFETY: the caller's promise; sizes were looked at above.
             unsafe {
-                let (from, to) = (from.as_ptr().add(before * pixels), to.start().add(first + before));
+                let (from, to) = (from.as_ptr().add(before * pixels), to.add(first + before));
                 dispatch_on(self.isa, GatherAcross { from, c, squares, to, pitch, plane });
             }
             before += c;

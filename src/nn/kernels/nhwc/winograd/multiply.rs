@@ -1,17 +1,14 @@
 //! What squares have at one pair of points, times the weights there.
 
 use crate::nn::kernels::nhwc::buffer::Buffer;
-use crate::nn::kernels::nhwc::fma::{Tiles, add_products};
+use crate::nn::kernels::nhwc::fma::{INPUTS, Tiles, add_products};
 use crate::nn::kernels::simd::{Lanes, Task};
-
-/// Inputs multiplied in one turn of the loop.
-const INPUTS: usize = 4;
 
 /// The weights at one pair of points: by blocks of outputs, by input, by output.
 #[derive(Debug)]
 pub(super) struct Matrix {
-    pub inputs: usize,
-    pub outputs: usize,
+    inputs: usize,
+    outputs: usize,
     /// Outputs of a block.
     block: usize,
     weights: Buffer<f32>,

@@ -89,7 +89,7 @@ struct Views<F: Format> {
 }
 
 impl<F: Multiply> Block<F> {
-    /// Packs the weights for pictures of `h × w`. `joined` tells how what comes from below is raised and how many
+    /// Packs the weights for pictures of `h × w`, on the current rayon pool. `joined` tells how what comes from below is raised and how many
     /// channels the encoder left.
     pub fn new(
         isa: Isa,
@@ -105,8 +105,10 @@ impl<F: Multiply> Block<F> {
             None => (None, vec![a.inputs]),
             Some((raising, skip, below)) => (Some(raise::<F>(F::order(isa), raising, [h / 2, w / 2], below)), vec![skip, a.inputs - skip]),
         };
-        let second = Filter::<F>::new(method, b, Place { isa, w, sources: &[b.inputs], first: false });
-        let first = Filter::<F>::new(method, a, Place { isa, w, sources: &sources, first: true });
+        let (first, second) = rayon::join(
+            || Filter::<F>::new(method, a, Place { isa, w, sources: &sources, first: true }),
+            || Filter::<F>::new(method, b, Place { isa, w, sources: &[b.inputs], first: false }),
+        );
         let of_raised = if let Some(Raised::Transposed(products)) = &raised { products.iter().map(Product::bytes).sum() } else { 0 };
         let large = first.bytes() + second.bytes() + of_raised >= LARGE;
         let step = first.step(w, large).zip(second.step(w, large)).map(|(a, b)| a.max(b));

@@ -23,7 +23,7 @@ use crate::nn::kernels::simd::dispatch_on;
 use multiply::{Matrix, Multiply};
 use rayon::prelude::*;
 use std::ops::Range;
-use transform::{GatherAcross, GatherDown, POINTS, ScatterAcross, ScatterDown, to_points};
+use transform::{GatherAcross, GatherDown, POINTS, ScatterAcross, ScatterDown, at_pair};
 
 /// Lines and pixels of a square.
 pub(super) const SIDE: usize = 4;
@@ -73,9 +73,9 @@ impl Winograd {
             sources.iter().sum::<usize>() == inputs && convolution.weights.len() == inputs * outputs * 9 && above < SIDE,
             "size of a convolution's weights"
         );
-        let at_points: Vec<[f32; PAIRS]> = convolution.weights.par_chunks_exact(9).map(to_points).collect();
         let (_, width) = Order::single(isa).quanta();
-        let matrix = |pair: usize| Matrix::new([inputs, outputs], width, |output, input| at_points[output * inputs + input][pair]);
+        let kernel = |output: usize, input: usize| &convolution.weights[9 * (output * inputs + input)..][..9];
+        let matrix = |pair: usize| Matrix::new([inputs, outputs], width, |output, input| at_pair(kernel(output, input), pair));
         let matrices = (0..PAIRS).into_par_iter().map(matrix).collect();
         Self { isa, sources: sources.to_vec(), outputs, above, matrices, bias: convolution.bias.clone() }
     }

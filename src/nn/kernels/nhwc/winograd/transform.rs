@@ -1,6 +1,6 @@
 //! Squares to the points, and back.
 
-use super::{PAIRS, REACH, SIDE};
+use super::{REACH, SIDE};
 use crate::nn::kernels::nhwc::format::Format;
 use crate::nn::kernels::simd::{Lanes, Task};
 
@@ -12,25 +12,23 @@ const FAR: f32 = 1.5;
 const NEAR2: f32 = NEAR * NEAR;
 const FAR2: f32 = FAR * FAR;
 
-/// A 3×3 kernel's values at the points, line by line.
-pub(super) fn to_points(kernel: &[f32]) -> [f32; PAIRS] {
-    let (near, far) = (f64::from(NEAR), f64::from(FAR));
+/// What a kernel's three taps in one direction count for at each point: the point's powers, divided by its differences from
+/// the other points.
+const TAPS: [[f64; 3]; POINTS] = {
+    const fn row(point: f64, differences: f64) -> [f64; 3] {
+        [1.0 / differences, point / differences, point * point / differences]
+    }
+    let (near, far) = (NEAR as f64, FAR as f64);
     let (near2, far2) = (near * near, far * far);
-    // A point's row holds its powers, divided by its differences from the other points.
-    let row = |point: f64, differences: f64| [1.0, point, point * point].map(|power| power / differences);
-    let rows: [[f64; 3]; POINTS] = [
-        row(0.0, near2 * far2),
-        row(near, 2.0 * near2 * (near2 - far2)),
-        row(-near, 2.0 * near2 * (near2 - far2)),
-        row(far, 2.0 * far2 * (far2 - near2)),
-        row(-far, 2.0 * far2 * (far2 - near2)),
-        [0.0, 0.0, 1.0],
-    ];
-    std::array::from_fn(|pair| {
-        let (down, across) = (rows[pair / POINTS], rows[pair % POINTS]);
-        let taps = (0..9).map(|tap| f64::from(kernel[tap]) * down[tap / 3] * across[tap % 3]);
-        taps.sum::<f64>() as f32
-    })
+    let (of_near, of_far) = (2.0 * near2 * (near2 - far2), 2.0 * far2 * (far2 - near2));
+    [row(0.0, near2 * far2), row(near, of_near), row(-near, of_near), row(far, of_far), row(-far, of_far), [0.0, 0.0, 1.0]]
+};
+
+/// A 3×3 kernel's value at a pair of points, `POINTS` times the one downward and the one across.
+pub(super) fn at_pair(kernel: &[f32], pair: usize) -> f32 {
+    let (down, across) = (TAPS[pair / POINTS], TAPS[pair % POINTS]);
+    let lines = kernel.chunks_exact(3).map(|line| line.iter().zip(across).map(|(tap, share)| f64::from(*tap) * share).sum::<f64>());
+    lines.zip(down).map(|(line, share)| line * share).sum::<f64>() as f32
 }
 
 /// `a + b` and `a - b`.

@@ -5,7 +5,7 @@ use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::picture::{Apart, Pictures};
 use super::scratch::{block_lines, with_scratch};
 use super::weights::{Weights, parts};
-use super::{Dims, tiled};
+use super::{Dims, strips, tiled};
 use crate::config::Precision;
 use rayon::prelude::*;
 
@@ -22,29 +22,34 @@ pub(super) fn copy_bordered(
     extent: usize,
     to: &mut [f32],
 ) {
-    let Dims { c: channels, h, w, .. } = pictures.size();
-    let line = w + margin;
-    for c in 0..channels {
-        let target = &mut to[c * plane..][..extent];
-        let source = pictures.plane(n, c);
-        for r in 0..lines + 2 * margin {
-            let row = &mut target[r * line..(r + 1) * line];
-            let y = (first + r).wrapping_sub(margin);
-            if y < h {
-                row[..margin].fill(0.0);
-                source.write(y * w, &mut row[margin..]);
-            } else {
-                row.fill(0.0);
-            }
-        }
-        target[(lines + 2 * margin) * line..].fill(0.0);
+    for c in 0..pictures.size().c {
+        copy_plane_bordered(pictures, [n, c], first, lines, margin, &mut to[c * plane..][..extent]);
     }
+}
+
+/// The same of channel `c` alone, into all of `to`.
+pub(super) fn copy_plane_bordered(pictures: &Pictures, [n, c]: [usize; 2], first: usize, lines: usize, margin: usize, to: &mut [f32]) {
+    let Dims { h, w, .. } = pictures.size();
+    let line = w + margin;
+    let source = pictures.plane(n, c);
+    for r in 0..lines + 2 * margin {
+        let row = &mut to[r * line..(r + 1) * line];
+        let y = (first + r).wrapping_sub(margin);
+        if y < h {
+            row[..margin].fill(0.0);
+            source.write(y * w, &mut row[margin..]);
+        } else {
+            row.fill(0.0);
+        }
+    }
+    to[(lines + 2 * margin) * line..].fill(0.0);
 }
 
 /// Convolves a batch of pictures; the result holds `[n, outputs, h, w]`.
 ///
 /// The taps of a 3×3 kernel are `dilation` pixels apart. Runs on the current rayon pool,
-/// a task for each block of lines. `f32-grade` and `bf16` need AMX and at least 8 channels, else they are `f32`.
+/// a task for each block of lines. `f32-grade` and `bf16` want at least 8 channels, else they are `f32`; without AMX both are `f32` with
+/// half of the products of 3×3 kernels that are not dilated.
 pub(in crate::nn) fn convolved(x: &Pictures, weights: &Weights, dilation: usize, precision: Precision) -> Vec<f32> {
     let [all, _] = convolved_apart(x, weights, dilation, precision, weights.outputs);
     all
@@ -64,6 +69,7 @@ pub(in crate::nn) fn convolved_apart(
     let blocks = |out: &Apart| match parts(precision, weights.inputs, weights.outputs) {
         2 => tiled::convolve::<2>(x, weights, dilation, out),
         1 => tiled::convolve::<1>(x, weights, dilation, out),
+        _ if precision != Precision::F32 && dilation == 1 && strips::fits(weights) => strips::convolve(x, weights, out),
         _ => convolve(x, &Packed::new(weights), dilation, out),
     };
     let mut second_part = Vec::new();

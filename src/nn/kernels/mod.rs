@@ -19,6 +19,7 @@ mod scratch;
 mod shared;
 mod simd;
 mod split;
+mod strips;
 #[cfg_attr(not(target_arch = "x86_64"), path = "tiled/absent.rs")]
 mod tiled;
 #[cfg(target_arch = "x86_64")]
@@ -26,6 +27,7 @@ mod tiles;
 mod upsample;
 mod weight_gradient;
 mod weights;
+mod winograd;
 
 pub(super) use conv::{convolved, convolved_apart};
 pub(super) use isa::Isa;

@@ -23,25 +23,32 @@ pub(super) struct Packed {
     pub inputs: usize,
     /// Side of the kernel: 1 or 3.
     pub side: usize,
+    /// Its lines: as many, or one of three taps.
+    lines: usize,
     /// `[output group][input][tap][8]`.
     weights: Vec<f32>,
 }
 
 impl Packed {
     pub fn new(weights: &Weights) -> Self {
+        Self::of(weights, weights.side, |output, input, tap| weights.at(output, input, tap))
+    }
+
+    /// Kernels of so many `lines`, whose values `value` tells by output, input and tap.
+    pub fn of(weights: &Weights, lines: usize, value: impl Fn(usize, usize, usize) -> f32) -> Self {
         let Weights { outputs, inputs, side, .. } = *weights;
-        let taps = side * side;
+        let taps = lines * side;
         let mut values = vec![0.0; outputs.div_ceil(GROUP) * inputs * taps * GROUP];
         for (group, values) in values.chunks_exact_mut((inputs * taps * GROUP).max(1)).enumerate() {
             for lane in 0..GROUP.min(outputs - group * GROUP) {
                 for (input, values) in values.chunks_exact_mut(taps * GROUP).enumerate() {
                     for tap in 0..taps {
-                        values[tap * GROUP + lane] = weights.at(group * GROUP + lane, input, tap);
+                        values[tap * GROUP + lane] = value(group * GROUP + lane, input, tap);
                     }
                 }
             }
         }
-        Self { outputs, inputs, side, weights: values }
+        Self { outputs, inputs, side, lines, weights: values }
     }
 
     /// Groups of eight output channels.
@@ -91,8 +98,13 @@ impl Panel<'_> {
 
     /// `VECTORS` vectors of results of channels `first..first + OUTPUTS`, from pixel `at` on.
     #[inline(always)]
-    unsafe fn tile<L: Lanes, const VECTORS: usize, const OUTPUTS: usize, const SIDE: usize>(&self, at: usize, first: usize, count: usize) {
-        let taps = SIDE * SIDE;
+    unsafe fn tile<L: Lanes, const VECTORS: usize, const OUTPUTS: usize, const LINES: usize, const SIDE: usize>(
+        &self,
+        at: usize,
+        first: usize,
+        count: usize,
+    ) {
+        let taps = LINES * SIDE;
         let inputs = self.packed.inputs;
         // SAFETY: the weights hold `groups * inputs * taps * GROUP` values; source and target are the caller's promise;
         // only the group's own channels are stored.
@@ -101,7 +113,7 @@ impl Panel<'_> {
             let mut weights = self.packed.weights.as_ptr().add(self.group * inputs * taps * GROUP + first);
             let mut plane = self.source.add(at);
             for _ in 0..inputs {
-                for ky in 0..SIDE {
+                for ky in 0..LINES {
                     for kx in 0..SIDE {
                         let from = plane.add((ky * self.line + kx) * self.dilation);
                         let mut pixels = [L::splat(0.0); VECTORS];
@@ -131,35 +143,35 @@ impl Panel<'_> {
     }
 
     #[inline(always)]
-    unsafe fn column<L: Lanes, const VECTORS: usize, const SIDE: usize>(&self, at: usize, count: usize) {
+    unsafe fn column<L: Lanes, const VECTORS: usize, const LINES: usize, const SIDE: usize>(&self, at: usize, count: usize) {
         // SAFETY: as `tile`.
         unsafe {
             if L::MANY {
-                self.tile::<L, VECTORS, 8, SIDE>(at, 0, count);
+                self.tile::<L, VECTORS, 8, LINES, SIDE>(at, 0, count);
             } else {
-                self.tile::<L, VECTORS, 4, SIDE>(at, 0, count);
-                self.tile::<L, VECTORS, 4, SIDE>(at, 4, count);
+                self.tile::<L, VECTORS, 4, LINES, SIDE>(at, 0, count);
+                self.tile::<L, VECTORS, 4, LINES, SIDE>(at, 4, count);
             }
         }
     }
 
     /// `VECTORS` vectors at a time.
     #[inline(always)]
-    unsafe fn walk<L: Lanes, const VECTORS: usize, const SIDE: usize>(&self) {
+    unsafe fn walk<L: Lanes, const VECTORS: usize, const LINES: usize, const SIDE: usize>(&self) {
         let step = VECTORS * L::WIDTH;
         let mut at = 0;
         // SAFETY: `tile` loads whole vectors (at most SLACK values past the run) and stores `count` values.
         unsafe {
             while at + step <= self.length {
-                self.column::<L, VECTORS, SIDE>(at, step);
+                self.column::<L, VECTORS, LINES, SIDE>(at, step);
                 at += step;
             }
             let rest = self.length - at;
             match rest.div_ceil(L::WIDTH) {
                 0 => {}
-                1 => self.column::<L, 1, SIDE>(at, rest),
-                2 => self.column::<L, 2, SIDE>(at, rest),
-                _ => self.column::<L, VECTORS, SIDE>(at, rest),
+                1 => self.column::<L, 1, LINES, SIDE>(at, rest),
+                2 => self.column::<L, 2, LINES, SIDE>(at, rest),
+                _ => self.column::<L, VECTORS, LINES, SIDE>(at, rest),
             }
         }
     }
@@ -171,11 +183,13 @@ impl Task for Panel<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             // Three vectors of four outputs would be all of 16 registers, and compilers want one more to move loads ahead.
-            match (L::MANY, self.packed.side) {
-                (true, 1) => self.walk::<L, 3, 1>(),
-                (true, _) => self.walk::<L, 3, 3>(),
-                (false, 1) => self.walk::<L, 2, 1>(),
-                (false, _) => self.walk::<L, 2, 3>(),
+            match (L::MANY, self.packed.side, self.packed.lines) {
+                (true, 1, _) => self.walk::<L, 3, 1, 1>(),
+                (true, _, 1) => self.walk::<L, 3, 1, 3>(),
+                (true, _, _) => self.walk::<L, 3, 3, 3>(),
+                (false, 1, _) => self.walk::<L, 2, 1, 1>(),
+                (false, _, 1) => self.walk::<L, 2, 1, 3>(),
+                (false, _, _) => self.walk::<L, 2, 3, 3>(),
             }
         }
     }

@@ -1,12 +1,11 @@
-//! 3×3 convolutions with a quarter of the multiplications, by Winograd's minimal filtering F(4×4, 3×3).
+//! 3×3 convolutions with a quarter of the multiplications, by Winograd's minimal filtering F(4×4, 3×3):
+//! [`crate::nn::kernels::winograd`] in both directions.
 //!
 //! A square of 4×4 results is a product of polynomials, which its values at six points in each direction settle: 36
 //! products for each pair of channels instead of 144. Squares are taken to the points (gathered), multiplied there, each
 //! pair of points with weights of its own, and taken back (scattered), both first in one direction, then in the other.
 //! What it costs is exactness: a result is off by some 1e-6 of what it is summed from, and a number that is none spoils
 //! its whole square.
-//!
-//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015.
 
 mod multiply;
 mod transform;
@@ -20,15 +19,13 @@ use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::scratch::with_scratch;
 use crate::nn::kernels::shared::Shared;
 use crate::nn::kernels::simd::dispatch_on;
+pub(super) use crate::nn::kernels::winograd::SIDE;
+use crate::nn::kernels::winograd::{POINTS, REACH};
 use multiply::{Matrix, Multiply};
 use rayon::prelude::*;
 use std::ops::Range;
-use transform::{GatherAcross, GatherDown, POINTS, ScatterAcross, ScatterDown, at_pair};
+use transform::{GatherAcross, GatherDown, ScatterAcross, ScatterDown, at_pair};
 
-/// Lines and pixels of a square.
-pub(super) const SIDE: usize = 4;
-/// Lines and pixels that a square is made of.
-const REACH: usize = SIDE + 2;
 /// Pairs of points, one downward and one across: products that a square is made with.
 const PAIRS: usize = POINTS * POINTS;
 /// Values between the lines that are read and those that are written that should stay near.

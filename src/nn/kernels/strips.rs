@@ -1,0 +1,153 @@
+//! Convolution 3×3 with half of the multiplications: four lines at a time, filtered downward by [`super::winograd`].
+
+use super::conv::copy_plane_bordered;
+use super::panel::{GROUP, Packed, Panel, SLACK};
+use super::picture::{Apart, Pictures};
+use super::scratch::{block_lines, with_scratch};
+use super::simd::{Lanes, Task, dispatch};
+use super::weights::Weights;
+use super::winograd::{POINTS, REACH, SIDE, TAPS, gather, scatter};
+use rayon::prelude::*;
+
+/// Channels, of input and output alike, from which on it is worth the trouble.
+const LEAST_CHANNELS: usize = 8;
+
+/// Whether it can be done so, and is worth it.
+pub(super) fn fits(weights: &Weights) -> bool {
+    weights.side == 3 && weights.inputs.min(weights.outputs) >= LEAST_CHANNELS
+}
+
+/// The weights at one point: kernels of one line of three taps.
+fn at_point(weights: &Weights, point: usize) -> Packed {
+    Packed::of(weights, 1, |output, input, across| {
+        let tap = |down: usize| f64::from(weights.at(output, input, 3 * down + across));
+        TAPS[point].into_iter().enumerate().map(|(down, share)| tap(down) * share).sum::<f64>() as f32
+    })
+}
+
+/// Writes all of `out`, as [`convolved`](super::convolved) does it.
+pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
+    let packed: Vec<Packed> = (0..POINTS).into_par_iter().map(|point| at_point(weights, point)).collect();
+    let size = x.size();
+    let line = size.w + 1;
+    // At the points there is half as much again as in the lines.
+    let most = (block_lines(3 * size.c, size.h, size.w) / SIDE).max(1) * SIDE;
+    let blocks = size.h.div_ceil(most);
+    // With the zeros after the last line.
+    let plane = (most + 2) * line + 1;
+    let at_point = most / SIDE * line + 1;
+    (0..size.n * blocks).into_par_iter().for_each(|task| {
+        let (n, first) = (task / blocks, task % blocks * most);
+        let lines = most.min(size.h - first);
+        let strips = lines.div_ceil(SIDE);
+        let run = strips * line;
+        let room = [plane + SLACK, POINTS * (size.c * at_point + SLACK), POINTS * GROUP * run + SLACK, SIDE * GROUP * run + SLACK];
+        with_scratch(room.iter().sum(), |scratch| {
+            let (bordered, scratch) = scratch.split_at_mut(room[0]);
+            let (gathered, scratch) = scratch.split_at_mut(room[1]);
+            let (products, output) = scratch.split_at_mut(room[2]);
+            let of_point = size.c * at_point + SLACK;
+            for c in 0..size.c {
+                copy_plane_bordered(x, [n, c], first, strips * SIDE, 1, &mut bordered[..plane]);
+                for strip in 0..strips {
+                    let from = bordered[strip * SIDE * line..].as_ptr();
+                    let to = gathered[c * at_point + strip * line..].as_mut_ptr();
+                    // SAFETY: six lines from there on are in the bordered plane, and so many values at each point; a
+                    // vector more is SLACK at most.
+                    unsafe { dispatch(Gather { from, line, to, of_point }) };
+                }
+                // The last line's right border.
+                (0..POINTS).for_each(|point| gathered[point * of_point + c * at_point + run] = 0.0);
+            }
+            for group in 0..packed[0].groups() {
+                for (point, packed) in packed.iter().enumerate() {
+                    let panel = Panel {
+                        packed,
+                        group,
+                        source: gathered[point * of_point..].as_ptr(),
+                        source_plane: at_point,
+                        line,
+                        dilation: 1,
+                        target: products[point * GROUP * run..].as_mut_ptr(),
+                        target_plane: run,
+                        length: run - 1,
+                    };
+                    // SAFETY: the last tap of the last result reads value `run` of a plane, which has one more than that;
+                    // SLACK follows the last; `products` is this task's own and holds GROUP runs for each point.
+                    unsafe { panel.run() };
+                }
+                for o in 0..packed[0].width_of(group) {
+                    let lines_of = &mut output[o * SIDE * run..];
+                    for strip in 0..strips {
+                        let from = products[o * run + strip * line..].as_ptr();
+                        // SAFETY: every point has a line there, and the output four for each strip, SLACK after the last.
+                        unsafe {
+                            dispatch(Scatter { from, of_point: GROUP * run, line, to: lines_of[strip * SIDE * line..].as_mut_ptr() })
+                        };
+                    }
+                    // SAFETY: each task writes the lines of its own block.
+                    unsafe { out.write(n, group * GROUP + o, first, lines, lines_of, line) };
+                }
+            }
+        });
+    });
+}
+
+/// Six lines to the points.
+struct Gather {
+    from: *const f32,
+    /// Values of a line.
+    line: usize,
+    to: *mut f32,
+    /// Distance of points.
+    of_point: usize,
+}
+
+impl Task for Gather {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for at in (0..self.line).step_by(L::WIDTH) {
+            // Loops, not closures: a closure that is not inlined has no vectors.
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut values = [L::splat(0.0); REACH];
+                for (y, value) in values.iter_mut().enumerate() {
+                    *value = L::load(self.from.add(y * self.line + at));
+                }
+                for (point, value) in gather(values).into_iter().enumerate() {
+                    let to = self.to.add(point * self.of_point + at);
+                    if self.line - at < L::WIDTH { value.store_first(to, self.line - at) } else { value.store(to) }
+                }
+            }
+        }
+    }
+}
+
+/// A line at each point back to four.
+struct Scatter {
+    from: *const f32,
+    /// Distance of points.
+    of_point: usize,
+    /// Values of a line.
+    line: usize,
+    to: *mut f32,
+}
+
+impl Task for Scatter {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for at in (0..self.line).step_by(L::WIDTH) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut values = [L::splat(0.0); POINTS];
+                for (point, value) in values.iter_mut().enumerate() {
+                    *value = L::load(self.from.add(point * self.of_point + at));
+                }
+                for (y, value) in scatter(values).into_iter().enumerate() {
+                    let to = self.to.add(y * self.line + at);
+                    if self.line - at < L::WIDTH { value.store_first(to, self.line - at) } else { value.store(to) }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Winograd's minimal filtering F(4, 3) in one direction: four neighbours of a result from six of an input, with six products
+//! instead of twelve.
+//!
+//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015.
+
+use super::simd::Lanes;
+
+/// Neighbours that are computed together.
+pub(super) const SIDE: usize = 4;
+/// Neighbours that these are made of.
+pub(super) const REACH: usize = SIDE + 2;
+/// Points in one direction: 0, ±[`NEAR`], ±[`FAR`], and infinity.
+pub(super) const POINTS: usize = 6;
+/// Of all points these leave the smallest errors among those whose squares are short in binary.
+const NEAR: f32 = 0.625;
+const FAR: f32 = 1.5;
+const NEAR2: f32 = NEAR * NEAR;
+const FAR2: f32 = FAR * FAR;
+
+/// What a kernel's three taps in one direction count for at each point: the point's powers, divided by its differences from
+/// the other points.
+pub(super) const TAPS: [[f64; 3]; POINTS] = {
+    const fn row(point: f64, differences: f64) -> [f64; 3] {
+        [1.0 / differences, point / differences, point * point / differences]
+    }
+    let (near, far) = (NEAR as f64, FAR as f64);
+    let (near2, far2) = (near * near, far * far);
+    let (of_near, of_far) = (2.0 * near2 * (near2 - far2), 2.0 * far2 * (far2 - near2));
+    [row(0.0, near2 * far2), row(near, of_near), row(-near, of_near), row(far, of_far), row(-far, of_far), [0.0, 0.0, 1.0]]
+};
+
+/// `a + b`.
+///
+/// # Safety
+/// As for `L`.
+#[inline(always)]
+pub(super) unsafe fn plus<L: Lanes>(a: L, b: L) -> L {
+    // SAFETY: the caller's promise.
+    unsafe { a.plus_product(b, L::splat(1.0)) }
+}
+
+/// Six neighbours to the points.
+///
+/// # Safety
+/// As for `L`.
+#[inline(always)]
+pub(super) unsafe fn gather<L: Lanes>([d0, d1, d2, d3, d4, d5]: [L; REACH]) -> [L; POINTS] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let both = L::splat(-(NEAR2 + FAR2));
+        let product = L::splat(NEAR2 * FAR2);
+        let (even, odd) = (d4.plus_product(d2, L::splat(-FAR2)), d3.plus_product(d1, L::splat(-FAR2)));
+        let near = [even.plus_product(odd, L::splat(NEAR)), even.plus_product(odd, L::splat(-NEAR))];
+        let (even, odd) = (d4.plus_product(d2, L::splat(-NEAR2)), d3.plus_product(d1, L::splat(-NEAR2)));
+        let far = [even.plus_product(odd, L::splat(FAR)), even.plus_product(odd, L::splat(-FAR))];
+        let zero = d4.plus_product(d2, both).plus_product(d0, product);
+        let infinity = d5.plus_product(d3, both).plus_product(d1, product);
+        [zero, near[0], near[1], far[0], far[1], infinity]
+    }
+}
+
+/// What is at the points back to four neighbours.
+///
+/// # Safety
+/// As for `L`.
+#[inline(always)]
+pub(super) unsafe fn scatter<L: Lanes>([zero, near, minus_near, far, minus_far, infinity]: [L; POINTS]) -> [L; SIDE] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let less = L::splat(-1.0);
+        let (near_even, near_odd) = (plus(near, minus_near), near.plus_product(minus_near, less));
+        let (far_even, far_odd) = (plus(far, minus_far), far.plus_product(minus_far, less));
+        let nothing = L::splat(0.0);
+        [
+            plus(zero, plus(near_even, far_even)),
+            nothing.plus_product(near_odd, L::splat(NEAR)).plus_product(far_odd, L::splat(FAR)),
+            nothing.plus_product(near_even, L::splat(NEAR2)).plus_product(far_even, L::splat(FAR2)),
+            infinity.plus_product(near_odd, L::splat(NEAR * NEAR2)).plus_product(far_odd, L::splat(FAR * FAR2)),
+        ]
+    }
+}

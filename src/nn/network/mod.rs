@@ -52,7 +52,7 @@ pub fn trained_in(precision: Precision) -> String {
     match (precision, Isa::Amx.is_here()) {
         (Precision::F32 | Precision::Int8, _) => "f32".into(),
         (precision, true) => format!("{precision} (AMX)"),
-        (precision, false) => format!("f32 (this processor has no AMX for {precision})"),
+        (precision, false) => format!("f32 with half of the products (this processor has no AMX for {precision})"),
     }
 }
 

@@ -48,8 +48,8 @@ pub(super) fn copy_plane_bordered(pictures: &Pictures, [n, c]: [usize; 2], first
 /// Convolves a batch of pictures; the result holds `[n, outputs, h, w]`.
 ///
 /// The taps of a 3×3 kernel are `dilation` pixels apart. Runs on the current rayon pool,
-/// a task for each block of lines. `f32-grade` and `bf16` want at least 8 channels, else they are `f32`; without AMX both are `f32` with
-/// half of the products of 3×3 kernels that are not dilated.
+/// a task for each block of lines. `f32-grade` and `bf16` want at least 8 channels, else they are `f32`; without AMX both
+/// are `f32` with half of the products of 3×3 kernels that are not dilated.
 pub(in crate::nn) fn convolved(x: &Pictures, weights: &Weights, dilation: usize, precision: Precision) -> Vec<f32> {
     let [all, _] = convolved_apart(x, weights, dilation, precision, weights.outputs);
     all

@@ -135,8 +135,7 @@ impl Panel<'_> {
             for (o, row) in sums.iter().enumerate().take(outputs) {
                 let to = self.target.add((first + o) * self.target_plane + at);
                 for (v, sum) in row.iter().enumerate() {
-                    let left = count - v * L::WIDTH;
-                    if left >= L::WIDTH { sum.store(to.add(v * L::WIDTH)) } else { sum.store_first(to.add(v * L::WIDTH), left) }
+                    sum.store_up_to(to.add(v * L::WIDTH), count - v * L::WIDTH);
                 }
             }
         }

@@ -16,6 +16,12 @@ pub(in crate::nn) trait Lanes: Copy {
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
     unsafe fn store_first(self, to: *mut f32, count: usize);
+    /// Writes the first `left` values, or all where a vector has no more.
+    #[inline(always)]
+    unsafe fn store_up_to(self, to: *mut f32, left: usize) {
+        // SAFETY: the trait's contract.
+        unsafe { if left >= Self::WIDTH { self.store(to) } else { self.store_first(to, left) } }
+    }
     /// `self + a * b`.
     unsafe fn plus_product(self, a: Self, b: Self) -> Self;
     /// The greater; `other` where one of them is not a number.

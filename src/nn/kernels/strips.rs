@@ -5,12 +5,9 @@ use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::picture::{Apart, Pictures};
 use super::scratch::{block_lines, with_scratch};
 use super::simd::{Lanes, Task, dispatch};
-use super::weights::Weights;
+use super::weights::{LEAST_CHANNELS, Weights};
 use super::winograd::{POINTS, REACH, SIDE, TAPS, gather, scatter};
 use rayon::prelude::*;
-
-/// Channels, of input and output alike, from which on it is worth the trouble.
-const LEAST_CHANNELS: usize = 8;
 
 /// Whether it can be done so, and is worth it.
 pub(super) fn fits(weights: &Weights) -> bool {
@@ -35,29 +32,29 @@ pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
     let blocks = size.h.div_ceil(most);
     // With the zeros after the last line.
     let plane = (most + 2) * line + 1;
-    let at_point = most / SIDE * line + 1;
+    let gathered_plane = most / SIDE * line + 1;
     (0..size.n * blocks).into_par_iter().for_each(|task| {
         let (n, first) = (task / blocks, task % blocks * most);
         let lines = most.min(size.h - first);
         let strips = lines.div_ceil(SIDE);
         let run = strips * line;
-        let room = [plane + SLACK, POINTS * (size.c * at_point + SLACK), POINTS * GROUP * run + SLACK, SIDE * GROUP * run + SLACK];
+        let room = [plane + SLACK, POINTS * (size.c * gathered_plane + SLACK), POINTS * GROUP * run + SLACK, SIDE * GROUP * run + SLACK];
         with_scratch(room.iter().sum(), |scratch| {
             let (bordered, scratch) = scratch.split_at_mut(room[0]);
             let (gathered, scratch) = scratch.split_at_mut(room[1]);
             let (products, output) = scratch.split_at_mut(room[2]);
-            let of_point = size.c * at_point + SLACK;
+            let of_point = size.c * gathered_plane + SLACK;
             for c in 0..size.c {
                 copy_plane_bordered(x, [n, c], first, strips * SIDE, 1, &mut bordered[..plane]);
                 for strip in 0..strips {
                     let from = bordered[strip * SIDE * line..].as_ptr();
-                    let to = gathered[c * at_point + strip * line..].as_mut_ptr();
+                    let to = gathered[c * gathered_plane + strip * line..].as_mut_ptr();
                     // SAFETY: six lines from there on are in the bordered plane, and so many values at each point; a
                     // vector more is SLACK at most.
                     unsafe { dispatch(Gather { from, line, to, of_point }) };
                 }
                 // The last line's right border.
-                (0..POINTS).for_each(|point| gathered[point * of_point + c * at_point + run] = 0.0);
+                (0..POINTS).for_each(|point| gathered[point * of_point + c * gathered_plane + run] = 0.0);
             }
             for group in 0..packed[0].groups() {
                 for (point, packed) in packed.iter().enumerate() {
@@ -65,7 +62,7 @@ pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
                         packed,
                         group,
                         source: gathered[point * of_point..].as_ptr(),
-                        source_plane: at_point,
+                        source_plane: gathered_plane,
                         line,
                         dilation: 1,
                         target: products[point * GROUP * run..].as_mut_ptr(),
@@ -115,8 +112,7 @@ impl Task for Gather {
                     *value = L::load(self.from.add(y * self.line + at));
                 }
                 for (point, value) in gather(values).into_iter().enumerate() {
-                    let to = self.to.add(point * self.of_point + at);
-                    if self.line - at < L::WIDTH { value.store_first(to, self.line - at) } else { value.store(to) }
+                    value.store_up_to(self.to.add(point * self.of_point + at), self.line - at);
                 }
             }
         }
@@ -144,8 +140,7 @@ impl Task for Scatter {
                     *value = L::load(self.from.add(point * self.of_point + at));
                 }
                 for (y, value) in scatter(values).into_iter().enumerate() {
-                    let to = self.to.add(y * self.line + at);
-                    if self.line - at < L::WIDTH { value.store_first(to, self.line - at) } else { value.store(to) }
+                    value.store_up_to(self.to.add(y * self.line + at), self.line - at);
                 }
             }
         }

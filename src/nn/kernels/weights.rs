@@ -3,8 +3,8 @@
 use super::isa::Isa;
 use crate::config::Precision;
 
-/// Channels, of input and output alike, from which on tiles are worth their trouble.
-const LEAST_CHANNELS: usize = 8;
+/// Channels, of input and output alike, from which on other ways than `f32`'s are worth their trouble.
+pub(super) const LEAST_CHANNELS: usize = 8;
 
 /// A convolution's weights as they are to be laid over a picture.
 #[derive(Debug, Clone, Copy)]

@@ -89,8 +89,8 @@ struct Views<F: Format> {
 }
 
 impl<F: Multiply> Block<F> {
-    /// Packs the weights for pictures of `h × w`, on the current rayon pool. `joined` tells how what comes from below is raised and how many
-    /// channels the encoder left.
+    /// Packs the weights for pictures of `h × w`, on the current rayon pool. `joined` tells how what comes from below is
+    /// raised and how many channels the encoder left.
     pub fn new(
         isa: Isa,
         method: Method,

@@ -67,7 +67,7 @@ impl Format for Single {
     #[inline(always)]
     unsafe fn store<L: Lanes>(numbers: L, to: *mut f32, _: usize, count: usize) {
         // SAFETY: the trait's contract.
-        unsafe { if count == L::WIDTH { numbers.store(to) } else { numbers.store_first(to, count) } }
+        unsafe { numbers.store_up_to(to, count) }
     }
 }
 

@@ -55,7 +55,7 @@ impl ConvNormRelu {
     }
 
     /// The same on a tape, of the channels of one or two maps.
-    pub fn record(&self, tape: &mut Tape, from: &[MapId]) -> Result<MapId> {
+    pub fn record(&self, tape: &mut dyn Tape, from: &[MapId]) -> Result<MapId> {
         tape.conv_norm_relu(from, &self.weight, self.dilation, &self.norm)
     }
 }
@@ -82,7 +82,7 @@ impl Head {
     }
 
     /// The same on a tape.
-    pub fn record(&self, tape: &mut Tape, from: MapId) -> Result<MapId> {
+    pub fn record(&self, tape: &mut dyn Tape, from: MapId) -> Result<MapId> {
         tape.conv_bias(from, &self.weight, &self.bias)
     }
 }

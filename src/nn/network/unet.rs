@@ -38,7 +38,7 @@ impl Body for UNet {
         OnTensors { net: self, mode }.run(x.clone())
     }
 
-    fn record(&self, tape: &mut Tape, x: &Tensor) -> Option<Result<MapId>> {
+    fn record(&self, tape: &mut dyn Tape, x: &Tensor) -> Option<Result<MapId>> {
         Some(tape.pictures(x).and_then(|pictures| OnTape { net: self, tape }.run(pictures)))
     }
 }
@@ -78,7 +78,7 @@ impl Pass for OnTensors<'_> {
 
 struct OnTape<'a> {
     net: &'a UNet,
-    tape: &'a mut Tape,
+    tape: &'a mut dyn Tape,
 }
 
 impl OnTape<'_> {

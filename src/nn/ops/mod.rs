@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 pub(super) use conv::Convolution;
 pub(super) use norm::{BatchNorm, EPSILON};
-pub(super) use tape::{MapId, Tape};
+pub(super) use tape::{MapId, Tape, tape};
 
 /// Convolution of `[n, i, h, w]` with `[o, i, k, k]` that keeps the size: stride 1, padded with zeros; `k` is 1 or 3,
 /// its taps `dilation` pixels apart.

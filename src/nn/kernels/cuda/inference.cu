@@ -1,27 +1,5 @@
 // What cuDNN has no fused operator for: the first and the last layer of a U-Net, and what lies between its
-// convolutions. Maps are in NHWC order, 16-bit brain floats, their channels a multiple of eight; each thread takes
-// eight channels of a pixel.
-
-typedef unsigned short brain;
-
-struct __align__(16) Lanes {
-    brain of[8];
-};
-
-__device__ __forceinline__ float wide(brain value) { return __uint_as_float((count)value << 16); }
-
-// To the nearest, ties to even; what is no number stays none.
-__device__ __forceinline__ brain narrow(float value) {
-    count bits = __float_as_uint(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (brain)((bits >> 16) | 0x40u);
-    return (brain)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-
-__device__ __forceinline__ const Lanes *lanes(const brain *map, place value) {
-    return reinterpret_cast<const Lanes *>(map + value);
-}
-
-__device__ __forceinline__ Lanes *lanes(brain *map, place value) { return reinterpret_cast<Lanes *>(map + value); }
+// convolutions. Each thread takes eight channels of a pixel.
 
 // The larger one; what is no number wins.
 __device__ __forceinline__ float larger(float a, float b) { return a > b || a != a ? a : b; }

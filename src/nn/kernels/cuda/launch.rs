@@ -10,7 +10,7 @@ use candle_core::cuda_backend::{CudaDevice, CudaStorage};
 use candle_core::{Error, Result};
 use std::sync::OnceLock;
 
-const THREADS_A_BLOCK: u32 = 256;
+pub(super) const THREADS_A_BLOCK: u32 = 256;
 /// The least that today's compiler knows; later devices translate it for themselves.
 const ARCHITECTURE: &str = "compute_75";
 /// By which candle's device knows the kernels.
@@ -33,14 +33,21 @@ pub(in crate::nn) fn ready(device: &CudaDevice) -> bool {
     })
 }
 
-/// The kernels compiled, once for the process.
-fn compiled() -> std::result::Result<&'static str, &'static str> {
-    static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
+/// What became of a source that is compiled once for the process.
+pub(super) type Compiled = OnceLock<std::result::Result<String, String>>;
+
+/// The kernels of `source`, whose place is `once`.
+pub(super) fn compiled_once(once: &'static Compiled, source: &str) -> std::result::Result<&'static str, &'static str> {
     let compile = || {
         let options = CompileOptions { arch: Some(ARCHITECTURE), ..Default::default() };
-        compile_ptx_with_opts(OPERATORS, options).map(|ptx| ptx.to_src()).map_err(|error| error.to_string())
+        compile_ptx_with_opts(source, options).map(|ptx| ptx.to_src()).map_err(|error| error.to_string())
     };
-    PTX.get_or_init(compile).as_deref().map_err(String::as_str)
+    once.get_or_init(compile).as_deref().map_err(String::as_str)
+}
+
+fn compiled() -> std::result::Result<&'static str, &'static str> {
+    static PTX: Compiled = OnceLock::new();
+    compiled_once(&PTX, OPERATORS)
 }
 
 /// What the operator makes of its arguments, for maps of `size`; see [`Operator::of`].

@@ -8,8 +8,12 @@ mod fault;
 mod gpu;
 #[cfg(feature = "cudnn")]
 mod launch;
+mod machine;
+mod map_operator;
 #[cfg(feature = "cudnn")]
 mod memory;
+#[cfg(feature = "cudnn")]
+mod on_device;
 #[cfg(test)]
 pub(in crate::nn) mod on_host;
 mod operator;
@@ -24,11 +28,17 @@ pub(in crate::nn) use fault::CudaFault;
 pub(in crate::nn) use gpu::{Filter, Gpu, Graph};
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use launch::{computed, ready};
+pub(in crate::nn) use machine::{ConvolutionSize, Machine};
+pub(in crate::nn) use map_operator::{FilterLayout, GRADIENT_ROWS, LANES, MapOperator, NORM_ROWS, View};
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use memory::{Maps, Memory, Pinned};
+#[cfg(feature = "cudnn")]
+pub(in crate::nn) use on_device::OnDevice;
 pub(in crate::nn) use operator::Operator;
 
 /// Compiled at run time, by NVRTC.
-const INFERENCE: &str = concat!(include_str!("common.cu"), include_str!("inference.cu"));
+const INFERENCE: &str = concat!(include_str!("common.cu"), include_str!("brain.cu"), include_str!("inference.cu"));
 /// As [`INFERENCE`].
 const OPERATORS: &str = concat!(include_str!("common.cu"), include_str!("operators.cu"));
+/// As [`INFERENCE`].
+const MAPS: &str = concat!(include_str!("common.cu"), include_str!("brain.cu"), include_str!("maps.cu"));

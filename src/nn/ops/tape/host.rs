@@ -1,13 +1,12 @@
-//! A way back of our own for training on the CPU.
+//! On the CPU, in `f32`.
 //!
-//! Candle's goes from tensor to tensor: it zeroes every gradient, adds to it and copies what is joined or split. Maps
-//! of a network are large, and the memory is what a step of training waits for. A tape keeps for each map what the
-//! convolution left; batch norm and ReLU are applied wherever it is read, joined maps are read where they lie, and a
-//! gradient is put in the place of the one that it came from.
+//! The tape keeps for each map what the convolution left; batch norm and ReLU are applied wherever it is read, joined maps are read
+//! where they lie, and a gradient is put in the place of the one that it came from.
 
-use super::conv::{Convolution, kernel_for};
-use super::norm::{BatchNorm, Statistics};
-use super::{by_plane, channel_sums, with_values};
+use super::super::conv::{Convolution, kernel_for};
+use super::super::norm::{BatchNorm, Statistics};
+use super::super::{by_plane, channel_sums, with_values};
+use super::{Gradients, MapId, Tape};
 use crate::config::Precision;
 use crate::nn::kernels::{
     Affine, Channels, Dims, Pictures, Weights, convolved, interleave, interleave_gradient, max_pool, max_pool_gradient, moments, resize,
@@ -15,10 +14,6 @@ use crate::nn::kernels::{
 };
 use candle_core::{Device, Result, Tensor, Var};
 use rayon::prelude::*;
-
-/// A map of a [`Tape`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::nn) struct MapId(usize);
 
 struct Map {
     size: Dims,
@@ -41,125 +36,18 @@ enum Step {
     Upsample { from: MapId },
 }
 
-/// A network's way forward, for its way back.
-pub(in crate::nn) struct Tape {
+/// See [`Tape`].
+pub(super) struct HostTape {
     precision: Precision,
     maps: Vec<Map>,
     /// Each with the map that it made.
     steps: Vec<(Step, MapId)>,
 }
 
-/// Gradients by variable.
-type Gradients = Vec<(Var, Tensor)>;
-
-impl Tape {
+impl HostTape {
     /// An empty tape whose products have that precision.
     pub fn new(precision: Precision) -> Self {
         Self { precision, maps: Vec::new(), steps: Vec::new() }
-    }
-
-    /// The pictures that a network is shown; they get no gradient.
-    pub fn pictures(&mut self, x: &Tensor) -> Result<MapId> {
-        let (n, c, h, w) = x.dims4()?;
-        Ok(self.map(x.flatten_all()?.to_vec1()?, Dims { n, c, h, w }, None, false))
-    }
-
-    /// A map's values.
-    ///
-    /// # Errors
-    /// One that is still to be normalised.
-    pub fn tensor(&self, map: MapId) -> Result<Tensor> {
-        let Map { size: Dims { n, c, h, w }, values, affine, .. } = &self.maps[map.0];
-        if affine.is_some() {
-            candle_core::bail!("a map of the tape is still to be normalised");
-        }
-        Tensor::from_vec(values.clone(), (*n, *c, *h, *w), &Device::Cpu)
-    }
-
-    /// Convolution of the channels of one or two maps, batch norm by the batch's statistics, ReLU; brings the running
-    /// statistics up to date.
-    pub fn conv_norm_relu(&mut self, from: &[MapId], weight: &Var, dilation: usize, norm: &BatchNorm) -> Result<MapId> {
-        let convolution = Convolution { dilation, precision: self.precision };
-        let x = self.read(from)?;
-        let kernel = kernel_for(x.size(), weight.layout())?;
-        let size = x.size().with_channels(kernel.n);
-        let values = with_values([weight], "convolution", |[weight]| convolution.of(&x, weight, kernel))?;
-        let moments = moments(&values, size);
-        let statistics = Statistics::of_batch(&moments);
-        let affine = with_values([&norm.gain, &norm.offset], "batch norm", |[gain, offset]| statistics.affine(gain, offset))??;
-        norm.update(&moments, size.n * size.plane())?;
-        let step = Step::ConvNormRelu {
-            from: from.to_vec(),
-            convolution,
-            weight: weight.clone(),
-            gain: norm.gain.clone(),
-            offset: norm.offset.clone(),
-            statistics,
-        };
-        Ok(self.done(step, values, size, Some(affine)))
-    }
-
-    /// Convolution with a bias, always in `f32`.
-    pub fn conv_bias(&mut self, from: MapId, weight: &Var, bias: &Var) -> Result<MapId> {
-        let convolution = Convolution { dilation: 1, precision: Precision::F32 };
-        let x = self.read(&[from])?;
-        let kernel = kernel_for(x.size(), weight.layout())?;
-        let size = x.size().with_channels(kernel.n);
-        let values = with_values([weight, bias], "convolution", |[weight, bias]| {
-            let mut values = convolution.of(&x, weight, kernel);
-            values.par_chunks_exact_mut(size.plane()).enumerate().for_each(|(plane, values)| {
-                let bias = bias[plane % size.c];
-                values.iter_mut().for_each(|v| *v += bias);
-            });
-            values
-        })?;
-        let step = Step::ConvBias { from, convolution, weight: weight.clone(), bias: bias.clone() };
-        Ok(self.done(step, values, size, None))
-    }
-
-    /// Transposed convolution with `[i, o, 2, 2]`, stride 2: a 1×1 convolution to four planes for each output, which are
-    /// then put in their places.
-    pub fn conv_transposed(&mut self, from: MapId, weight: &Var, bias: &Var) -> Result<MapId> {
-        let x = self.read(&[from])?;
-        let (inputs, outputs, _, _) = weight.dims4()?;
-        let Dims { h, w, c, .. } = x.size();
-        if c != inputs {
-            candle_core::bail!("transposed convolution: {c} channels for weights {:?}", weight.shape());
-        }
-        let size = Dims { h: 2 * h, w: 2 * w, ..x.size().with_channels(outputs) };
-        let values = with_values([weight, bias], "transposed convolution", |[weight, bias]| {
-            let four = convolved(&x, &Weights::forward(weight, inputs, 4 * outputs, 1).backward(), 1, self.precision);
-            by_plane(size.n * outputs, size.plane(), |plane, to| {
-                interleave(&four[4 * plane * h * w..][..4 * h * w], h * w, w, h, w, bias[plane % outputs], to, 2 * w);
-            })
-        })?;
-        let step = Step::Transposed { from, weight: weight.clone(), bias: bias.clone() };
-        Ok(self.done(step, values, size, None))
-    }
-
-    /// Maximum of 2×2 squares.
-    pub fn max_pool(&mut self, from: MapId) -> Result<MapId> {
-        let x = self.read(&[from])?;
-        let Dims { n, c, h, w } = x.size();
-        if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
-            candle_core::bail!("max pool: sides must be even, found {h} × {w}");
-        }
-        let values = by_plane(n * c, h * w / 4, |plane, to| {
-            let mut scratch = Vec::new();
-            max_pool(x.plane(plane / c, plane % c).worth(&mut scratch), w, h, w, to, w / 2);
-        });
-        Ok(self.done(Step::MaxPool { from }, values, Dims { n, c, h: h / 2, w: w / 2 }, None))
-    }
-
-    /// Twice the size by bilinear interpolation, corners aligned.
-    pub fn upsample_bilinear(&mut self, from: MapId) -> Result<MapId> {
-        let x = self.read(&[from])?;
-        let Dims { n, c, h, w } = x.size();
-        let values = by_plane(n * c, 4 * h * w, |plane, to| {
-            let mut scratch = Vec::new();
-            resize(x.plane(plane / c, plane % c).worth(&mut scratch), w, [h, w], to, 2 * w, [2 * h, 2 * w]);
-        });
-        Ok(self.done(Step::Upsample { from }, values, Dims { n, c, h: 2 * h, w: 2 * w }, None))
     }
 
     fn map(&mut self, values: Vec<f32>, size: Dims, affine: Option<Affine>, trained: bool) -> MapId {
@@ -188,25 +76,6 @@ impl Tape {
             candle_core::bail!("one or two maps of one size are read together, not {sizes:?}");
         }
         Ok(Pictures::new(&maps.iter().map(channels).collect::<Vec<_>>(), sizes[0]))
-    }
-
-    /// Gradients of all variables, of which a network uses each once, from that of a map.
-    pub fn backward(mut self, map: MapId, gradient: &Tensor) -> Result<Gradients> {
-        let mut found = Gradients::new();
-        let Dims { n, c, h, w } = self.maps[map.0].size;
-        if gradient.dims() != [n, c, h, w] {
-            candle_core::bail!("a gradient of {:?} for a map of {:?}", gradient.dims(), [n, c, h, w]);
-        }
-        self.maps[map.0].gradient = Some(gradient.flatten_all()?.to_vec1()?);
-        while let Some((step, map)) = self.steps.pop() {
-            let size = self.maps[map.0].size;
-            // Nothing that is still to be undone reads this map.
-            let (values, affine) = (std::mem::take(&mut self.maps[map.0].values), self.maps[map.0].affine.take());
-            if let Some(gradient) = self.maps[map.0].gradient.take() {
-                self.undo(step, size, values, affine, gradient, &mut found)?;
-            }
-        }
-        Ok(found)
     }
 
     fn undo(
@@ -308,5 +177,117 @@ impl Tape {
                 .zip(gradient.par_chunks(CHUNK))
                 .for_each(|(sum, gradient)| sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g)),
         }
+    }
+}
+
+impl Tape for HostTape {
+    fn pictures(&mut self, x: &Tensor) -> Result<MapId> {
+        let (n, c, h, w) = x.dims4()?;
+        Ok(self.map(x.flatten_all()?.to_vec1()?, Dims { n, c, h, w }, None, false))
+    }
+
+    fn tensor(&self, map: MapId) -> Result<Tensor> {
+        let Map { size: Dims { n, c, h, w }, values, affine, .. } = &self.maps[map.0];
+        if affine.is_some() {
+            candle_core::bail!("a map of the tape is still to be normalised");
+        }
+        Tensor::from_vec(values.clone(), (*n, *c, *h, *w), &Device::Cpu)
+    }
+
+    fn conv_norm_relu(&mut self, from: &[MapId], weight: &Var, dilation: usize, norm: &BatchNorm) -> Result<MapId> {
+        let convolution = Convolution { dilation, precision: self.precision };
+        let x = self.read(from)?;
+        let kernel = kernel_for(x.size(), weight.layout())?;
+        let size = x.size().with_channels(kernel.n);
+        let values = with_values([weight], "convolution", |[weight]| convolution.of(&x, weight, kernel))?;
+        let moments = moments(&values, size);
+        let statistics = Statistics::of_batch(&moments);
+        let affine = with_values([&norm.gain, &norm.offset], "batch norm", |[gain, offset]| statistics.affine(gain, offset))??;
+        norm.update(&moments, size.n * size.plane())?;
+        let step = Step::ConvNormRelu {
+            from: from.to_vec(),
+            convolution,
+            weight: weight.clone(),
+            gain: norm.gain.clone(),
+            offset: norm.offset.clone(),
+            statistics,
+        };
+        Ok(self.done(step, values, size, Some(affine)))
+    }
+
+    fn conv_bias(&mut self, from: MapId, weight: &Var, bias: &Var) -> Result<MapId> {
+        let convolution = Convolution { dilation: 1, precision: Precision::F32 };
+        let x = self.read(&[from])?;
+        let kernel = kernel_for(x.size(), weight.layout())?;
+        let size = x.size().with_channels(kernel.n);
+        let values = with_values([weight, bias], "convolution", |[weight, bias]| {
+            let mut values = convolution.of(&x, weight, kernel);
+            values.par_chunks_exact_mut(size.plane()).enumerate().for_each(|(plane, values)| {
+                let bias = bias[plane % size.c];
+                values.iter_mut().for_each(|v| *v += bias);
+            });
+            values
+        })?;
+        let step = Step::ConvBias { from, convolution, weight: weight.clone(), bias: bias.clone() };
+        Ok(self.done(step, values, size, None))
+    }
+
+    fn conv_transposed(&mut self, from: MapId, weight: &Var, bias: &Var) -> Result<MapId> {
+        let x = self.read(&[from])?;
+        let (inputs, outputs, _, _) = weight.dims4()?;
+        let Dims { h, w, c, .. } = x.size();
+        if c != inputs {
+            candle_core::bail!("transposed convolution: {c} channels for weights {:?}", weight.shape());
+        }
+        let size = Dims { h: 2 * h, w: 2 * w, ..x.size().with_channels(outputs) };
+        let values = with_values([weight, bias], "transposed convolution", |[weight, bias]| {
+            let four = convolved(&x, &Weights::forward(weight, inputs, 4 * outputs, 1).backward(), 1, self.precision);
+            by_plane(size.n * outputs, size.plane(), |plane, to| {
+                interleave(&four[4 * plane * h * w..][..4 * h * w], h * w, w, h, w, bias[plane % outputs], to, 2 * w);
+            })
+        })?;
+        let step = Step::Transposed { from, weight: weight.clone(), bias: bias.clone() };
+        Ok(self.done(step, values, size, None))
+    }
+
+    fn max_pool(&mut self, from: MapId) -> Result<MapId> {
+        let x = self.read(&[from])?;
+        let Dims { n, c, h, w } = x.size();
+        if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
+            candle_core::bail!("max pool: sides must be even, found {h} × {w}");
+        }
+        let values = by_plane(n * c, h * w / 4, |plane, to| {
+            let mut scratch = Vec::new();
+            max_pool(x.plane(plane / c, plane % c).worth(&mut scratch), w, h, w, to, w / 2);
+        });
+        Ok(self.done(Step::MaxPool { from }, values, Dims { n, c, h: h / 2, w: w / 2 }, None))
+    }
+
+    fn upsample_bilinear(&mut self, from: MapId) -> Result<MapId> {
+        let x = self.read(&[from])?;
+        let Dims { n, c, h, w } = x.size();
+        let values = by_plane(n * c, 4 * h * w, |plane, to| {
+            let mut scratch = Vec::new();
+            resize(x.plane(plane / c, plane % c).worth(&mut scratch), w, [h, w], to, 2 * w, [2 * h, 2 * w]);
+        });
+        Ok(self.done(Step::Upsample { from }, values, Dims { n, c, h: 2 * h, w: 2 * w }, None))
+    }
+
+    fn backward(mut self: Box<Self>, map: MapId, gradient: &Tensor) -> Result<Gradients> {
+        let mut found = Gradients::new();
+        let Dims { n, c, h, w } = self.maps[map.0].size;
+        if gradient.dims() != [n, c, h, w] {
+            candle_core::bail!("a gradient of {:?} for a map of {:?}", gradient.dims(), [n, c, h, w]);
+        }
+        self.maps[map.0].gradient = Some(gradient.flatten_all()?.to_vec1()?);
+        while let Some((step, map)) = self.steps.pop() {
+            let size = self.maps[map.0].size;
+            // Nothing that is still to be undone reads this map.
+            let (values, affine) = (std::mem::take(&mut self.maps[map.0].values), self.maps[map.0].affine.take());
+            if let Some(gradient) = self.maps[map.0].gradient.take() {
+                self.undo(step, size, values, affine, gradient, &mut found)?;
+            }
+        }
+        Ok(found)
     }
 }

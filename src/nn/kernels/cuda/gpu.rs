@@ -198,7 +198,7 @@ impl Gpu {
             number(to.side)?,
             number(to.channels)?,
         ];
-        self.launch(&self.first, pixels * to.channels / 8, &arguments)
+        self.launch(&self.first, pixels / 4 * to.channels / 8, &arguments)
     }
 
     /// Kernel `pool`, and the copy of what is pooled in the first channels of `copy`.

@@ -1,5 +1,10 @@
 // What cuDNN has no fused operator for: the first and the last layer of a U-Net, and what lies between its
-// convolutions. Each thread takes eight channels of a pixel.
+// convolutions. Each thread takes eight channels of a pixel, or of four where all of them want the same weights: sides are a multiple
+// of four.
+
+struct __align__(16) Weights {
+    float of[8];
+};
 
 // The larger one; what is no number wins.
 __device__ __forceinline__ float larger(float a, float b) { return a > b || a != a ? a : b; }
@@ -10,28 +15,39 @@ extern "C" __global__ void first(const float *__restrict__ pictures, const float
                                  const float *__restrict__ bias, brain *__restrict__ to, count *__restrict__ unsound,
                                  count tiles, count side, count channels) {
     count groups = channels / 8;
-    EACH(index, tiles * side * side * groups) {
-        count channel = index % groups * 8, pixel = index / groups;
+    EACH(index, tiles * side * side / 4 * groups) {
+        count channel = index % groups * 8, pixel = index / groups * 4;
         count line = pixel / side, number = line / side;
         int x = (int)(pixel % side), y = (int)(line % side);
         const float *tile = pictures + (place)number * side * side;
-        float sums[8];
-        for (int lane = 0; lane < 8; lane++) sums[lane] = bias[channel + lane];
-        for (int tap = 0; tap < 9; tap++) {
-            int row = y + tap / 3 - 1, column = x + tap % 3 - 1;
-            if (row < 0 || column < 0 || row >= (int)side || column >= (int)side) continue;
-            float value = tile[row * (int)side + column];
-            const float *weight = weights + tap * channels + channel;
-            for (int lane = 0; lane < 8; lane++) sums[lane] += value * weight[lane];
+        float sums[4][8];
+        for (int at = 0; at < 4; at++)
+            for (int lane = 0; lane < 8; lane++) sums[at][lane] = bias[channel + lane];
+        for (int down = 0; down < 3; down++) {
+            int row = y + down - 1;
+            if (row < 0 || row >= (int)side) continue;
+            float values[6];
+            for (int across = 0; across < 6; across++) {
+                int column = x + across - 1;
+                values[across] = column < 0 || column >= (int)side ? 0.0f : tile[row * (int)side + column];
+            }
+            for (int across = 0; across < 3; across++) {
+                Weights weight = *reinterpret_cast<const Weights *>(weights + (down * 3 + across) * channels + channel);
+                for (int at = 0; at < 4; at++)
+                    for (int lane = 0; lane < 8; lane++) sums[at][lane] += values[at + across] * weight.of[lane];
+            }
         }
-        Lanes result;
-        bool finite = true;
-        for (int lane = 0; lane < 8; lane++) {
-            finite = finite && sums[lane] - sums[lane] == 0.0f;
-            result.of[lane] = narrow(sums[lane] < 0.0f ? 0.0f : sums[lane]);
+        // Nothing times what is no finite number is none.
+        float nothing = 0.0f;
+        for (int at = 0; at < 4; at++) {
+            Lanes result;
+            for (int lane = 0; lane < 8; lane++) {
+                nothing += 0.0f * sums[at][lane];
+                result.of[lane] = narrow(sums[at][lane] < 0.0f ? 0.0f : sums[at][lane]);
+            }
+            *lanes(to, (place)(pixel + at) * channels + channel) = result;
         }
-        if (!finite) unsound[number] = 1;
-        *lanes(to, (place)pixel * channels + channel) = result;
+        if (nothing != 0.0f) unsound[number] = 1;
     }
 }
 

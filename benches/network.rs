@@ -58,8 +58,13 @@ fn validation(c: &mut Criterion) {
     let whole = Picture::new("bench".into(), side, pixels, Mask::new(side, side)).expect("a picture");
     let mut engine = engine(&checkpoint(Upsampling::Bilinear), DeviceChoice::Cpu, Precision::default(), 0).expect("an engine");
     let row = picture(10 * TILE_PX * TILE_PX);
+    let batch = engine.batch() * TILE_PX * TILE_PX;
     c.bench_function("validation/engine alone/100 tiles", |b| {
-        b.iter(|| (0..10).for_each(|_| drop(engine.probabilities(black_box(&row), 10).expect("probabilities"))));
+        b.iter(|| {
+            for tiles in (0..10).flat_map(|_| row.chunks(batch)) {
+                engine.probabilities(tiles.len() / TILE_PX / TILE_PX, &mut |to| to.copy_from_slice(tiles)).expect("probabilities");
+            }
+        });
     });
     c.bench_function("validation/evaluate/100 tiles", |b| {
         b.iter(|| evaluate(engine.as_mut(), &Normalisation::Tile, 0.5, 1, |_| Ok(whole.clone()), |_| Ok(())).expect("an evaluation"));

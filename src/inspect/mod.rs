@@ -80,7 +80,15 @@ pub struct Inspector {
     normalisation: Normalisation,
     info: ModelInfo,
     pitch_mm_per_px: std::ops::RangeInclusive<f64>,
-    input: Vec<f32>,
+}
+
+/// A row of the right size.
+struct Prepared<'a> {
+    row: &'a TileRow,
+    /// What of its outline is looked at.
+    inside: Vec<Span>,
+    /// Its first tile in the batch.
+    first: usize,
 }
 
 impl Inspector {
@@ -103,7 +111,6 @@ impl Inspector {
             pitch_mm_per_px: meta.mm_per_px_min..=meta.mm_per_px_max,
             normalisation: meta.normalisation,
             engine,
-            input: Vec::with_capacity(TileRow::PIXELS),
         })
     }
 
@@ -136,7 +143,7 @@ impl Inspector {
     pub fn warm_up(&mut self) -> Result<(), InspectError> {
         let batch = self.batch();
         for rows in std::iter::once(1).chain((batch > 1).then_some(batch)) {
-            self.engine.probabilities(&vec![0.0; rows * TileRow::PIXELS], rows * TILES_PER_SIDE)?;
+            self.engine.probabilities(rows * TILES_PER_SIDE, &mut |tiles| tiles.fill(0.0))?;
         }
         Ok(())
     }
@@ -152,67 +159,86 @@ impl Inspector {
         }
     }
 
-    /// The crack probabilities of rows of any cells, in one batch; a result for each. On the CPU the same row gives the
+    /// The crack probabilities of rows of any cells, in batches; a result for each. On the CPU the same row gives the
     /// same probabilities, bit for bit, whatever it is inspected together with.
     pub fn inspect_all<'a>(&mut self, rows: impl IntoIterator<Item = &'a TileRow>) -> Vec<Result<ProbabilityRow, InspectError>> {
-        let prepared: Vec<Result<(&TileRow, Vec<Span>), InspectError>> = rows.into_iter().map(inside).collect();
-        let count = self.prepare(prepared.iter().flatten());
-        let found = if count > 0 { self.engine.probabilities(&self.input, count) } else { Ok(Probabilities::default()) };
-        let found = found.map_err(Arc::new);
-        let mut tiles = (0..count).step_by(TILES_PER_SIDE);
-        let one = |prepared: Result<(&TileRow, Vec<Span>), InspectError>| {
-            let (row, inside) = prepared?;
-            let found = found.as_ref().map_err(|error| InspectError::Network(error.clone()))?;
-            probability_row(row, &inside, found, tiles.next().unwrap_or(count))
-        };
-        prepared.into_iter().map(one).collect()
-    }
-
-    /// Makes the input out of the rows' tiles, on the engine's threads; returns their number.
-    fn prepare<'a>(&mut self, rows: impl Iterator<Item = &'a (&'a TileRow, Vec<Span>)>) -> usize {
-        let tiles: Vec<(&TileRow, &[Span], usize)> =
-            rows.flat_map(|(row, inside)| (0..TILES_PER_SIDE).map(move |column| (*row, inside.as_slice(), column))).collect();
-        self.input.resize(tiles.len() * TILE_PX * TILE_PX, 0.0);
-        let normalisation = self.normalisation;
-        let fill = |(out, (row, inside, column)): (&mut [f32], &(&TileRow, &[Span], usize))| {
-            let left = column * TILE_PX;
-            let within = |x: u16| usize::from(x).clamp(left, left + TILE_PX).saturating_sub(left) as u16;
-            let spans: Vec<Span> = inside.iter().map(|span| Span { start: within(span.start), end: within(span.end) }).collect();
-            normalisation.apply_to_lines(row.pixels.chunks_exact(CELL_PX).map(|line| &line[left..left + TILE_PX]), TILE_PX, &spans, out);
-        };
-        match self.engine.pool() {
-            Some(pool) => pool.install(|| self.input.par_chunks_exact_mut(TILE_PX * TILE_PX).zip(&tiles).for_each(fill)),
-            None => self.input.chunks_exact_mut(TILE_PX * TILE_PX).zip(&tiles).for_each(fill),
+        let mut rows = rows.into_iter();
+        let mut results = Vec::new();
+        loop {
+            let batch: Vec<&TileRow> = rows.by_ref().take(self.batch()).collect();
+            if batch.is_empty() {
+                return results;
+            }
+            results.extend(self.inspect_batch(&batch));
         }
-        tiles.len()
+    }
+
+    /// As [`inspect_all`](Self::inspect_all), of at most [`batch`](Self::batch) rows.
+    fn inspect_batch(&mut self, rows: &[&TileRow]) -> Vec<Result<ProbabilityRow, InspectError>> {
+        let mut count = 0;
+        let prepare = |row| {
+            let prepared = Prepared::new(row, count)?;
+            count += TILES_PER_SIDE;
+            Ok(prepared)
+        };
+        let prepared: Vec<Result<Prepared, InspectError>> = rows.iter().copied().map(prepare).collect();
+        let good: Vec<&Prepared> = prepared.iter().flatten().collect();
+        let (pool, normalisation) = (self.engine.pool(), self.normalisation);
+        let tile = |(number, out): (usize, &mut [f32])| good[number / TILES_PER_SIDE].write(number % TILES_PER_SIDE, &normalisation, out);
+        let mut fill = |tiles: &mut [f32]| match &pool {
+            Some(pool) => pool.install(|| tiles.par_chunks_exact_mut(TILE_PX * TILE_PX).enumerate().for_each(tile)),
+            None => tiles.chunks_exact_mut(TILE_PX * TILE_PX).enumerate().for_each(tile),
+        };
+        let found = if count > 0 { self.engine.probabilities(count, &mut fill).map_err(Arc::new) } else { Ok(Probabilities::default()) };
+        let result = |prepared: Result<Prepared, InspectError>| {
+            let prepared = prepared?;
+            prepared.probabilities(found.as_ref().map_err(|error| InspectError::Network(error.clone()))?)
+        };
+        match &pool {
+            Some(pool) if rows.len() > 1 => pool.install(|| prepared.into_par_iter().map(result).collect()),
+            _ => prepared.into_iter().map(result).collect(),
+        }
     }
 }
 
-/// A row of the right size, with what of its outline is looked at.
-fn inside(row: &TileRow) -> Result<(&TileRow, Vec<Span>), InspectError> {
-    if row.pixels.len() != TileRow::PIXELS || row.spans.len() != TILE_PX {
-        return Err(InspectError::RowSize { cell: row.cell.clone(), row: row.row, found: row.pixels.len(), spans: row.spans.len() });
+impl<'a> Prepared<'a> {
+    fn new(row: &'a TileRow, first: usize) -> Result<Self, InspectError> {
+        if row.pixels.len() != TileRow::PIXELS || row.spans.len() != TILE_PX {
+            return Err(InspectError::RowSize { cell: row.cell.clone(), row: row.row, found: row.pixels.len(), spans: row.spans.len() });
+        }
+        Ok(Self { row, inside: without_rim(&row.spans, row.row == 0, usize::from(row.row) + 1 == TILES_PER_SIDE), first })
     }
-    Ok((row, without_rim(&row.spans, row.row == 0, usize::from(row.row) + 1 == TILES_PER_SIDE)))
-}
 
-/// Puts the three tiles of a row, from tile `first` on, side by side; 0 outside the outline.
-fn probability_row(row: &TileRow, inside: &[Span], found: &Probabilities, first: usize) -> Result<ProbabilityRow, InspectError> {
-    if found.sound.get(first..first + TILES_PER_SIDE).is_none_or(|sound| sound.contains(&false)) {
-        return Err(InspectError::NotANumber { cell: row.cell.clone(), row: row.row });
-    }
-    let mut values = vec![0u8; TileRow::PIXELS];
-    let tiles = found.values[first * TILE_PX * TILE_PX..].chunks_exact(TILE_PX * TILE_PX);
-    for (column, tile) in tiles.take(TILES_PER_SIDE).enumerate() {
+    /// Makes the network's input out of its tile number `column`.
+    fn write(&self, column: usize, normalisation: &Normalisation, out: &mut [f32]) {
         let left = column * TILE_PX;
-        for (y, line) in tile.chunks_exact(TILE_PX).enumerate() {
-            let (start, end) = (usize::from(inside[y].start).max(left), usize::from(inside[y].end).min(left + TILE_PX));
-            if start < end {
-                values[y * CELL_PX + start..y * CELL_PX + end].copy_from_slice(&line[start - left..end - left]);
+        let within = |x: u16| usize::from(x).clamp(left, left + TILE_PX).saturating_sub(left) as u16;
+        let spans: Vec<Span> = self.inside.iter().map(|span| Span { start: within(span.start), end: within(span.end) }).collect();
+        normalisation.apply_to_lines(self.row.pixels.chunks_exact(CELL_PX).map(|line| &line[left..left + TILE_PX]), TILE_PX, &spans, out);
+    }
+
+    /// Puts its three tiles side by side; 0 outside the outline.
+    fn probabilities(&self, found: &Probabilities) -> Result<ProbabilityRow, InspectError> {
+        let Self { row, inside, first } = self;
+        if found.sound.get(*first..first + TILES_PER_SIDE).is_none_or(|sound| sound.contains(&false)) {
+            return Err(InspectError::NotANumber { cell: row.cell.clone(), row: row.row });
+        }
+        let mut values: Arc<[u8]> = std::iter::repeat_n(0, TileRow::PIXELS).collect();
+        // Nobody else has it yet, so that nothing is copied.
+        let lines = Arc::make_mut(&mut values).chunks_exact_mut(CELL_PX);
+        let tiles = &found.values[first * TILE_PX * TILE_PX..];
+        for (y, (line, span)) in lines.zip(inside).enumerate() {
+            for column in 0..TILES_PER_SIDE {
+                let left = column * TILE_PX;
+                let (start, end) = (usize::from(span.start).max(left), usize::from(span.end).min(left + TILE_PX));
+                if start < end {
+                    let from = &tiles[(column * TILE_PX + y) * TILE_PX..][..TILE_PX];
+                    line[start..end].copy_from_slice(&from[start - left..end - left]);
+                }
             }
         }
+        Ok(ProbabilityRow { cell: row.cell.clone(), row: row.row, values, spans: row.spans.clone() })
     }
-    Ok(ProbabilityRow { cell: row.cell.clone(), row: row.row, values: Arc::from(values), spans: row.spans.clone() })
 }
 
 #[cfg(test)]

@@ -9,6 +9,14 @@ impl Engine for Bright {
         Ok(tiles.iter().map(|v| if *v > 100.0 { f32::NAN } else { 9.0 * v.signum() }).collect())
     }
 
+    fn pool(&self) -> Option<Arc<rayon::ThreadPool>> {
+        rayon::ThreadPoolBuilder::new().num_threads(2).build().ok().map(Arc::new)
+    }
+
+    fn batch(&self) -> usize {
+        3 * TILES_PER_SIDE
+    }
+
     fn describe(&self) -> String {
         "bright is crack".into()
     }
@@ -33,7 +41,6 @@ fn inspector(engine: impl Engine + 'static) -> Inspector {
         normalisation: Normalisation::Fixed { mean: 0.5, std: 0.25 },
         info: ModelInfo { name: "test".into(), digest: String::new(), threshold: 0.5, engine: String::new() },
         pitch_mm_per_px: 0.1..=0.2,
-        input: Vec::new(),
     }
 }
 
@@ -46,10 +53,12 @@ fn row(number: u64, x: usize, grey: u16) -> TileRow {
 }
 
 #[test]
-fn rows_of_a_batch_come_out_as_each_would_alone() {
-    let rows = [row(1, 100, 60_000), row(2, 700, 60_000), row(3, 1300, 60_000)];
+fn rows_of_batches_come_out_as_each_would_alone() {
+    let columns = [100, 700, 1300, 50]; // more than go through at a time
+    let rows: Vec<TileRow> = (1..).zip(columns).map(|(number, x)| row(number, x, 60_000)).collect();
     let together = inspector(Bright).inspect_all(&rows);
-    for (row, (together, x)) in rows.iter().zip(together.into_iter().zip([100, 700, 1300])) {
+    assert_eq!(together.len(), rows.len());
+    for (row, (together, x)) in rows.iter().zip(together.into_iter().zip(columns)) {
         let together = together.unwrap();
         assert_eq!(together.values[10 * CELL_PX + x], 255, "cell {}", row.cell);
         assert_eq!(together.values.iter().filter(|v| **v > 128).count(), 1);

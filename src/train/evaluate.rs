@@ -99,18 +99,20 @@ fn row_of_tiles(normalisation: &Normalisation, picture: &Picture, top: usize) ->
 
 /// Puts the probabilities of a row of tiles into those of the whole picture.
 fn inspect_row(engine: &mut dyn Engine, picture: &Picture, top: usize, tiles: &[f32], values: &mut [u8]) -> Result<(), TrainError> {
-    let columns = starts(picture.width_px);
-    let found = engine.probabilities(tiles, columns.len())?;
-    if found.sound.contains(&false) {
-        return Err(TrainError::NoNumber { picture: picture.name.clone() });
-    }
-    for (tile, left) in found.values.chunks_exact(TILE_PX * TILE_PX).zip(columns) {
-        for (y, line) in tile.chunks_exact(TILE_PX).enumerate().take(picture.height_px - top) {
-            let span = picture.spans[top + y];
-            let target = &mut values[(top + y) * picture.width_px..][..picture.width_px];
-            let (start, end) = (usize::from(span.start).max(left), usize::from(span.end).min(left + TILE_PX));
-            if start < end {
-                target[start..end].copy_from_slice(&line[start - left..end - left]);
+    let (columns, batch) = (starts(picture.width_px), engine.batch());
+    for (columns, tiles) in columns.chunks(batch).zip(tiles.chunks(batch * TILE_PX * TILE_PX)) {
+        let found = engine.probabilities(columns.len(), &mut |to| to.copy_from_slice(tiles))?;
+        if found.sound.contains(&false) {
+            return Err(TrainError::NoNumber { picture: picture.name.clone() });
+        }
+        for (tile, left) in found.values.chunks_exact(TILE_PX * TILE_PX).zip(columns) {
+            for (y, line) in tile.chunks_exact(TILE_PX).enumerate().take(picture.height_px - top) {
+                let span = picture.spans[top + y];
+                let target = &mut values[(top + y) * picture.width_px..][..picture.width_px];
+                let (start, end) = (usize::from(span.start).max(*left), usize::from(span.end).min(left + TILE_PX));
+                if start < end {
+                    target[start..end].copy_from_slice(&line[start - left..end - left]);
+                }
             }
         }
     }

@@ -2,12 +2,14 @@ use super::calibration::ranges;
 use super::fold::Scale;
 use super::plan::{Plan, Run};
 use super::pool::pool;
-use super::{Engine, check_tiles};
+use super::{Engine, Probabilities, check_count, check_tiles, quantise};
 use crate::config::{Precision, Threads};
 use crate::nn::kernels::Isa;
 use crate::nn::kernels::nhwc::{Brain, Byte, Method, Multiply, Single, Split};
 use crate::nn::layout::UNet;
 use crate::nn::{Checkpoint, NnError};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A U-Net compiled for the CPU.
 ///
@@ -15,9 +17,18 @@ use crate::nn::{Checkpoint, NnError};
 pub(super) struct CpuEngine {
     plan: Box<dyn Run>,
     side: usize,
-    pool: rayon::ThreadPool,
+    pool: Arc<rayon::ThreadPool>,
+    kept: Kept,
     precision: Precision,
     name: String,
+}
+
+/// A batch, kept so that its memory need not be taken anew for the next one.
+#[derive(Default)]
+struct Kept {
+    tiles: Vec<f32>,
+    logits: Vec<f32>,
+    probabilities: Vec<u8>,
 }
 
 /// How numbers are stored and multiplied.
@@ -65,7 +76,7 @@ impl CpuEngine {
     ) -> Result<Self, NnError> {
         checkpoint.check()?;
         let layout = UNet::new(&checkpoint.meta.shape);
-        let pool = pool(threads)?;
+        let pool = Arc::new(pool(threads)?);
         let threads = pool.current_num_threads();
         let arithmetic = Arithmetic::of(precision, isa);
         if arithmetic == Arithmetic::Winograd && precision != Precision::F32Grade {
@@ -92,25 +103,42 @@ impl CpuEngine {
             Arithmetic::Byte => Precision::Int8,
         };
         let name = format!("{} on the CPU, {used} ({isa}), {threads} threads", checkpoint.meta.shape);
-        Ok(Self { plan, side, pool, precision: used, name })
+        Ok(Self { plan, side, pool, kept: Kept::default(), precision: used, name })
     }
+}
+
+/// One tile of `pixels` after the other.
+fn run(plan: &mut dyn Run, pool: &rayon::ThreadPool, pixels: usize, tiles: &[f32], logits: &mut [f32]) {
+    pool.install(|| {
+        for (tile, logits) in tiles.chunks_exact(pixels).zip(logits.chunks_exact_mut(pixels)) {
+            plan.run(tile, logits);
+        }
+    });
 }
 
 impl Engine for CpuEngine {
     fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError> {
         check_tiles(tiles, count, self.side)?;
         let mut logits = vec![0.0; tiles.len()];
-        let (plan, pixels) = (&mut self.plan, self.side * self.side);
-        self.pool.install(|| {
-            for (tile, logits) in tiles.chunks_exact(pixels).zip(logits.chunks_exact_mut(pixels)) {
-                plan.run(tile, logits);
-            }
-        });
+        run(self.plan.as_mut(), &self.pool, self.side * self.side, tiles, &mut logits);
         Ok(logits)
     }
 
-    fn pool(&self) -> Option<&rayon::ThreadPool> {
-        Some(&self.pool)
+    fn probabilities(&mut self, count: usize, fill: &mut dyn FnMut(&mut [f32])) -> Result<Probabilities<'_>, NnError> {
+        check_count(count, self.batch())?;
+        let pixels = self.side * self.side;
+        let Kept { tiles, logits, probabilities } = &mut self.kept;
+        tiles.resize(count * pixels, 0.0);
+        logits.resize(count * pixels, 0.0);
+        probabilities.resize(count * pixels, 0);
+        fill(tiles);
+        run(self.plan.as_mut(), &self.pool, pixels, tiles, logits);
+        let sound = quantise(logits, probabilities, pixels, Some(&self.pool));
+        Ok(Probabilities { values: Cow::Borrowed(probabilities), sound })
+    }
+
+    fn pool(&self) -> Option<Arc<rayon::ThreadPool>> {
+        Some(self.pool.clone())
     }
 
     fn precision(&self) -> Precision {

@@ -2,12 +2,14 @@
 
 use super::pool::pool;
 use super::steps::{Map, Step, Steps};
-use super::{Engine, Probabilities, check_tiles, without_unsound};
+use super::{Engine, Probabilities, check_count, check_tiles, without_unsound};
 use crate::cell::{TILE_PX, TILES_PER_SIDE};
 use crate::config::{Precision, Threads};
 use crate::nn::kernels::cuda::{CudaFault, Filter, Gpu, Graph, Maps, Memory, Pinned};
 use crate::nn::{Checkpoint, NnError};
 use half::bf16;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Tiles that go through at a time at most: two cells; more would fill the device no better and take more of its memory.
 const MOST: usize = 2 * TILES_PER_SIDE * TILES_PER_SIDE;
@@ -21,7 +23,7 @@ pub(super) struct CudaEngine {
     graphs: Vec<Option<Graph>>,
     network: OnDevice,
     ordinal: usize,
-    pool: rayon::ThreadPool,
+    pool: Arc<rayon::ThreadPool>,
     name: String,
 }
 
@@ -56,23 +58,7 @@ impl CudaEngine {
         let graphs = network.recorded().map_err(|fault| failed(ordinal, &fault))?;
         let how = if graphs.iter().all(Option::is_some) { "recorded" } else { "step by step" };
         let name = format!("{} on cuda:{ordinal}, bf16 ({how})", checkpoint.meta.shape);
-        Ok(Self { graphs, network, ordinal, pool: pool(threads)?, name })
-    }
-
-    /// Runs the network on one batch after the other, and lends what it left to `each`, with the batch's number of tiles.
-    fn batches(
-        &mut self,
-        tiles: &[f32],
-        count: usize,
-        mut each: impl FnMut(&mut OnDevice, usize) -> Result<(), CudaFault>,
-    ) -> Result<(), NnError> {
-        check_tiles(tiles, count, TILE_PX)?;
-        let Self { graphs, network, ordinal, .. } = self;
-        for tiles in tiles.chunks(MOST * PIXELS) {
-            let count = tiles.len() / PIXELS;
-            network.run(graphs, tiles).and_then(|()| each(network, count)).map_err(|fault| failed(*ordinal, &fault))?;
-        }
-        Ok(())
+        Ok(Self { graphs, network, ordinal, pool: Arc::new(pool(threads)?), name })
     }
 }
 
@@ -125,12 +111,12 @@ impl OnDevice {
         sizes().map(record).collect()
     }
 
-    /// Logits and probabilities of these tiles, left on the device.
-    fn run(&mut self, graphs: &[Option<Graph>], tiles: &[f32]) -> Result<(), CudaFault> {
-        let mut pictures = self.pictures.stretch(0, tiles.len())?;
-        self.gpu.send(tiles, &mut self.sent, &mut pictures)?;
+    /// Logits and probabilities of the tiles that `fill` writes, left on the device.
+    fn run(&mut self, graphs: &[Option<Graph>], tiles: usize, fill: &mut dyn FnMut(&mut [f32])) -> Result<(), CudaFault> {
+        let mut pictures = self.pictures.stretch(0, tiles * PIXELS)?;
+        self.gpu.send(&mut self.sent, &mut pictures, fill)?;
         // A batch that is no whole number of rows is filled up with what was there before.
-        let rows = (tiles.len() / PIXELS).div_ceil(TILES_PER_SIDE);
+        let rows = tiles.div_ceil(TILES_PER_SIDE);
         let asked = match rows.checked_sub(1).and_then(|before| graphs.get(before)?.as_ref()) {
             Some(graph) => self.gpu.replay(graph),
             None => self.launch(rows * TILES_PER_SIDE),
@@ -202,29 +188,33 @@ fn prepared(gpu: &Gpu, step: Step) -> Result<Prepared, CudaFault> {
 
 impl Engine for CudaEngine {
     fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError> {
+        check_tiles(tiles, count, TILE_PX)?;
+        let Self { graphs, network, ordinal, .. } = self;
         let mut all = Vec::with_capacity(tiles.len());
-        self.batches(tiles, count, |network, count| {
-            let first = all.len();
+        let mut batch = |tiles: &[f32]| -> Result<(), CudaFault> {
+            let (first, count) = (all.len(), tiles.len() / PIXELS);
+            network.run(graphs, count, &mut |to| to.copy_from_slice(tiles))?;
             all.extend_from_slice(network.fetch_logits(count)?);
             without_unsound(&mut all[first..], network.fetch_unsound(count)?.iter().map(|mark| *mark == 0));
             Ok(())
-        })?;
+        };
+        tiles.chunks(MOST * PIXELS).try_for_each(&mut batch).map_err(|fault| failed(*ordinal, &fault))?;
         Ok(all)
     }
 
-    fn probabilities(&mut self, tiles: &[f32], count: usize) -> Result<Probabilities, NnError> {
-        let mut all = Probabilities { values: Vec::with_capacity(tiles.len()), sound: Vec::with_capacity(count) };
-        self.batches(tiles, count, |network, count| {
-            let (values, unsound) = network.fetch_probabilities(count)?;
-            all.values.extend_from_slice(values);
-            all.sound.extend(unsound.iter().map(|mark| *mark == 0));
-            Ok(())
-        })?;
-        Ok(all)
+    fn probabilities(&mut self, count: usize, fill: &mut dyn FnMut(&mut [f32])) -> Result<Probabilities<'_>, NnError> {
+        check_count(count, MOST)?;
+        if count == 0 {
+            return Ok(Probabilities::default());
+        }
+        let Self { graphs, network, ordinal, .. } = self;
+        network.run(graphs, count, fill).map_err(|fault| failed(*ordinal, &fault))?;
+        let (values, unsound) = network.fetch_probabilities(count).map_err(|fault| failed(*ordinal, &fault))?;
+        Ok(Probabilities { values: Cow::Borrowed(values), sound: unsound.iter().map(|mark| *mark == 0).collect() })
     }
 
-    fn pool(&self) -> Option<&rayon::ThreadPool> {
-        Some(&self.pool)
+    fn pool(&self) -> Option<Arc<rayon::ThreadPool>> {
+        Some(self.pool.clone())
     }
 
     fn batch(&self) -> usize {

@@ -1,12 +1,12 @@
 use super::pool::pool;
 use super::tensors::FoldedUNet;
-use super::{Engine, Probabilities, check_tiles, finite, without_unsound};
+use super::{Engine, Probabilities, check_count, check_tiles, finite, without_unsound};
 use crate::cell::TILE_PX;
 use crate::config::{Precision, Threads};
 use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
 use candle_core::{DType, Device, Result, Tensor};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tiles that go through at a time: two cells; more would fill the device no better and take more of its memory. Without cuDNN
 /// every convolution spreads its input out ninefold, and one row is enough of that.
@@ -33,7 +33,9 @@ pub(super) struct DeviceEngine {
     body: Body,
     device: Device,
     precision: Precision,
-    pool: Option<rayon::ThreadPool>,
+    pool: Option<Arc<rayon::ThreadPool>>,
+    /// The batch before, so that its memory need not be taken anew for the next one.
+    tiles: Vec<f32>,
     name: String,
 }
 
@@ -68,12 +70,12 @@ impl DeviceEngine {
             (Body::Layered(Network::from_checkpoint(checkpoint, &device)?), DType::F32)
         };
         let precision = if used == DType::BF16 { Precision::Bf16 } else { Precision::F32 };
-        Ok(Self { body, device, precision, pool: None, name: format!("{shape} on {place}, {}", used.as_str()) })
+        Ok(Self { body, device, precision, pool: None, tiles: Vec::new(), name: format!("{shape} on {place}, {}", used.as_str()) })
     }
 
     /// With threads of its own to make tiles ready.
     pub(super) fn with_threads(self, threads: &Threads) -> std::result::Result<Self, NnError> {
-        Ok(Self { pool: Some(pool(threads)?), ..self })
+        Ok(Self { pool: Some(Arc::new(pool(threads)?)), ..self })
     }
 
     /// Calls `each` with the logits, `[n, 1, h, w]` in `f32`, of one batch after the other.
@@ -103,21 +105,24 @@ impl Engine for DeviceEngine {
     }
 
     /// Turned into probabilities on the device, so that a quarter of the bytes comes back.
-    fn probabilities(&mut self, tiles: &[f32], count: usize) -> std::result::Result<Probabilities, NnError> {
-        let (mut values, mut sound) = (Vec::with_capacity(tiles.len()), Vec::with_capacity(count));
-        self.batches(tiles, count, |logits| {
+    fn probabilities(&mut self, count: usize, fill: &mut dyn FnMut(&mut [f32])) -> std::result::Result<Probabilities<'_>, NnError> {
+        check_count(count, BATCH)?;
+        self.tiles.resize(count * TILE_PX * TILE_PX, 0.0);
+        fill(&mut self.tiles);
+        let (mut values, mut sound) = (Vec::with_capacity(self.tiles.len()), Vec::with_capacity(count));
+        self.batches(&self.tiles, count, |logits| {
             // A sum is a number only where everything summed is one; a tile with both infinities is as useless.
             sound.extend(logits.flatten_from(1)?.sum(1)?.to_vec1::<f32>()?.iter().map(|sum| !sum.is_nan()));
             let quantised = candle_nn::ops::sigmoid(logits)?.affine(255.0, 0.0)?.round()?.to_dtype(DType::U8)?;
             values.extend(quantised.flatten_all()?.to_vec1::<u8>()?);
             Ok(())
         })?;
-        sound.iter_mut().zip(finite(tiles)).for_each(|(sound, finite)| *sound &= finite);
-        Ok(Probabilities { values, sound })
+        sound.iter_mut().zip(finite(&self.tiles)).for_each(|(sound, finite)| *sound &= finite);
+        Ok(Probabilities { values: values.into(), sound })
     }
 
-    fn pool(&self) -> Option<&rayon::ThreadPool> {
-        self.pool.as_ref()
+    fn pool(&self) -> Option<Arc<rayon::ThreadPool>> {
+        self.pool.clone()
     }
 
     fn batch(&self) -> usize {

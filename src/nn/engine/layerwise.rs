@@ -5,13 +5,14 @@ use crate::config::{Precision, Threads};
 use crate::nn::kernels::Isa;
 use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
 use candle_core::{Device, Tensor};
+use std::sync::Arc;
 
 /// A network on the CPU layer by layer, as in training: for those that the compiled engine does not know.
 ///
 /// Tiles go through one after the other, each layer shared out among the threads.
 pub(super) struct LayerwiseEngine {
     network: Network,
-    pool: rayon::ThreadPool,
+    pool: Arc<rayon::ThreadPool>,
     precision: Precision,
     name: String,
 }
@@ -24,7 +25,7 @@ impl LayerwiseEngine {
             tracing::warn!(%asked, used = %precision, "network: this network is not computed so here");
         }
         let network = Network::from_checkpoint(checkpoint, &Device::Cpu)?;
-        let pool = pool(threads)?;
+        let pool = Arc::new(pool(threads)?);
         let shape = checkpoint.meta.shape;
         let lacking = missing(shape.architecture);
         tracing::warn!(network = %shape, lacking, "network: the compiled engine lacks operators of this network, it runs layer by layer and slower");
@@ -65,8 +66,8 @@ impl Engine for LayerwiseEngine {
         Ok(logits)
     }
 
-    fn pool(&self) -> Option<&rayon::ThreadPool> {
-        Some(&self.pool)
+    fn pool(&self) -> Option<Arc<rayon::ThreadPool>> {
+        Some(self.pool.clone())
     }
 
     fn precision(&self) -> Precision {

@@ -24,12 +24,14 @@ use super::{Architecture, Checkpoint, NnError};
 use crate::cell::{TILE_PX, TILES_PER_SIDE};
 use crate::config::{DeviceChoice, Precision, Threads};
 use rayon::prelude::*;
+use std::borrow::Cow;
+use std::sync::Arc;
 
-/// Crack probabilities of tiles, tile by tile, line by line.
+/// Crack probabilities of tiles, tile by tile, line by line. They may be lent by the engine, until it is asked for others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Probabilities {
+pub struct Probabilities<'a> {
     /// `round(255 σ(logit))`.
-    pub values: Vec<u8>,
+    pub values: Cow<'a, [u8]>,
     /// For each tile, whether all its logits are numbers; the values of one that has others mean nothing.
     pub sound: Vec<bool>,
 }
@@ -43,32 +45,28 @@ pub trait Engine: Send {
     /// A slice of another length than `count` tiles have, or a device that fails.
     fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError>;
 
-    /// Probabilities of the same tiles.
+    /// Probabilities of `count` tiles, at most [`batch`](Engine::batch), as [`logits`](Engine::logits) takes them. `fill` writes
+    /// all of them where the engine reads them; before that the place holds whatever was there.
     ///
     /// # Errors
-    /// As [`Engine::logits`].
-    fn probabilities(&mut self, tiles: &[f32], count: usize) -> Result<Probabilities, NnError> {
-        let logits = self.logits(tiles, count)?;
+    /// More tiles, or a device that fails.
+    fn probabilities(&mut self, count: usize, fill: &mut dyn FnMut(&mut [f32])) -> Result<Probabilities<'_>, NnError> {
+        check_count(count, self.batch())?;
+        let mut tiles = vec![0.0; count * TILE_PX * TILE_PX];
+        fill(&mut tiles);
+        let logits = self.logits(&tiles, count)?;
         let mut values = vec![0; logits.len()];
-        let pixels = (logits.len() / count.max(1)).max(1);
-        let turn = |(values, logits): (&mut [u8], &[f32])| {
-            values.iter_mut().zip(logits).for_each(|(value, logit)| *value = quantised(*logit));
-            !logits.iter().any(|logit| logit.is_nan())
-        };
-        let sound = match self.pool() {
-            Some(pool) => pool.install(|| values.par_chunks_mut(pixels).zip(logits.par_chunks(pixels)).map(turn).collect()),
-            None => values.chunks_mut(pixels).zip(logits.chunks(pixels)).map(turn).collect(),
-        };
-        Ok(Probabilities { values, sound })
+        let sound = quantise(&logits, &mut values, TILE_PX * TILE_PX, self.pool().as_deref());
+        Ok(Probabilities { values: values.into(), sound })
     }
 
-    /// The threads on which it likes its tiles to be made ready and its logits turned into probabilities; `None`: on those of
-    /// whoever asks.
-    fn pool(&self) -> Option<&rayon::ThreadPool> {
+    /// The threads on which it likes its tiles to be made ready and its probabilities to be taken; `None`: on that of whoever
+    /// asks.
+    fn pool(&self) -> Option<Arc<rayon::ThreadPool>> {
         None
     }
 
-    /// Tiles that are best handed over at a time, where there are as many: more gain nothing.
+    /// Tiles that go through at a time at most; as many are handed over best.
     fn batch(&self) -> usize {
         TILES_PER_SIDE
     }
@@ -80,6 +78,18 @@ pub trait Engine: Send {
 
     /// One line for the log: what runs where.
     fn describe(&self) -> String;
+}
+
+/// Turns logits into probabilities, tiles of `pixels` on the threads of `pool`; for each whether all of its logits are numbers.
+fn quantise(logits: &[f32], values: &mut [u8], pixels: usize, pool: Option<&rayon::ThreadPool>) -> Vec<bool> {
+    let turn = |(values, logits): (&mut [u8], &[f32])| {
+        values.iter_mut().zip(logits).for_each(|(value, logit)| *value = quantised(*logit));
+        !logits.iter().any(|logit| logit.is_nan())
+    };
+    match pool {
+        Some(pool) => pool.install(|| values.par_chunks_mut(pixels).zip(logits.par_chunks(pixels)).map(turn).collect()),
+        None => values.chunks_mut(pixels).zip(logits.chunks(pixels)).map(turn).collect(),
+    }
 }
 
 /// `round(255 σ(logit))`.
@@ -215,4 +225,12 @@ fn check_tiles(tiles: &[f32], count: usize, side: usize) -> Result<(), NnError> 
         return Ok(());
     }
     Err(NnError::Shape { found: format!("{} values", tiles.len()), expected: format!("{count} tiles of {side} × {side}") })
+}
+
+/// Refuses more tiles than `most`.
+fn check_count(count: usize, most: usize) -> Result<(), NnError> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(NnError::Shape { found: format!("{count} tiles at a time"), expected: format!("at most {most}") })
 }

@@ -97,7 +97,7 @@ fn folded_tensors_compute_the_trained_network() {
         let got = engine.logits(&tiles, 1).unwrap();
         let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
         assert!(worst < 1e-3, "{upsampling:?}: {worst}");
-        let found = engine.probabilities(&tiles, 1).unwrap();
+        let found = engine.probabilities(1, &mut |to| to.copy_from_slice(&tiles)).unwrap();
         let off = found.values.iter().zip(&got).map(|(v, logit)| v.abs_diff(quantised(*logit))).max();
         assert!(off <= Some(1) && found.sound == [true]);
     }
@@ -186,6 +186,21 @@ fn a_batch_of_another_size_is_refused() {
     assert!(matches!(engine.logits(&[0.0; 16 * 16 + 1], 1), Err(NnError::Shape { .. })));
     assert!(matches!(engine.logits(&[0.0; 16 * 16], 2), Err(NnError::Shape { .. })));
     assert!(engine.logits(&[], 0).unwrap().is_empty());
+    assert!(matches!(engine.probabilities(engine.batch() + 1, &mut |_| ()), Err(NnError::Shape { .. })));
+}
+
+#[test]
+fn probabilities_are_those_of_the_tiles_that_were_written_last() {
+    let side = 16;
+    let mut engine = CpuEngine::new(&checkpoint(2, Upsampling::Bilinear), side, Precision::F32, &2.into()).unwrap();
+    let mut tiles = pictures(3, side);
+    tiles[side * side] = f32::NAN;
+    let want: Vec<u8> = engine.logits(&tiles, 3).unwrap().into_iter().map(quantised).collect();
+    for (some, sound) in [(0..3, vec![true, false, true]), (2..3, vec![true]), (1..3, vec![false, true])] {
+        let values = some.start * side * side..some.end * side * side;
+        let found = engine.probabilities(some.len(), &mut |to| to.copy_from_slice(&tiles[values.clone()])).unwrap();
+        assert!(*found.values == want[values] && found.sound == sound, "{some:?}");
+    }
 }
 
 #[test]

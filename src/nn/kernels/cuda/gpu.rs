@@ -271,12 +271,12 @@ impl Gpu {
         self.launch(&self.head, pixels, &arguments)
     }
 
-    /// Brings values to the device, by way of `pinned`, in the stream's order: [`finish`](Self::finish) or
-    /// [`fetch`](Self::fetch) something before `pinned` is used again.
-    pub fn send(&self, values: &[f32], pinned: &mut Pinned<f32>, to: &mut Stretch<f32>) -> Result<()> {
-        holds(pinned.0.len().min(to.values), values.len())?;
-        let pinned = &mut pinned.0.as_mut_slice()?[..values.len()];
-        pinned.copy_from_slice(values);
+    /// Brings to the device what `fill` writes into `pinned`, as much as `to` takes, in the stream's order:
+    /// [`finish`](Self::finish) or [`fetch`](Self::fetch) something before `pinned` is used again.
+    pub fn send(&self, pinned: &mut Pinned<f32>, to: &mut Stretch<f32>, fill: &mut dyn FnMut(&mut [f32])) -> Result<()> {
+        holds(pinned.0.len(), to.values)?;
+        let pinned = &mut pinned.0.as_mut_slice()?[..to.values];
+        fill(pinned);
         Ok(self.stream.memcpy_htod(pinned, to)?)
     }
 

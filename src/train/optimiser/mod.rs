@@ -81,13 +81,8 @@ impl Optimiser {
     /// What the device says.
     pub fn step(&mut self, gradients: &GradStore, learning_rate: f64) -> Result<f64, TrainError> {
         let OptimiserSettings { rule, weight_decay, clip_norm } = self.settings;
-        let mut squares = 0.0;
-        for slot in &self.slots {
-            if let Some(gradient) = gradients.get(slot.variable.as_tensor()) {
-                squares += f64::from(gradient.sqr()?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?);
-            }
-        }
-        let norm = squares.sqrt();
+        let found: Vec<&Tensor> = self.slots.iter().filter_map(|slot| gradients.get(slot.variable.as_tensor())).collect();
+        let norm = squared_norm(&found)?.sqrt();
         if !norm.is_finite() {
             return Ok(norm);
         }
@@ -145,6 +140,16 @@ impl Optimiser {
         }
         Ok(())
     }
+}
+
+/// The sum of all squares. Read back at once: a device stands still for each reading.
+fn squared_norm(gradients: &[&Tensor]) -> candle_core::Result<f64> {
+    if gradients.is_empty() {
+        return Ok(0.0);
+    }
+    let squares = gradients.iter().map(|gradient| gradient.sqr()?.sum_all()?.to_dtype(DType::F32));
+    let squares = Tensor::stack(&squares.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
+    Ok(squares.to_vec1::<f32>()?.into_iter().map(f64::from).sum())
 }
 
 fn sgd(

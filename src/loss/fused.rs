@@ -4,6 +4,13 @@ use super::Objective;
 use super::terms::{Probability, SoftCounts};
 use rayon::prelude::*;
 
+/// The region's part of a loss.
+pub(super) struct RegionPart {
+    pub value: f64,
+    /// Derivatives by the probability of any crack pixel, and of any background pixel.
+    pub by: [f64; 2],
+}
+
 /// Pixels summed by one thread at a time. Fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
 
@@ -41,15 +48,14 @@ impl Objective {
             .collect();
 
         let mut value: f64 = sums.iter().map(|(sum, _)| sum).sum();
-        if let Some((weight, term)) = self.region {
-            let counts = sums.iter().fold(SoftCounts::default(), |all, (_, some)| SoftCounts {
-                tp: all.tp + some.tp,
-                fp: all.fp + some.fp,
-                fn_: all.fn_ + some.fn_,
-            });
-            let (term_value, slopes) = term.at(&counts);
-            value += weight * term_value;
-            let (by_crack, by_background) = (weight * (slopes.tp - slopes.fn_), weight * slopes.fp);
+        let counts = sums.iter().fold(SoftCounts::default(), |all, (_, some)| SoftCounts {
+            tp: all.tp + some.tp,
+            fp: all.fp + some.fp,
+            fn_: all.fn_ + some.fn_,
+        });
+        if let Some(region) = self.of_counts(&counts) {
+            value += region.value;
+            let [by_crack, by_background] = region.by;
             gradient.par_chunks_mut(CHUNK).zip(spread.par_chunks(CHUNK).zip(labels.par_chunks(CHUNK))).for_each(
                 |(gradient, (spread, labels))| {
                     for ((g, s), y) in gradient.iter_mut().zip(spread).zip(labels) {
@@ -59,5 +65,12 @@ impl Objective {
             );
         }
         (value, gradient)
+    }
+
+    /// The region's part, of the counts of the whole batch.
+    pub(super) fn of_counts(&self, counts: &SoftCounts) -> Option<RegionPart> {
+        let (weight, term) = self.region?;
+        let (value, slopes) = term.at(counts);
+        Some(RegionPart { value: weight * value, by: [weight * (slopes.tp - slopes.fn_), weight * slopes.fp] })
     }
 }

@@ -6,11 +6,14 @@
 //! precision and hands the gradient to backpropagation ready-made.
 
 mod fused;
+#[cfg(any(feature = "cudnn", test))]
+mod on_cuda;
 mod terms;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{Tensor, bail};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use terms::{PixelForm, PixelTerm, RegionForm, RegionTerm};
 
 /// Which loss.
@@ -123,7 +126,7 @@ impl Objective {
     ///
     /// # Errors
     /// [`LossError::OutOfRange`] names the first number that makes no sense.
-    pub fn new(loss: Loss, parameters: Hyperparameters) -> Result<Self, LossError> {
+    pub fn new(loss: Loss, parameters: Hyperparameters) -> std::result::Result<Self, LossError> {
         let Hyperparameters { alpha, omega, gamma, gamma_reg, lambda } = parameters;
         let check = |name, value: f64, ok: bool, range| if ok { Ok(()) } else { Err(LossError::OutOfRange { name, value, range }) };
         check("alpha", alpha, alpha > 0.0 && alpha < 1.0, "(0, 1)")?;
@@ -173,22 +176,52 @@ impl Objective {
     /// The loss of a batch, a scalar that can be differentiated with respect to `logits`.
     ///
     /// `logits` and `labels` have the same shape (N × 1 × H × W or any other); labels of at least ½
-    /// are crack. Means and soft counts run over the whole batch. The reckoning is done on the host
-    /// in double precision whatever the device; only the gradient goes back to it.
+    /// are crack. Means and soft counts run over the whole batch. All is reckoned in double precision: by kernels where logits and
+    /// labels are `f32` on CUDA, else on the host.
     ///
     /// # Errors
     /// Shapes that differ, an empty batch, and what the device says.
-    pub fn of(&self, logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
+    pub fn of(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
         if logits.dims() != labels.dims() || logits.elem_count() == 0 {
             bail!("loss of logits {:?} against labels {:?}: both must have the same shape and hold pixels", logits.dims(), labels.dims());
         }
+        let (value, gradient) = self.reckoned(logits, labels)?;
+        let value = Tensor::new(value, &candle_core::Device::Cpu)?.to_dtype(logits.dtype())?.to_device(logits.device())?;
+        logits.apply_op2(&value, Reckoned { gradient })
+    }
+
+    /// Value and gradient, the latter as the logits are.
+    fn reckoned(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, Tensor)> {
+        #[cfg(feature = "cudnn")]
+        if let Some(reckoned) = self.on_cuda(logits, labels)? {
+            return Ok(reckoned);
+        }
         let host = |tensor: &Tensor| tensor.detach().flatten_all()?.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>();
         let (value, gradient) = self.value_and_gradient(&host(logits)?, &host(labels)?);
-        let at_logits = |tensor: Tensor| tensor.to_device(logits.device())?.to_dtype(logits.dtype());
-        let value = at_logits(Tensor::new(value, &candle_core::Device::Cpu)?)?;
-        let gradient = at_logits(Tensor::from_vec(gradient, logits.dims(), &candle_core::Device::Cpu)?)?;
-        // The difference is exactly 0, so the value stands; its derivative is the gradient.
-        let tangent = ((logits - logits.detach())? * gradient)?.sum_all()?;
-        value + tangent
+        let gradient = Tensor::from_vec(gradient, logits.dims(), &candle_core::Device::Cpu)?;
+        Ok((value, gradient.to_device(logits.device())?.to_dtype(logits.dtype())?))
+    }
+}
+
+/// A loss that is known beforehand, its gradient too; arguments: logits, value.
+struct Reckoned {
+    gradient: Tensor,
+}
+
+impl CustomOp2 for Reckoned {
+    fn name(&self) -> &'static str {
+        "loss"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, value: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((value.try_clone(layout)?, layout.shape().clone()))
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout, value: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        Ok((value.try_clone(layout)?, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, incoming: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(self.gradient.broadcast_mul(incoming)?), None))
     }
 }

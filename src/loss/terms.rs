@@ -8,8 +8,13 @@ fn power(base: f64, gamma: f64) -> (f64, f64) {
     if gamma == 1.0 {
         return (base, 1.0);
     }
-    let base = if gamma < 1.0 { base + POWER_OFFSET } else { base };
+    let base = base + power_offset(gamma);
     (base.powf(gamma), gamma * base.powf(gamma - 1.0))
+}
+
+/// What a base is moved by before it is raised to the power of `gamma`.
+pub(super) fn power_offset(gamma: f64) -> f64 {
+    if gamma < 1.0 { POWER_OFFSET } else { 0.0 }
 }
 
 /// A pixel's probability from its logit, in the forms that keep their digits at both ends.

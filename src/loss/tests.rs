@@ -1,5 +1,8 @@
 use super::*;
+use crate::nn::learning::Learning;
 use candle_core::{DType, Device, Var};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 const VECTORS: &str = include_str!("../../tests/fixtures/loss-vectors.json");
@@ -246,4 +249,60 @@ fn shapes_that_differ_are_refused() {
     let objective = Objective::new(Loss::Bce, Hyperparameters::default()).unwrap();
     let zeros = |n: usize| Tensor::zeros((1, 1, 1, n), DType::F32, &Device::Cpu).unwrap();
     assert!(objective.of(&zeros(3), &zeros(4)).is_err());
+}
+
+/// Logits between both ends, with some far out, in batches with crack, without, all right and all wrong.
+fn batches() -> Vec<(Vec<f32>, Vec<f32>)> {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let extremes = [-40.0, 40.0, -16.0, 16.0, 0.0];
+    let logits: Vec<f32> = (0..40_000).map(|i| if i % 9 == 0 { extremes[i / 9 % 5] } else { rng.random_range(-6.0..6.0) }).collect();
+    let mixed: Vec<f32> = logits.iter().map(|_| f32::from(u8::from(rng.random_bool(0.1)))).collect();
+    let sure = |right: f32| mixed.iter().map(|label| (2.0 * label - 1.0) * right * 16.0).collect::<Vec<_>>();
+    let of_all = |label: f32| vec![label; logits.len()];
+    vec![
+        (logits[..7].to_vec(), mixed[..7].to_vec()),
+        (logits.clone(), of_all(0.0)),
+        (logits.clone(), of_all(1.0)),
+        (sure(1.0), mixed.clone()),
+        (sure(-1.0), mixed.clone()),
+        (vec![-40.0; 100], vec![0.0; 100]),
+        (logits, mixed),
+    ]
+}
+
+#[test]
+fn kernels_for_cuda_reckon_as_the_host_does() {
+    let Some(kernels) = Learning::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    for (batch, (logits, labels)) in batches().iter().enumerate() {
+        let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
+        for (loss, key) in ALL {
+            // Exponents on both sides of 1, and those that are told apart.
+            for gamma in [None, Some(0.0), Some(1.0), Some(0.6), Some(3.0)] {
+                let parameters = Hyperparameters { alpha: 0.3, omega: 0.9, lambda: 0.4, ..Hyperparameters::of(loss) };
+                let parameters = Hyperparameters { gamma: gamma.unwrap_or(parameters.gamma), ..parameters };
+                let objective = Objective::new(loss, parameters).unwrap();
+                let (want, wants) = objective.value_and_gradient(&wide(logits), &wide(labels));
+                let term = objective.kernel_term(logits.len());
+                let (value, by) = objective.of_sums(&kernels.loss_sums(logits, labels, term));
+                assert!((value - want).abs() <= 1e-9 * want.abs(), "{key} batch {batch} gamma {gamma:?}: {value} is not {want}");
+                for (i, (got, want)) in kernels.loss_gradient(logits, labels, term, by).iter().zip(wants).enumerate() {
+                    // Below single precision's smallest normal number nothing can be said of relative error.
+                    let near = (f64::from(*got) - want).abs() <= 1e-6 * want.abs() + 1e-37;
+                    assert!(near, "{key} batch {batch} gamma {gamma:?} pixel {i}: {got} is not {want}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_loss_passes_on_what_flows_into_it() {
+    let objective = Objective::new(Loss::Dibe, Hyperparameters::default()).unwrap();
+    let x = Var::new(&[[0.5f32, -2.0, 3.0]], &Device::Cpu).unwrap();
+    let y = Tensor::new(&[[1f32, 0.0, 0.0]], &Device::Cpu).unwrap();
+    let gradient = |factor: f64| {
+        let loss = (objective.of(&x, &y).unwrap() * factor).unwrap();
+        loss.backward().unwrap().get(x.as_tensor()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    assert_eq!(gradient(1.0).iter().map(|g| 4.0 * g).collect::<Vec<_>>(), gradient(4.0));
 }

@@ -20,3 +20,13 @@ pub use kernels::keep_freed_memory;
 pub use network::{Mode, Network, trained_in};
 pub use normalisation::{Normalisation, mirror_outside};
 pub use shape::{Architecture, NetworkShape, Upsampling};
+
+/// What a training on CUDA does beside the network.
+#[cfg(any(feature = "cudnn", test))]
+pub(crate) mod learning {
+    #[cfg(test)]
+    pub(crate) use super::kernels::cuda::on_host::Learning;
+    pub(crate) use super::kernels::cuda::{LOSS_SUMS, LossForm, LossTerm};
+    #[cfg(feature = "cudnn")]
+    pub(crate) use super::kernels::cuda::{loss_gradient, loss_sums, takes};
+}

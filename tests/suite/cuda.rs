@@ -1,10 +1,12 @@
 //! The network on CUDA against the CPU's exact way. Where there is no CUDA this says so and passes: a machine that
 //! has it runs `cargo test --release --features cudnn --test suite cuda`.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
+use clap::ValueEnum;
 use hairline::cell::{CELL_PX, Mask, ProbabilityMap, TILE_PX};
 use hairline::config::{DeviceChoice, Precision};
 use hairline::judge::{Recipe, judge};
+use hairline::loss::{Hyperparameters, Loss, Objective};
 use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Engine, Mode, Network, NetworkShape, NnError, Upsampling, engine};
 use hairline::train::{Inspected, Kinds, Picture, Simulated, inspect};
 use image::imageops::FilterType;
@@ -182,6 +184,32 @@ fn cuda_gradients_are_those_of_the_cpu() {
                 let off = want.iter().zip(got).map(|(w, g)| (w - g).powi(2)).sum::<f32>().sqrt();
                 assert!(off <= most * size + 1e-6, "{shape}, {precision}: {name} is off by {off} of {size}");
             }
+        }
+    }
+}
+
+#[test]
+fn cuda_losses_and_their_gradients_are_those_of_the_cpu() {
+    let Ok(cuda) = Device::new_cuda(0) else { return println!("skipped: no CUDA device, or a build without") };
+    let shape = (3, 1, 96, 96);
+    let pixels = 3 * 96 * 96;
+    let logits: Vec<f32> =
+        (0..pixels).map(|i| if i % 50 == 0 { 40.0 - (i % 3) as f32 * 40.0 } else { (i * 7919 % 4099) as f32 / 512.0 - 4.0 }).collect();
+    let labels: Vec<f32> = (0..pixels).map(|i| f32::from(u8::from(i * 31 % 97 < 7))).collect();
+    for (loss, labels) in Loss::value_variants().iter().flat_map(|loss| [(*loss, labels.clone()), (*loss, vec![0.0; pixels])]) {
+        let objective = Objective::new(loss, Hyperparameters::of(loss)).unwrap();
+        let on = |device: &Device| {
+            let x = Var::from_tensor(&Tensor::from_slice(&logits, shape, device).unwrap()).unwrap();
+            let y = Tensor::from_slice(&labels, shape, device).unwrap();
+            let value = objective.of(&x, &y).unwrap();
+            let gradients = value.backward().unwrap();
+            let gradient = gradients.get(x.as_tensor()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            (value.to_scalar::<f32>().unwrap(), gradient)
+        };
+        let ((want, wants), (got, gots)) = (on(&Device::Cpu), on(&cuda));
+        assert!((got - want).abs() <= 1e-5 * want.abs(), "{loss:?}: {got} is not {want}");
+        for (i, (got, want)) in gots.iter().zip(&wants).enumerate() {
+            assert!((got - want).abs() <= 1e-5 * want.abs() + 1e-37, "{loss:?} pixel {i}: {got} is not {want}");
         }
     }
 }

@@ -10,8 +10,8 @@ pub(in crate::nn) struct OnCuda<'a> {
     pub layout: &'a Layout,
 }
 
-impl OnCuda<'_> {
-    pub(super) fn view<T: CudaDType>(&self) -> Result<CudaView<'_, T>> {
+impl<'a> OnCuda<'a> {
+    pub(super) fn view<T: CudaDType>(&self) -> Result<CudaView<'a, T>> {
         let Some((start, end)) = self.layout.contiguous_offsets() else {
             return Err(Error::Msg("an argument on CUDA is not contiguous".into()));
         };

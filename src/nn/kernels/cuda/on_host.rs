@@ -1,9 +1,9 @@
 //! The CUDA kernels compiled for this processor, so that a machine without a GPU can tell whether they compute what they
 //! should: a thread of theirs is a call here.
 
-use super::map_operator::{Held, MapCall, MapOperator};
+use super::learning::{LOSS_SUMS, LossTerm, SLICES, number};
 use super::operator::{Call, Operator, Sizes as OperatorSizes};
-use super::{INFERENCE, MAPS, OPERATORS};
+use super::{INFERENCE, LEARNING, OPERATORS};
 use crate::nn::kernels::Dims;
 use std::ffi::{CString, c_void};
 use std::process::Command;
@@ -34,6 +34,9 @@ type First = unsafe extern "C" fn(*const f32, *const f32, *const f32, *mut u16, 
 type Pool = unsafe extern "C" fn(*const u16, *mut u16, *mut u16, u32, u32, u32, u32);
 type Raise = unsafe extern "C" fn(*const u16, *mut u16, u32, u32, u32, u32, u32);
 type Head = unsafe extern "C" fn(*const u16, *const f32, f32, *mut f32, *mut u8, *mut u32, u32, u32, u32);
+
+type LossSums = unsafe extern "C" fn(*const f32, *const f32, *mut f64, LossTerm, u32, u32);
+type LossGradient = unsafe extern "C" fn(*const f32, *const f32, *mut f32, LossTerm, f64, f64, u32);
 
 type Apply = unsafe extern "C" fn(*const f32, *const f32, *const f32, *mut f32, OperatorSizes);
 
@@ -108,68 +111,47 @@ impl Operators {
     }
 }
 
-/// What training in bf16 does to maps.
-pub(in crate::nn) struct MapKernels(Library);
-
-/// Numbers in a memory.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::nn) enum Numbers {
-    Brains(Vec<u16>),
-    Floats(Vec<f32>),
+/// The loss and its gradient.
+pub(crate) struct Learning {
+    library: Library,
+    loss_sums: LossSums,
+    loss_gradient: LossGradient,
 }
 
-impl Numbers {
-    fn held(&self) -> Held {
-        match self {
-            Self::Brains(values) => Held::Brains(values.len()),
-            Self::Floats(values) => Held::Floats(values.len()),
-        }
-    }
-
-    fn address(&self) -> *const c_void {
-        match self {
-            Self::Brains(values) => values.as_ptr().cast(),
-            Self::Floats(values) => values.as_ptr().cast(),
-        }
-    }
-}
-
-/// As `maps.cu` declares both of its sizes.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Counts([u32; 8]);
-
-type Compute =
-    unsafe extern "C" fn(*const c_void, *const c_void, *const c_void, *const c_void, *const c_void, *const c_void, *mut c_void, Counts);
-
-impl MapKernels {
+impl Learning {
     /// `None` where there is no C++ compiler.
     pub fn new() -> Option<Self> {
-        Library::new(MAPS).map(Self)
+        let library = Library::new(LEARNING)?;
+        let symbol = |name| library.symbol(name);
+        // SAFETY: these are the types of the functions of these names in `learning.cu`.
+        unsafe {
+            Some(Self {
+                loss_sums: std::mem::transmute::<*mut c_void, LossSums>(symbol("loss_sums")),
+                loss_gradient: std::mem::transmute::<*mut c_void, LossGradient>(symbol("loss_gradient")),
+                library,
+            })
+        }
     }
 
-    /// What the operator makes of its arguments, for maps of `size`; what it does not write is no number.
-    pub fn computed(&self, operator: MapOperator, size: Dims, arguments: &[&Numbers]) -> Numbers {
-        let MapCall { kernel, counts, arguments: wanted, result, .. } = operator.of(size).unwrap();
-        let held: Vec<Held> = arguments.iter().map(|numbers| numbers.held()).collect();
-        assert_eq!(held, wanted.into_iter().flatten().collect::<Vec<_>>(), "{operator:?} of {size:?}");
-        let mut addresses = [std::ptr::null(); 6];
-        addresses.iter_mut().zip(arguments).for_each(|(slot, numbers)| *slot = numbers.address());
-        let values = |held| match held {
-            Held::Brains(count) => Numbers::Brains(vec![half::bf16::NAN.to_bits(); count]),
-            Held::Floats(count) => Numbers::Floats(vec![f32::NAN; count]),
-        };
-        let mut to = values(result);
-        let [a, b, c, d, e, f] = addresses;
-        // SAFETY: all operators have this type, and their arguments are as large as `MapOperator::of` says, checked above.
-        let compute = unsafe { std::mem::transmute::<*mut c_void, Compute>(self.0.symbol(kernel)) };
-        let target: *mut c_void = match &mut to {
-            Numbers::Brains(values) => values.as_mut_ptr().cast(),
-            Numbers::Floats(values) => values.as_mut_ptr().cast(),
-        };
-        // SAFETY: as above.
-        self.0.each_thread(|| unsafe { compute(a, b, c, d, e, f, target, Counts(counts)) });
-        to
+    /// As on a device: [`LOSS_SUMS`] numbers for each slice.
+    pub fn loss_sums(&self, logits: &[f32], labels: &[f32], term: LossTerm) -> Vec<f64> {
+        assert_eq!(logits.len(), labels.len());
+        let (mut sums, pixels) = (vec![f64::NAN; LOSS_SUMS * SLICES], number(logits.len()).unwrap());
+        let to = sums.as_mut_ptr();
+        // SAFETY: both slices hold so many pixels, and the sums of as many slices as are told.
+        self.library.each_thread(|| unsafe { (self.loss_sums)(logits.as_ptr(), labels.as_ptr(), to, term, pixels, SLICES as u32) });
+        sums
+    }
+
+    /// The gradient of each pixel.
+    pub fn loss_gradient(&self, logits: &[f32], labels: &[f32], term: LossTerm, [by_crack, by_background]: [f64; 2]) -> Vec<f32> {
+        assert_eq!(logits.len(), labels.len());
+        let (mut gradient, pixels) = (vec![f32::NAN; logits.len()], number(logits.len()).unwrap());
+        let to = gradient.as_mut_ptr();
+        // SAFETY: all three hold so many pixels.
+        self.library
+            .each_thread(|| unsafe { (self.loss_gradient)(logits.as_ptr(), labels.as_ptr(), to, term, by_crack, by_background, pixels) });
+        gradient
     }
 }
 

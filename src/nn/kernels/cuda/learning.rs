@@ -1,0 +1,37 @@
+//! What the kernels of `learning.cu` take beside values, and into how many sums they add.
+
+/// Values are summed in so many slices, by as many threads; those of a loss are all read back.
+pub(super) const SLICES: usize = 1 << 14;
+/// Numbers of each slice of a loss.
+pub(crate) const LOSS_SUMS: usize = 4;
+
+/// A mean over pixels of a function of the logit; the numbers are those of `loss::terms::PixelTerm`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct LossTerm {
+    /// Share of the loss, by the number of pixels.
+    pub share: f64,
+    pub crack: f64,
+    pub background: f64,
+    pub miss: f64,
+    pub alarm: f64,
+    pub gamma: f64,
+    /// Added to the base of a power.
+    pub offset: f64,
+    pub form: LossForm,
+}
+
+/// Which function, as `learning.cu` numbers them.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum LossForm {
+    /// No such mean.
+    None,
+    Focal,
+    LogPower,
+}
+
+/// As a kernel counts: in 31 bits, with room for one step beyond the last. `None` for more, and for nothing.
+pub(super) fn number(values: usize) -> Option<u32> {
+    i32::try_from(values).ok().filter(|values| *values > 0).map(|values| values as u32)
+}

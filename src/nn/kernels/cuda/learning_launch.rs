@@ -1,0 +1,153 @@
+//! The kernels of `learning.cu` on candle's tensors.
+
+use super::LEARNING;
+use super::argument::OnCuda;
+use super::learning::{LOSS_SUMS, LossTerm, SLICES, number};
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
+use candle_core::cuda_backend::{CudaDevice, CudaStorage};
+use candle_core::{CpuStorage, CustomOp2, DType, Device, Error, Layout, Result, Shape, Tensor};
+use std::sync::{Arc, OnceLock};
+
+const THREADS_A_BLOCK: u32 = 256;
+/// The least that today's compiler knows; later devices translate it for themselves.
+const ARCHITECTURE: &str = "compute_75";
+/// By which candle's device knows the kernels.
+const MODULE: &str = "hairline_learning";
+
+// SAFETY: numbers in C's order, as `learning.cu` declares them.
+unsafe impl DeviceRepr for LossTerm {}
+
+/// Whether the kernels can be had and take these tensors: of `f32` on one CUDA device, as many values as they can count. Where the
+/// kernels cannot be had, the log says so once.
+pub(crate) fn takes(tensors: &[&Tensor]) -> bool {
+    static READY: OnceLock<bool> = OnceLock::new();
+    let Some(Device::Cuda(device)) = tensors.first().map(|tensor| tensor.device()) else { return false };
+    let fits = |tensor: &&Tensor| {
+        tensor.dtype() == DType::F32 && number(tensor.elem_count()).is_some() && tensor.device().same_device(tensors[0].device())
+    };
+    let ready = || {
+        let loaded = kernel(device, "loss_sums").map(drop);
+        if let Err(problem) = &loaded {
+            tracing::warn!(%problem, "training: kernels for CUDA cannot be had (NVRTC, driver), the host and candle do it, slower");
+        }
+        loaded.is_ok()
+    };
+    tensors.iter().all(fits) && *READY.get_or_init(ready)
+}
+
+/// A kernel and the stream of candle's device, in whose order it works.
+struct Kernel {
+    function: CudaFunction,
+    stream: Arc<CudaStream>,
+}
+
+impl Kernel {
+    fn builder(&self) -> LaunchArgs<'_> {
+        self.stream.launch_builder(&self.function)
+    }
+}
+
+/// A kernel on a device; compiled once for the process.
+fn kernel(device: &CudaDevice, name: &str) -> Result<Kernel> {
+    static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
+    let compile = || {
+        let options = CompileOptions { arch: Some(ARCHITECTURE), ..Default::default() };
+        compile_ptx_with_opts(LEARNING, options).map(|ptx| ptx.to_src()).map_err(|error| error.to_string())
+    };
+    match PTX.get_or_init(compile) {
+        Ok(ptx) => {
+            let function = device.get_or_load_custom_func(name, MODULE, ptx)?.into_cuda_function();
+            Ok(Kernel { function, stream: device.cuda_stream() })
+        }
+        Err(problem) => Err(Error::Msg(format!("kernels for CUDA cannot be compiled (NVRTC): {problem}"))),
+    }
+}
+
+fn threads_for(items: usize) -> Result<LaunchConfig> {
+    let blocks = counted(items)?.div_ceil(THREADS_A_BLOCK);
+    Ok(LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (THREADS_A_BLOCK, 1, 1), shared_mem_bytes: 0 })
+}
+
+fn counted(values: usize) -> Result<u32> {
+    number(values).ok_or_else(|| Error::Msg(format!("{values} values are none, or more than a kernel can count")))
+}
+
+/// So many, or an error.
+fn holds(values: usize, expected: usize) -> Result<()> {
+    if values == expected { Ok(()) } else { Err(Error::Msg(format!("an argument on CUDA holds {values} values, expected {expected}"))) }
+}
+
+/// [`LOSS_SUMS`] numbers for each slice of a batch's pixels: the parts of the loss, TP, FP and FN. Read back.
+pub(crate) fn loss_sums(logits: &Tensor, labels: &Tensor, term: LossTerm) -> Result<Vec<f64>> {
+    logits.contiguous()?.apply_op2_no_bwd(&labels.contiguous()?, &LossSums { term })?.to_vec1()
+}
+
+/// The gradient of each pixel; `by` is that of the whole batch's part by the probabilities of crack and of background pixels.
+pub(crate) fn loss_gradient(logits: &Tensor, labels: &Tensor, term: LossTerm, by: [f64; 2]) -> Result<Tensor> {
+    logits.contiguous()?.apply_op2_no_bwd(&labels.contiguous()?, &LossGradient { term, by })
+}
+
+fn elsewhere<T>(name: &str) -> Result<T> {
+    Err(Error::Msg(format!("{name}: for CUDA only")))
+}
+
+struct LossSums {
+    term: LossTerm,
+}
+
+impl CustomOp2 for LossSums {
+    fn name(&self) -> &'static str {
+        "the sums of a loss"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        elsewhere(self.name())
+    }
+
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let [logits, labels] = [(s1, l1), (s2, l2)].map(|(storage, layout)| OnCuda { storage, layout }.view::<f32>());
+        let (logits, labels) = (logits?, labels?);
+        holds(labels.len(), logits.len())?;
+        let (device, pixels, slices) = (s1.device(), counted(logits.len())?, counted(SLICES)?);
+        // SAFETY: the kernel writes every value of it.
+        let mut to = unsafe { device.alloc::<f64>(LOSS_SUMS * SLICES) }?;
+        let kernel = kernel(device, "loss_sums")?;
+        let mut launch = kernel.builder();
+        launch.arg(&logits).arg(&labels).arg(&mut to).arg(&self.term).arg(&pixels).arg(&slices);
+        // SAFETY: these are the kernel's arguments in their order: both maps hold so many pixels, and `to` the sums of the slices.
+        unsafe { launch.launch(threads_for(SLICES)?) }?;
+        Ok((CudaStorage::wrap_cuda_slice(to, device.clone()), (LOSS_SUMS * SLICES).into()))
+    }
+}
+
+struct LossGradient {
+    term: LossTerm,
+    by: [f64; 2],
+}
+
+impl CustomOp2 for LossGradient {
+    fn name(&self) -> &'static str {
+        "the gradient of a loss"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        elsewhere(self.name())
+    }
+
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        let [logits, labels] = [(s1, l1), (s2, l2)].map(|(storage, layout)| OnCuda { storage, layout }.view::<f32>());
+        let (logits, labels) = (logits?, labels?);
+        holds(labels.len(), logits.len())?;
+        let (device, pixels, [by_crack, by_background]) = (s1.device(), counted(logits.len())?, self.by);
+        // SAFETY: the kernel writes every value of it.
+        let mut to = unsafe { device.alloc::<f32>(logits.len()) }?;
+        let kernel = kernel(device, "loss_gradient")?;
+        let mut launch = kernel.builder();
+        launch.arg(&logits).arg(&labels).arg(&mut to).arg(&self.term).arg(&by_crack).arg(&by_background).arg(&pixels);
+        // SAFETY: these are the kernel's arguments in their order, and all maps hold so many pixels.
+        unsafe { launch.launch(threads_for(logits.len())?) }?;
+        Ok((CudaStorage::wrap_cuda_slice(to, device.clone()), l1.shape().clone()))
+    }
+}

@@ -26,7 +26,7 @@ pub use shape::{Architecture, NetworkShape, Upsampling};
 pub(crate) mod learning {
     #[cfg(test)]
     pub(crate) use super::kernels::cuda::on_host::Learning;
-    pub(crate) use super::kernels::cuda::{LOSS_SUMS, LossForm, LossTerm};
+    pub(crate) use super::kernels::cuda::{Descent, LOSS_SUMS, LossForm, LossTerm};
     #[cfg(feature = "cudnn")]
-    pub(crate) use super::kernels::cuda::{loss_gradient, loss_sums, takes};
+    pub(crate) use super::kernels::cuda::{descend, loss_gradient, loss_sums, squared_norm, takes};
 }

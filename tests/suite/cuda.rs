@@ -8,7 +8,7 @@ use hairline::config::{DeviceChoice, Precision};
 use hairline::judge::{Recipe, judge};
 use hairline::loss::{Hyperparameters, Loss, Objective};
 use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Engine, Mode, Network, NetworkShape, NnError, Upsampling, engine};
-use hairline::train::{Inspected, Kinds, Picture, Simulated, inspect};
+use hairline::train::{Inspected, Kinds, Optimiser, OptimiserSettings, Picture, Rule, Simulated, inspect};
 use image::imageops::FilterType;
 use std::path::Path;
 
@@ -210,6 +210,40 @@ fn cuda_losses_and_their_gradients_are_those_of_the_cpu() {
         assert!((got - want).abs() <= 1e-5 * want.abs(), "{loss:?}: {got} is not {want}");
         for (i, (got, want)) in gots.iter().zip(&wants).enumerate() {
             assert!((got - want).abs() <= 1e-5 * want.abs() + 1e-37, "{loss:?} pixel {i}: {got} is not {want}");
+        }
+    }
+}
+
+#[test]
+fn cuda_steps_are_those_of_the_cpu() {
+    let Ok(cuda) = Device::new_cuda(0) else { return println!("skipped: no CUDA device, or a build without") };
+    let rules = [Rule::Sgd { momentum: 0.9, nesterov: true }, Rule::Sgd { momentum: 0.9, nesterov: false }, Rule::AdamW];
+    for (rule, clip_norm) in rules.into_iter().flat_map(|rule| [(rule, 0.0), (rule, 1.0)]) {
+        let settings = OptimiserSettings { rule, weight_decay: 0.1, clip_norm };
+        let on = |device: &Device| {
+            let of = |shape: &[usize]| {
+                let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (i * 7919 % 4099) as f32 / 2048.0 - 1.0).collect();
+                Var::from_tensor(&Tensor::from_vec(values, shape, device).unwrap()).unwrap()
+            };
+            let variables = [of(&[40, 30, 3, 3]), of(&[40])];
+            let named = || variables.iter().enumerate().map(|(i, variable)| (i.to_string(), variable.clone()));
+            let mut optimiser = Optimiser::new(named(), settings);
+            let mut norms = Vec::new();
+            for step in 0..4 {
+                if step == 2 {
+                    let mut resumed = Optimiser::new(named(), settings);
+                    resumed.restore(&optimiser.tensors(), step, device).unwrap();
+                    optimiser = resumed;
+                }
+                let sums = variables.each_ref().map(|variable| variable.sqr().unwrap().sum_all().unwrap());
+                let gradients = (&sums[0] + &sums[1]).unwrap().backward().unwrap();
+                norms.push(optimiser.step(&gradients, 0.02).unwrap() as f32);
+            }
+            let weights = variables.iter().flat_map(|variable| variable.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            weights.chain(norms).collect::<Vec<_>>()
+        };
+        for (want, got) in on(&Device::Cpu).iter().zip(on(&cuda)) {
+            assert!((got - want).abs() <= 1e-5 * want.abs().max(1.0), "{rule:?}, clipped to {clip_norm}: {got} is not {want}");
         }
     }
 }

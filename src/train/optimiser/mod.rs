@@ -7,6 +7,8 @@ mod tests;
 pub use schedule::{Decay, Schedule};
 
 use super::TrainError;
+#[cfg(feature = "cudnn")]
+use crate::nn::learning::{self, Descent};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use std::collections::BTreeMap;
@@ -63,6 +65,22 @@ struct Slot {
     moments: Vec<Tensor>,
 }
 
+#[cfg(feature = "cudnn")]
+impl Slot {
+    /// Moves weights and velocity where they are; `false` where kernels of our own do not take them.
+    fn descend_on_cuda(&mut self, gradient: &Tensor, descent: Descent) -> candle_core::Result<bool> {
+        let weight = self.variable.as_tensor();
+        if !learning::takes(&[weight, gradient]) {
+            return Ok(false);
+        }
+        if self.moments.is_empty() {
+            self.moments.push(Tensor::zeros(weight.shape(), weight.dtype(), weight.device())?);
+        }
+        learning::descend(weight, &self.moments[0], gradient, descent)?;
+        Ok(true)
+    }
+}
+
 const BETA: [f64; 2] = [0.9, 0.999];
 const EPSILON: f64 = 1e-8;
 
@@ -90,9 +108,15 @@ impl Optimiser {
         let scale = if clip_norm > 0.0 && norm > clip_norm { clip_norm / norm } else { 1.0 };
         for slot in &mut self.slots {
             let Some(gradient) = gradients.get(slot.variable.as_tensor()) else { continue };
+            let decay = if slot.variable.rank() > 1 { weight_decay } else { 0.0 };
+            #[cfg(feature = "cudnn")]
+            if let Rule::Sgd { momentum, nesterov } = rule
+                && slot.descend_on_cuda(gradient, Descent::new(learning_rate, (momentum, nesterov), decay, scale))?
+            {
+                continue;
+            }
             let weight = slot.variable.as_detached_tensor();
             let gradient = if scale == 1.0 { gradient.detach() } else { (gradient.detach() * scale)? };
-            let decay = if weight.rank() > 1 { weight_decay } else { 0.0 };
             let moved = match rule {
                 Rule::Sgd { momentum, nesterov } => sgd(&mut slot.moments, &weight, gradient, decay, momentum, nesterov, learning_rate)?,
                 Rule::AdamW => adamw(&mut slot.moments, &weight, &gradient, decay, self.steps, learning_rate)?,
@@ -102,7 +126,7 @@ impl Optimiser {
         Ok(norm)
     }
 
-    /// Everything that the next step depends on beside weights and gradients.
+    /// Everything that the next step depends on beside weights and gradients, until that step: it may change them where they are.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         let named =
             |slot: &Slot| slot.moments.iter().enumerate().map(|(i, t)| (format!("{i}.{}", slot.name), t.clone())).collect::<Vec<_>>();
@@ -125,7 +149,8 @@ impl Optimiser {
         self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
         for slot in &mut self.slots {
             let moments = (0..count).map_while(|i| tensors.get(&format!("{i}.{}", slot.name)));
-            let moments = moments.map(|t| t.to_device(device)).collect::<Result<Vec<_>, _>>()?;
+            // Of its own: kernels change moments where they are.
+            let moments = moments.map(|t| t.to_device(device)?.copy()).collect::<Result<Vec<_>, _>>()?;
             // None at all: the variable had no gradient yet.
             let fits = (moments.is_empty() || moments.len() == count) && moments.iter().all(|t| t.dims() == slot.variable.dims());
             if !fits {
@@ -146,6 +171,10 @@ impl Optimiser {
 fn squared_norm(gradients: &[&Tensor]) -> candle_core::Result<f64> {
     if gradients.is_empty() {
         return Ok(0.0);
+    }
+    #[cfg(feature = "cudnn")]
+    if learning::takes(gradients) {
+        return learning::squared_norm(gradients);
     }
     let squares = gradients.iter().map(|gradient| gradient.sqr()?.sum_all()?.to_dtype(DType::F32));
     let squares = Tensor::stack(&squares.collect::<candle_core::Result<Vec<_>>>()?, 0)?;

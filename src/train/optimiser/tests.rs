@@ -1,4 +1,7 @@
 use super::*;
+use crate::nn::learning::{Descent, Learning};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 const PLAIN: OptimiserSettings =
     OptimiserSettings { rule: Rule::Sgd { momentum: 0.9, nesterov: false }, weight_decay: 0.0, clip_norm: 0.0 };
@@ -92,4 +95,41 @@ fn the_state_of_another_network_or_rule_is_refused() {
     assert!(refuse("w", &[3], Rule::AdamW).contains('w'));
     assert!(refuse("other", &[2], Rule::AdamW).contains("0.w"));
     assert!(refuse("w", &[2], Rule::Sgd { momentum: 0.9, nesterov: true }).contains("another rule"));
+}
+
+#[test]
+fn kernels_for_cuda_step_as_the_formulas_do() {
+    let Some(kernels) = Learning::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let mut random = || (0..1001).map(|_| rng.random_range(-2.0..2.0)).collect::<Vec<f32>>();
+    let tensor = |values: &[f32]| Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap();
+    for ((nesterov, decay), scale) in [(false, 0.0), (true, 0.0), (false, 0.3), (true, 0.3)].into_iter().flat_map(|a| [(a, 1.0), (a, 0.2)])
+    {
+        let mut weights = random();
+        let mut velocity = vec![0.0; weights.len()];
+        let (mut want, mut moments) = (tensor(&weights), Vec::new());
+        for step in 0..3 {
+            let gradient = random();
+            let scaled = (tensor(&gradient) * scale).unwrap();
+            want = sgd(&mut moments, &want, scaled, decay, 0.9, nesterov, 0.05).unwrap();
+            kernels.descend(&mut weights, &mut velocity, &gradient, Descent::new(0.05, (0.9, nesterov), decay, scale));
+            for (got, want) in [(&weights, &want), (&velocity, &moments[0])] {
+                let near = |(got, want): (&f32, f32)| (got - want).abs() <= 1e-6 * want.abs().max(1.0);
+                let want = want.to_vec1::<f32>().unwrap();
+                assert!(got.iter().zip(want).all(near), "step {step}, nesterov {nesterov}, decay {decay}, scale {scale}");
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_for_cuda_find_the_same_norm() {
+    let Some(kernels) = Learning::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let gradients = [1, 63, 40_000].map(|values| (0..values).map(|_| rng.random_range(-2.0..2.0)).collect::<Vec<f32>>());
+    let want: f64 = gradients.iter().flatten().map(|value| f64::from(*value).powi(2)).sum();
+    let got = kernels.squared_norm(&gradients.each_ref().map(Vec::as_slice));
+    assert!((got - want).abs() <= 1e-12 * want, "{got} is not {want}");
+    let tensors = gradients.each_ref().map(|values| Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap());
+    assert!((squared_norm(&tensors.each_ref()).unwrap() - want).abs() <= 1e-5 * want);
 }

@@ -1,5 +1,5 @@
-// What training does beside the network: the loss and its gradient. Sums are in double precision and in an order that depends on
-// sizes alone.
+// What training does beside the network: the loss and its gradient, the norm of all gradients, and the step along them. Sums are
+// in double precision and in an order that depends on sizes alone.
 
 // As `learning.rs` has it; the formulas and their names are those of `loss::terms`.
 struct LossTerm {
@@ -72,5 +72,47 @@ extern "C" __global__ void loss_gradient(const float *__restrict__ logits, const
     EACH(pixel, pixels) {
         Pixel at = pixel_of(logits[pixel], labels[pixel]);
         to[pixel] = (float)(part_of(at, term).slope + at.p * at.q * (at.crack ? by_crack : by_background));
+    }
+}
+
+// The sum of the squares in each slice, every `slices`th value.
+extern "C" __global__ void squares(const float *__restrict__ values, double *__restrict__ to, count held, count slices) {
+    EACH(slice, slices) {
+        double sum = 0.0;
+        for (place at = slice; at < held; at += slices) sum += (double)values[at] * (double)values[at];
+        to[slice] = sum;
+    }
+}
+
+// Of each row of slices the sums of every `parts`th.
+extern "C" __global__ void fold(const double *__restrict__ rows, double *__restrict__ to, count held, count slices, count parts) {
+    EACH(index, held * parts) {
+        double sum = 0.0;
+        for (count slice = index % parts; slice < slices; slice += parts) sum += rows[(place)(index / parts) * slices + slice];
+        to[index] = sum;
+    }
+}
+
+// As `learning.rs` has it.
+struct Descent {
+    float rate, momentum, decay, scale;
+    count nesterov;
+};
+
+__device__ __forceinline__ float pull(float gradient, float weight, Descent by) { return gradient * by.scale + weight * by.decay; }
+
+// The velocity that the gradients give.
+extern "C" __global__ void accelerate(float *__restrict__ velocity, const float *__restrict__ weights,
+                                      const float *__restrict__ gradient, Descent by, count held) {
+    EACH(at, held) { velocity[at] = velocity[at] * by.momentum + pull(gradient[at], weights[at], by); }
+}
+
+// A step with that velocity.
+extern "C" __global__ void step(float *__restrict__ weights, const float *__restrict__ velocity, const float *__restrict__ gradient,
+                                Descent by, count held) {
+    EACH(at, held) {
+        float way = velocity[at];
+        if (by.nesterov) way = pull(gradient[at], weights[at], by) + way * by.momentum;
+        weights[at] -= way * by.rate;
     }
 }

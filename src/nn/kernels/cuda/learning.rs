@@ -4,6 +4,8 @@
 pub(super) const SLICES: usize = 1 << 14;
 /// Numbers of each slice of a loss.
 pub(crate) const LOSS_SUMS: usize = 4;
+/// Each gradient's slices come back as so many sums.
+pub(super) const NORM_PARTS: usize = 64;
 
 /// A mean over pixels of a function of the logit; the numbers are those of `loss::terms::PixelTerm`.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,25 @@ pub(crate) enum LossForm {
     None,
     Focal,
     LogPower,
+}
+
+/// How a gradient moves weights: stochastic gradient descent with momentum.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Descent {
+    rate: f32,
+    momentum: f32,
+    decay: f32,
+    scale: f32,
+    nesterov: u32,
+}
+
+impl Descent {
+    /// A step of `rate` along gradients times `scale`, weights pulled towards 0 by `decay`.
+    pub fn new(rate: f64, (momentum, nesterov): (f64, bool), decay: f64, scale: f64) -> Self {
+        let [rate, momentum, decay, scale] = [rate, momentum, decay, scale].map(|value| value as f32);
+        Self { rate, momentum, decay, scale, nesterov: u32::from(nesterov) }
+    }
 }
 
 /// As a kernel counts: in 31 bits, with room for one step beyond the last. `None` for more, and for nothing.

@@ -2,12 +2,14 @@
 
 use super::LEARNING;
 use super::argument::OnCuda;
-use super::learning::{LOSS_SUMS, LossTerm, SLICES, number};
+use super::learning::{Descent, LOSS_SUMS, LossTerm, NORM_PARTS, SLICES, number};
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaFunction, CudaStream, CudaViewMut, DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg,
+};
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
-use candle_core::cuda_backend::{CudaDevice, CudaStorage};
-use candle_core::{CpuStorage, CustomOp2, DType, Device, Error, Layout, Result, Shape, Tensor};
+use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Error, InplaceOp2, InplaceOp3, Layout, Result, Shape, Tensor};
 use std::sync::{Arc, OnceLock};
 
 const THREADS_A_BLOCK: u32 = 256;
@@ -18,6 +20,8 @@ const MODULE: &str = "hairline_learning";
 
 // SAFETY: numbers in C's order, as `learning.cu` declares them.
 unsafe impl DeviceRepr for LossTerm {}
+// SAFETY: as for `LossTerm`.
+unsafe impl DeviceRepr for Descent {}
 
 /// Whether the kernels can be had and take these tensors: of `f32` on one CUDA device, as many values as they can count. Where the
 /// kernels cannot be had, the log says so once.
@@ -79,6 +83,15 @@ fn holds(values: usize, expected: usize) -> Result<()> {
     if values == expected { Ok(()) } else { Err(Error::Msg(format!("an argument on CUDA holds {values} values, expected {expected}"))) }
 }
 
+/// The values of a contiguous tensor, to be written.
+fn written<'a, T: CudaDType>(storage: &'a mut CudaStorage, layout: &Layout) -> Result<CudaViewMut<'a, T>> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        return Err(Error::Msg("a result on CUDA is not contiguous".into()));
+    };
+    let slice = storage.as_cuda_slice_mut::<T>()?;
+    slice.try_slice_mut(start..end).ok_or_else(|| Error::Msg("the layout of a result on CUDA reaches beyond its storage".into()))
+}
+
 /// [`LOSS_SUMS`] numbers for each slice of a batch's pixels: the parts of the loss, TP, FP and FN. Read back.
 pub(crate) fn loss_sums(logits: &Tensor, labels: &Tensor, term: LossTerm) -> Result<Vec<f64>> {
     logits.contiguous()?.apply_op2_no_bwd(&labels.contiguous()?, &LossSums { term })?.to_vec1()
@@ -87,6 +100,23 @@ pub(crate) fn loss_sums(logits: &Tensor, labels: &Tensor, term: LossTerm) -> Res
 /// The gradient of each pixel; `by` is that of the whole batch's part by the probabilities of crack and of background pixels.
 pub(crate) fn loss_gradient(logits: &Tensor, labels: &Tensor, term: LossTerm, by: [f64; 2]) -> Result<Tensor> {
     logits.contiguous()?.apply_op2_no_bwd(&labels.contiguous()?, &LossGradient { term, by })
+}
+
+/// The sum of all squares. Read back.
+pub(crate) fn squared_norm(gradients: &[&Tensor]) -> Result<f64> {
+    let Some(first) = gradients.first() else { return Ok(0.0) };
+    let rows = Tensor::zeros((gradients.len(), SLICES), DType::F64, first.device())?;
+    for (row, gradient) in gradients.iter().enumerate() {
+        rows.get(row)?.inplace_op2(&gradient.contiguous()?, &Squares)?;
+    }
+    Ok(rows.apply_op1_no_bwd(&Fold)?.to_vec1::<f64>()?.iter().sum())
+}
+
+/// Moves weights, and first their velocity, along their gradient.
+pub(crate) fn descend(weights: &Tensor, velocity: &Tensor, gradient: &Tensor, descent: Descent) -> Result<()> {
+    let gradient = gradient.contiguous()?;
+    velocity.inplace_op3(weights, &gradient, &Descend { kernel: "accelerate", descent })?;
+    weights.inplace_op3(velocity, &gradient, &Descend { kernel: "step", descent })
 }
 
 fn elsewhere<T>(name: &str) -> Result<T> {
@@ -149,5 +179,86 @@ impl CustomOp2 for LossGradient {
         // SAFETY: these are the kernel's arguments in their order, and all maps hold so many pixels.
         unsafe { launch.launch(threads_for(logits.len())?) }?;
         Ok((CudaStorage::wrap_cuda_slice(to, device.clone()), l1.shape().clone()))
+    }
+}
+
+/// Of a gradient, into a row of slices.
+struct Squares;
+
+impl InplaceOp2 for Squares {
+    fn name(&self) -> &'static str {
+        "squares"
+    }
+
+    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<()> {
+        elsewhere(self.name())
+    }
+
+    fn cuda_fwd(&self, s1: &mut CudaStorage, l1: &Layout, storage: &CudaStorage, layout: &Layout) -> Result<()> {
+        let (values, mut to) = (OnCuda { storage, layout }.view::<f32>()?, written::<f64>(s1, l1)?);
+        holds(to.len(), SLICES)?;
+        let (held, slices, kernel) = (counted(values.len())?, counted(SLICES)?, kernel(storage.device(), "squares")?);
+        let mut launch = kernel.builder();
+        launch.arg(&values).arg(&mut to).arg(&held).arg(&slices);
+        // SAFETY: these are the kernel's arguments in their order: there are so many values, and as many slices.
+        unsafe { launch.launch(threads_for(SLICES)?) }?;
+        Ok(())
+    }
+}
+
+/// Of rows of slices, to fewer sums.
+struct Fold;
+
+impl CustomOp1 for Fold {
+    fn name(&self) -> &'static str {
+        "sums of slices"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        elsewhere(self.name())
+    }
+
+    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let rows = OnCuda { storage, layout }.view::<f64>()?;
+        let held = rows.len() / SLICES;
+        holds(rows.len(), held * SLICES)?;
+        let device = storage.device();
+        // SAFETY: the kernel writes every value of it.
+        let mut to = unsafe { device.alloc::<f64>(held * NORM_PARTS) }?;
+        let (many, slices, parts, kernel) = (counted(held)?, counted(SLICES)?, counted(NORM_PARTS)?, kernel(device, "fold")?);
+        let mut launch = kernel.builder();
+        launch.arg(&rows).arg(&mut to).arg(&many).arg(&slices).arg(&parts);
+        // SAFETY: these are the kernel's arguments in their order: there are so many rows, and as many parts of each.
+        unsafe { launch.launch(threads_for(held * NORM_PARTS)?) }?;
+        Ok((CudaStorage::wrap_cuda_slice(to, device.clone()), (held * NORM_PARTS).into()))
+    }
+}
+
+/// Half a step: `accelerate` writes the velocity and reads the weights, `step` the other way round; both read the gradient.
+struct Descend {
+    kernel: &'static str,
+    descent: Descent,
+}
+
+impl InplaceOp3 for Descend {
+    fn name(&self) -> &'static str {
+        self.kernel
+    }
+
+    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<()> {
+        elsewhere(self.kernel)
+    }
+
+    fn cuda_fwd(&self, s1: &mut CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout, s3: &CudaStorage, l3: &Layout) -> Result<()> {
+        let [other, gradient] = [(s2, l2), (s3, l3)].map(|(storage, layout)| OnCuda { storage, layout }.view::<f32>());
+        let (other, gradient, mut to) = (other?, gradient?, written::<f32>(s1, l1)?);
+        holds(other.len(), gradient.len())?;
+        holds(to.len(), gradient.len())?;
+        let (held, kernel) = (counted(gradient.len())?, kernel(s3.device(), self.kernel)?);
+        let mut launch = kernel.builder();
+        launch.arg(&mut to).arg(&other).arg(&gradient).arg(&self.descent).arg(&held);
+        // SAFETY: these are the arguments of both kernels in their order, and all hold so many values.
+        unsafe { launch.launch(threads_for(gradient.len())?) }?;
+        Ok(())
     }
 }

@@ -33,9 +33,9 @@ pub(in crate::nn) use gpu::{Filter, Gpu, Graph};
 pub(in crate::nn) use launch::{computed, ready};
 pub(in crate::nn) use machine::{ConvolutionSize, Machine};
 pub(in crate::nn) use map_operator::{FilterLayout, GRADIENT_ROWS, LANES, MapOperator, NORM_ROWS, View};
-pub(crate) use learning::{LOSS_SUMS, LossForm, LossTerm};
+pub(crate) use learning::{Descent, LOSS_SUMS, LossForm, LossTerm};
 #[cfg(feature = "cudnn")]
-pub(crate) use learning_launch::{loss_gradient, loss_sums, takes};
+pub(crate) use learning_launch::{descend, loss_gradient, loss_sums, squared_norm, takes};
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use memory::{Maps, Memory, Pinned};
 #[cfg(feature = "cudnn")]
@@ -48,4 +48,5 @@ const INFERENCE: &str = concat!(include_str!("common.cu"), include_str!("brain.c
 const OPERATORS: &str = concat!(include_str!("common.cu"), include_str!("operators.cu"));
 /// As [`INFERENCE`].
 const MAPS: &str = concat!(include_str!("common.cu"), include_str!("brain.cu"), include_str!("maps.cu"));
+/// As [`INFERENCE`].
 const LEARNING: &str = concat!(include_str!("common.cu"), include_str!("learning.cu"));

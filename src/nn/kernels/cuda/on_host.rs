@@ -1,7 +1,7 @@
 //! The CUDA kernels compiled for this processor, so that a machine without a GPU can tell whether they compute what they
 //! should: a thread of theirs is a call here.
 
-use super::learning::{LOSS_SUMS, LossTerm, SLICES, number};
+use super::learning::{Descent, LOSS_SUMS, LossTerm, NORM_PARTS, SLICES, number};
 use super::operator::{Call, Operator, Sizes as OperatorSizes};
 use super::{INFERENCE, LEARNING, OPERATORS};
 use crate::nn::kernels::Dims;
@@ -37,6 +37,9 @@ type Head = unsafe extern "C" fn(*const u16, *const f32, f32, *mut f32, *mut u8,
 
 type LossSums = unsafe extern "C" fn(*const f32, *const f32, *mut f64, LossTerm, u32, u32);
 type LossGradient = unsafe extern "C" fn(*const f32, *const f32, *mut f32, LossTerm, f64, f64, u32);
+type Squares = unsafe extern "C" fn(*const f32, *mut f64, u32, u32);
+type Fold = unsafe extern "C" fn(*const f64, *mut f64, u32, u32, u32);
+type Descend = unsafe extern "C" fn(*mut f32, *const f32, *const f32, Descent, u32);
 
 type Apply = unsafe extern "C" fn(*const f32, *const f32, *const f32, *mut f32, OperatorSizes);
 
@@ -111,11 +114,15 @@ impl Operators {
     }
 }
 
-/// The loss and its gradient.
+/// Loss, norm and step.
 pub(crate) struct Learning {
     library: Library,
     loss_sums: LossSums,
     loss_gradient: LossGradient,
+    squares: Squares,
+    fold: Fold,
+    accelerate: Descend,
+    step: Descend,
 }
 
 impl Learning {
@@ -128,6 +135,10 @@ impl Learning {
             Some(Self {
                 loss_sums: std::mem::transmute::<*mut c_void, LossSums>(symbol("loss_sums")),
                 loss_gradient: std::mem::transmute::<*mut c_void, LossGradient>(symbol("loss_gradient")),
+                squares: std::mem::transmute::<*mut c_void, Squares>(symbol("squares")),
+                fold: std::mem::transmute::<*mut c_void, Fold>(symbol("fold")),
+                accelerate: std::mem::transmute::<*mut c_void, Descend>(symbol("accelerate")),
+                step: std::mem::transmute::<*mut c_void, Descend>(symbol("step")),
                 library,
             })
         }
@@ -152,6 +163,31 @@ impl Learning {
         self.library
             .each_thread(|| unsafe { (self.loss_gradient)(logits.as_ptr(), labels.as_ptr(), to, term, by_crack, by_background, pixels) });
         gradient
+    }
+
+    /// The sum of all squares.
+    pub fn squared_norm(&self, gradients: &[&[f32]]) -> f64 {
+        let mut rows = vec![f64::NAN; gradients.len() * SLICES];
+        for (row, values) in rows.chunks_mut(SLICES).zip(gradients) {
+            let (to, held) = (row.as_mut_ptr(), number(values.len()).unwrap());
+            // SAFETY: there are so many values, and a row for the slices.
+            self.library.each_thread(|| unsafe { (self.squares)(values.as_ptr(), to, held, SLICES as u32) });
+        }
+        let (mut parts, held) = (vec![f64::NAN; gradients.len() * NORM_PARTS], number(gradients.len()).unwrap());
+        let to = parts.as_mut_ptr();
+        // SAFETY: there are so many rows, and as many parts of each as are told.
+        self.library.each_thread(|| unsafe { (self.fold)(rows.as_ptr(), to, held, SLICES as u32, NORM_PARTS as u32) });
+        parts.iter().sum()
+    }
+
+    /// Moves weights along a gradient.
+    pub fn descend(&self, weights: &mut [f32], velocity: &mut [f32], gradient: &[f32], descent: Descent) {
+        assert!(weights.len() == gradient.len() && velocity.len() == gradient.len());
+        let (held, weights, velocity) = (number(gradient.len()).unwrap(), weights.as_mut_ptr(), velocity.as_mut_ptr());
+        // SAFETY: all three hold so many values.
+        self.library.each_thread(|| unsafe { (self.accelerate)(velocity, weights, gradient.as_ptr(), descent, held) });
+        // SAFETY: as above.
+        self.library.each_thread(|| unsafe { (self.step)(weights, velocity, gradient.as_ptr(), descent, held) });
     }
 }
 

@@ -2,19 +2,16 @@
 
 use super::LEARNING;
 use super::argument::OnCuda;
+use super::launch::{Compiled, THREADS_A_BLOCK, compiled_once};
 use super::learning::{Descent, LOSS_SUMS, LossTerm, NORM_PARTS, SLICES, number};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaStream, CudaViewMut, DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg,
 };
-use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Error, InplaceOp2, InplaceOp3, Layout, Result, Shape, Tensor};
 use std::sync::{Arc, OnceLock};
 
-const THREADS_A_BLOCK: u32 = 256;
-/// The least that today's compiler knows; later devices translate it for themselves.
-const ARCHITECTURE: &str = "compute_75";
 /// By which candle's device knows the kernels.
 const MODULE: &str = "hairline_learning";
 
@@ -55,12 +52,8 @@ impl Kernel {
 
 /// A kernel on a device; compiled once for the process.
 fn kernel(device: &CudaDevice, name: &str) -> Result<Kernel> {
-    static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
-    let compile = || {
-        let options = CompileOptions { arch: Some(ARCHITECTURE), ..Default::default() };
-        compile_ptx_with_opts(LEARNING, options).map(|ptx| ptx.to_src()).map_err(|error| error.to_string())
-    };
-    match PTX.get_or_init(compile) {
+    static PTX: Compiled = OnceLock::new();
+    match compiled_once(&PTX, LEARNING) {
         Ok(ptx) => {
             let function = device.get_or_load_custom_func(name, MODULE, ptx)?.into_cuda_function();
             Ok(Kernel { function, stream: device.cuda_stream() })

@@ -8,11 +8,11 @@ mod fault;
 mod gpu;
 #[cfg(feature = "cudnn")]
 mod launch;
-mod machine;
-mod map_operator;
 mod learning;
 #[cfg(feature = "cudnn")]
 mod learning_launch;
+mod machine;
+mod map_operator;
 #[cfg(feature = "cudnn")]
 mod memory;
 #[cfg(feature = "cudnn")]
@@ -31,11 +31,11 @@ pub(in crate::nn) use fault::CudaFault;
 pub(in crate::nn) use gpu::{Filter, Gpu, Graph};
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use launch::{computed, ready};
-pub(in crate::nn) use machine::{ConvolutionSize, Machine};
-pub(in crate::nn) use map_operator::{FilterLayout, GRADIENT_ROWS, LANES, MapOperator, NORM_ROWS, View};
 pub(crate) use learning::{Descent, LOSS_SUMS, LossForm, LossTerm};
 #[cfg(feature = "cudnn")]
 pub(crate) use learning_launch::{descend, loss_gradient, loss_sums, squared_norm, takes};
+pub(in crate::nn) use machine::{ConvolutionSize, Machine};
+pub(in crate::nn) use map_operator::{FilterLayout, GRADIENT_ROWS, LANES, MapOperator, NORM_ROWS, View};
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use memory::{Maps, Memory, Pinned};
 #[cfg(feature = "cudnn")]

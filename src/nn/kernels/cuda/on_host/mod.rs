@@ -1,6 +1,10 @@
 //! The CUDA kernels compiled for this processor, so that a machine without a GPU can tell whether they compute what they
 //! should: a thread of theirs is a call here.
 
+mod maps;
+
+pub(in crate::nn) use maps::{MapKernels, Numbers};
+
 use super::learning::{Descent, LOSS_SUMS, LossTerm, NORM_PARTS, SLICES, number};
 use super::operator::{Call, Operator, Sizes as OperatorSizes};
 use super::{INFERENCE, LEARNING, OPERATORS};

@@ -7,7 +7,7 @@ use hairline::cell::{CELL_PX, Mask, ProbabilityMap, TILE_PX};
 use hairline::config::{DeviceChoice, Precision};
 use hairline::judge::{Recipe, judge};
 use hairline::loss::{Hyperparameters, Loss, Objective};
-use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Engine, Mode, Network, NetworkShape, NnError, Upsampling, engine};
+use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Engine, Network, NetworkShape, NnError, Upsampling, engine};
 use hairline::train::{Inspected, Kinds, Optimiser, OptimiserSettings, Picture, Rule, Simulated, inspect};
 use image::imageops::FilterType;
 use std::path::Path;
@@ -162,8 +162,7 @@ fn cuda_gradients_are_those_of_the_cpu() {
             }
             let pixels: Vec<f32> = (0..2 * 96 * 96).map(|i| ((i * 7919) % 4099) as f32 / 1024.0 - 2.0).collect();
             let x = Tensor::from_vec(pixels, (2, 1, 96, 96), device).unwrap();
-            let logits = network.forward(&x, Mode::Train(precision)).unwrap();
-            let gradients = logits.sqr().unwrap().mean_all().unwrap().backward().unwrap();
+            let (_, gradients) = network.learn(&x, precision, |logits| logits.sqr()?.mean_all()).unwrap();
             let of = |variable: &Tensor| gradients.get(variable).map(|g| g.flatten_all().unwrap().to_vec1::<f32>().unwrap());
             network.variables().iter().map(|(name, variable)| (name.clone(), of(variable))).collect::<Vec<_>>()
         };

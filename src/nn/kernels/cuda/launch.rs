@@ -50,6 +50,13 @@ fn compiled() -> std::result::Result<&'static str, &'static str> {
     compiled_once(&PTX, OPERATORS)
 }
 
+/// Takes it for granted that all tensors of `device` are worked with on its one stream, which keeps writes and reads apart: two
+/// events for each of a step's hundreds of memories are spared.
+pub(in crate::nn) fn on_one_stream(device: &CudaDevice) {
+    // SAFETY: candle's device has one stream, on which its memory is taken, used and freed; nothing else here touches it.
+    unsafe { device.disable_event_tracking() }
+}
+
 /// What the operator makes of its arguments, for maps of `size`; see [`Operator::of`].
 ///
 /// # Errors

@@ -112,6 +112,8 @@ KERNEL(part_sums, Sizes) {
     count columns = 2 * size.channels;
     EACH(index, size.parts * columns) {
         double sum = 0.0;
+        // Many loads on their way at a time: there are few threads.
+#pragma unroll 16
         for (count slice = index / columns; slice < size.slices; slice += size.parts)
             sum += NUMBERS(first)[(place)slice * columns + index % columns];
         static_cast<float *>(to)[index] = (float)sum;
@@ -121,6 +123,7 @@ KERNEL(part_sums, Sizes) {
 // The sums of a channel over all parts.
 __device__ __forceinline__ void sums_of(const void *parts, count channel, Sizes size, double *sums) {
     sums[0] = sums[1] = 0.0;
+#pragma unroll 8
     for (count part = 0; part < size.parts; part++)
         for (int which = 0; which < 2; which++) sums[which] += NUMBERS(parts)[(part * 2 + which) * size.channels + channel];
 }

@@ -44,7 +44,7 @@ impl From<usize> for Threads {
     }
 }
 
-/// How exactly the network is computed. On CUDA `bf16` is, and everything else is `f32`.
+/// How exactly the network is computed. On CUDA `bf16` and `f16` are, and everything else is `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
@@ -56,14 +56,16 @@ pub enum Precision {
     F32Grade,
     /// In bf16, 8 significant bits, added in `f32`.
     Bf16,
+    /// In IEEE's half precision, 11 significant bits up to 65504, added in `f32`: U-Nets on CUDA alone, elsewhere `f32-grade`.
+    F16,
     /// In whole numbers of 8 bits, added in 32; needs a model that `train quantise` has prepared.
     Int8,
 }
 
 impl Precision {
     /// Every one by the name it has in configurations and on the command line.
-    pub const NAMES: [(&'static str, Self); 4] =
-        [("f32", Self::F32), ("f32-grade", Self::F32Grade), ("bf16", Self::Bf16), ("int8", Self::Int8)];
+    pub const NAMES: [(&'static str, Self); 5] =
+        [("f32", Self::F32), ("f32-grade", Self::F32Grade), ("bf16", Self::Bf16), ("f16", Self::F16), ("int8", Self::Int8)];
 }
 
 impl std::fmt::Display for Precision {
@@ -77,7 +79,7 @@ impl std::str::FromStr for Precision {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, precision)| *precision);
-        found.ok_or_else(|| "give f32, f32-grade, bf16 or int8".into())
+        found.ok_or_else(|| "give f32, f32-grade, bf16, f16 or int8".into())
     }
 }
 

@@ -42,12 +42,13 @@ fn transposed() -> Checkpoint {
     Checkpoint { meta: CheckpointMeta::of(shape, "transposed"), tensors, digest: String::new() }
 }
 
-/// `None` where there is no CUDA. In bf16 it must be the compiled way: another one would pass for it.
+/// `None` where there is no CUDA. In bf16 and f16 it must be the compiled way: another one would pass for it.
 fn on_cuda(checkpoint: &Checkpoint, precision: Precision) -> Option<Box<dyn Engine>> {
     match engine(checkpoint, DeviceChoice::Cuda(0), precision, 0) {
         Ok(cuda) => {
             let name = cuda.describe();
-            assert!(precision != Precision::Bf16 || cfg!(not(feature = "cudnn")) || name.contains("(recorded)"), "{name}");
+            let compiled = cfg!(feature = "cudnn") && matches!(precision, Precision::Bf16 | Precision::F16);
+            assert!(!compiled || name.contains(&format!("{precision} (recorded)")), "{name}");
             Some(cuda)
         }
         Err(NnError::Device { reason, .. }) => {
@@ -75,7 +76,7 @@ fn map(engine: &mut dyn Engine, checkpoint: &Checkpoint, picture: &Picture) -> P
 #[test]
 fn cuda_finds_the_same_cracks_as_the_cpu() {
     let checkpoint = shipped();
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
         let Some(mut cuda) = on_cuda(&checkpoint, precision) else { return };
         let mut cpu = engine(&checkpoint, DeviceChoice::Cpu, Precision::F32, 0).unwrap();
         println!("{} against {}", cuda.describe(), cpu.describe());
@@ -109,7 +110,7 @@ fn cuda_logits_are_those_of_the_cpu_whatever_the_batch() {
         let wants = engine(&checkpoint, DeviceChoice::Cpu, Precision::F32, 0).unwrap().logits(&tiles, 20).unwrap();
         // Random weights make more of rounding than trained ones do.
         let bf16 = if checkpoint.meta.name == "transposed" { 3e-2 } else { 2e-2 };
-        for (precision, most) in [(Precision::F32, 2e-3), (Precision::Bf16, bf16)] {
+        for (precision, most) in [(Precision::F32, 2e-3), (Precision::Bf16, bf16), (Precision::F16, 5e-3)] {
             let Some(mut cuda) = on_cuda(&checkpoint, precision) else { return };
             for count in [1, 3, 9, 20] {
                 let values = count * TILE_PX * TILE_PX;
@@ -128,14 +129,16 @@ fn cuda_logits_are_those_of_the_cpu_whatever_the_batch() {
 #[test]
 fn what_is_no_number_is_told_on_cuda_and_leaves_nothing_behind() {
     for checkpoint in [shipped(), transposed()] {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
             let Some(mut cuda) = on_cuda(&checkpoint, precision) else { return };
             let clean = tiles(3);
             let want = cuda.logits(&clean, 3).unwrap();
-            for value in [f32::NAN, f32::INFINITY] {
+            // The last one only leaves the range of f16.
+            let values = [f32::NAN, f32::INFINITY, 1e9];
+            for value in &values[..if cuda.precision() == Precision::F16 { 3 } else { 2 }] {
                 let mut soiled = clean.clone();
-                soiled[TILE_PX * TILE_PX + 5000] = value;
-                assert_eq!(sound(cuda.as_mut(), &soiled), [true, false, true], "{precision}");
+                soiled[TILE_PX * TILE_PX + 5000] = *value;
+                assert_eq!(sound(cuda.as_mut(), &soiled), [true, false, true], "{precision}, {value}");
                 let logits = cuda.logits(&soiled, 3).unwrap();
                 assert!(logits[TILE_PX * TILE_PX..2 * TILE_PX * TILE_PX].iter().all(|logit| logit.is_nan()));
                 assert!(logits[..TILE_PX * TILE_PX] == want[..TILE_PX * TILE_PX]);

@@ -37,7 +37,7 @@ pub struct BenchArgs {
     /// Where the network runs: auto, cpu or cuda:N
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// How exactly the network is computed: f32, f32-grade, bf16 or int8
+    /// How exactly the network is computed: f32, f32-grade, bf16, f16 (U-Nets on CUDA) or int8
     #[arg(long, default_value_t)]
     precision: Precision,
     /// Do with no greater instruction set of the CPU than this: portable, avx2, avx512, avx512-vnni, avx512-bf16 or amx

@@ -45,7 +45,7 @@ pub struct TrainEvalArgs {
     /// CPU threads for the network; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
-    /// How exactly the network is computed: f32, f32-grade, bf16 or int8
+    /// How exactly the network is computed: f32, f32-grade, bf16, f16 (U-Nets on CUDA) or int8
     #[arg(long, default_value_t)]
     precision: Precision,
 }

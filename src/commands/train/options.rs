@@ -199,7 +199,7 @@ fn before_precision() -> Precision {
 
 fn training_precision(text: &str) -> Result<Precision, String> {
     match text.parse() {
-        Ok(Precision::Int8) | Err(_) => Err("give f32, f32-grade or bf16".into()),
+        Ok(Precision::F16 | Precision::Int8) | Err(_) => Err("give f32, f32-grade or bf16".into()),
         found => found,
     }
 }

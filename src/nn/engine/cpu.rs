@@ -74,6 +74,10 @@ impl CpuEngine {
         threads: &Threads,
         isa: Isa,
     ) -> Result<Self, NnError> {
+        if precision == Precision::F16 {
+            tracing::warn!(asked = %precision, used = "f32-grade", "network: f16 is for CUDA alone");
+            return Self::with_isa(checkpoint, side, Precision::F32Grade, threads, isa);
+        }
         checkpoint.check()?;
         let layout = UNet::new(&checkpoint.meta.shape);
         let pool = Arc::new(pool(threads)?);

@@ -1,13 +1,12 @@
-//! A U-Net on CUDA in bf16: cuDNN's fused convolutions on NHWC maps, everything allocated and recorded beforehand.
+//! A U-Net on CUDA in bf16 or f16: cuDNN's fused convolutions on NHWC maps, everything allocated and recorded beforehand.
 
 use super::pool::pool;
 use super::steps::{Map, Step, Steps};
 use super::{Engine, Probabilities, check_count, check_tiles, without_unsound};
 use crate::cell::{TILE_PX, TILES_PER_SIDE};
 use crate::config::{Precision, Threads};
-use crate::nn::kernels::cuda::{CudaFault, Filter, Gpu, Graph, Maps, Memory, Pinned};
+use crate::nn::kernels::cuda::{CudaFault, Filter, Gpu, Graph, Maps, Memory, Number, Pinned};
 use crate::nn::{Checkpoint, NnError};
-use half::bf16;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -18,36 +17,36 @@ const LEAST_WORKSPACE_BYTES: usize = 32 << 20;
 const PIXELS: usize = TILE_PX * TILE_PX;
 
 /// A network whose work is recorded once for each size of batch, so that a batch costs one call.
-pub(super) struct CudaEngine {
+pub(super) struct CudaEngine<N: Number> {
     /// By number of rows of tiles, from one on; where a graph could not be had, its steps are launched one by one.
     graphs: Vec<Option<Graph>>,
-    network: OnDevice,
+    network: OnDevice<N>,
     ordinal: usize,
     pool: Arc<rayon::ThreadPool>,
     name: String,
 }
 
 /// What a batch needs on the device.
-struct OnDevice {
-    steps: Vec<Prepared>,
-    maps: Memory<bf16>,
+struct OnDevice<N: Number> {
+    steps: Vec<Prepared<N>>,
+    maps: Memory<N>,
     pictures: Memory<f32>,
     logits: Memory<f32>,
     probabilities: Memory<u8>,
-    /// For each tile, whether a logit is no number.
+    /// For each tile, whether a logit is no number, or made of such.
     unsound: Memory<u32>,
     workspace: Memory<u8>,
     sent: Pinned<f32>,
     fetched_logits: Pinned<f32>,
     fetched_probabilities: Pinned<u8>,
     fetched_unsound: Pinned<u32>,
-    gpu: Gpu,
+    gpu: Gpu<N>,
 }
 
 /// A step whose weights are on the device.
-type Prepared = Step<Memory<f32>, Filter>;
+type Prepared<N> = Step<Memory<f32>, Filter<N>>;
 
-impl CudaEngine {
+impl<N: Number> CudaEngine<N> {
     /// Compiles, allocates, warms up and records for CUDA device `ordinal`.
     ///
     /// # Errors
@@ -57,7 +56,7 @@ impl CudaEngine {
         let network = OnDevice::new(steps, ordinal).map_err(|fault| failed(ordinal, &fault))?;
         let graphs = network.recorded().map_err(|fault| failed(ordinal, &fault))?;
         let how = if graphs.iter().all(Option::is_some) { "recorded" } else { "step by step" };
-        let name = format!("{} on cuda:{ordinal}, bf16 ({how})", checkpoint.meta.shape);
+        let name = format!("{} on cuda:{ordinal}, {} ({how})", checkpoint.meta.shape, N::PRECISION);
         Ok(Self { graphs, network, ordinal, pool: Arc::new(pool(threads)?), name })
     }
 }
@@ -67,7 +66,7 @@ fn failed(ordinal: usize, fault: &CudaFault) -> NnError {
     NnError::Device { wanted: format!("cuda:{ordinal}"), reason: fault.to_string(), remedy: remedy.into() }
 }
 
-impl OnDevice {
+impl<N: Number> OnDevice<N> {
     fn new(steps: Steps, ordinal: usize) -> Result<Self, CudaFault> {
         let gpu = Gpu::new(ordinal)?;
         let Steps { list, memory } = steps;
@@ -144,7 +143,7 @@ impl OnDevice {
     /// Asks for all steps on `tiles` tiles.
     fn launch(&self, tiles: usize) -> Result<(), CudaFault> {
         let Self { gpu, unsound, workspace, .. } = self;
-        let maps = |map: &Map| -> Result<Maps, CudaFault> { self.maps.maps(map.start, tiles, map.side_px, map.channels) };
+        let maps = |map: &Map| -> Result<Maps<N>, CudaFault> { self.maps.maps(map.start, tiles, map.side_px, map.channels) };
         gpu.clear(unsound)?;
         for step in &self.steps {
             match step {
@@ -152,9 +151,11 @@ impl OnDevice {
                     gpu.first(&self.pictures.stretch(0, tiles * PIXELS)?, weights, bias, &maps(to)?, unsound)
                 }
                 Step::Convolve { from, to, kernel } => gpu.convolve(kernel, &maps(from)?, &maps(to)?, workspace),
-                Step::Pool { from, to, copy } => gpu.pool(&maps(from)?, &maps(to)?, &maps(copy)?),
-                Step::Interpolate { from, to } => gpu.interpolate(&maps(from)?, &maps(&to.of)?, to.first_channel),
-                Step::Interleave { from, to } => gpu.interleave(&maps(from)?, &maps(&to.of)?, to.first_channel),
+                Step::Pool { from, to, copy } => gpu.pool(&maps(from)?, &maps(to)?, &maps(copy)?, unsound),
+                Step::Interpolate { from, to } => gpu.interpolate(&maps(from)?, &maps(&to.of)?, to.first_channel, unsound),
+                Step::Interleave { from, to } => gpu.interleave(&maps(from)?, &maps(&to.of)?, to.first_channel, unsound),
+                Step::Look { at } if N::OVERFLOWS => gpu.look(&maps(at)?, unsound),
+                Step::Look { .. } => Ok(()),
                 Step::Head { from, weights, bias } => {
                     let logits = self.logits.stretch(0, tiles * PIXELS)?;
                     let probabilities = self.probabilities.stretch(0, tiles * PIXELS)?;
@@ -172,7 +173,7 @@ fn sizes() -> impl Iterator<Item = usize> {
 }
 
 /// Brings a step's weights to the device.
-fn prepared(gpu: &Gpu, step: Step) -> Result<Prepared, CudaFault> {
+fn prepared<N: Number>(gpu: &Gpu<N>, step: Step) -> Result<Prepared<N>, CudaFault> {
     Ok(match step {
         Step::First { to, weights, bias } => Step::First { to, weights: gpu.values(&weights)?, bias: gpu.values(&bias)? },
         Step::Convolve { from, to, kernel } => {
@@ -182,11 +183,12 @@ fn prepared(gpu: &Gpu, step: Step) -> Result<Prepared, CudaFault> {
         Step::Pool { from, to, copy } => Step::Pool { from, to, copy },
         Step::Interpolate { from, to } => Step::Interpolate { from, to },
         Step::Interleave { from, to } => Step::Interleave { from, to },
+        Step::Look { at } => Step::Look { at },
         Step::Head { from, weights, bias } => Step::Head { from, weights: gpu.values(&weights)?, bias },
     })
 }
 
-impl Engine for CudaEngine {
+impl<N: Number> Engine for CudaEngine<N> {
     fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError> {
         check_tiles(tiles, count, TILE_PX)?;
         let Self { graphs, network, ordinal, .. } = self;
@@ -222,7 +224,7 @@ impl Engine for CudaEngine {
     }
 
     fn precision(&self) -> Precision {
-        Precision::Bf16
+        N::PRECISION
     }
 
     fn describe(&self) -> String {

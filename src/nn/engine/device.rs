@@ -51,7 +51,7 @@ enum Body {
 }
 
 impl DeviceEngine {
-    /// The network on CUDA device `ordinal`.
+    /// The network on CUDA device `ordinal`, in `bf16` if that is asked for, else in `f32`: candle adds products of f16 up in f16.
     pub(super) fn cuda(checkpoint: &Checkpoint, ordinal: usize, precision: Precision) -> std::result::Result<Self, NnError> {
         let missing = |reason: String, remedy: &str| NnError::Device { wanted: format!("cuda:{ordinal}"), reason, remedy: remedy.into() };
         if !cfg!(feature = "cuda") {

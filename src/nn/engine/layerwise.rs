@@ -37,9 +37,10 @@ impl LayerwiseEngine {
 /// What `asked` comes to.
 fn computed_in(asked: Precision, architecture: Architecture) -> Precision {
     match asked {
-        Precision::F32Grade | Precision::Bf16 if !Isa::Amx.is_here() => Precision::F32,
+        Precision::F32Grade | Precision::Bf16 | Precision::F16 if !Isa::Amx.is_here() => Precision::F32,
         // In bf16 many of the places that it unpools to are other ones: two fifths of the logits' size on a random network.
         Precision::Bf16 if architecture == Architecture::SegNet => Precision::F32Grade,
+        Precision::F16 => Precision::F32Grade,
         Precision::F32Grade | Precision::Bf16 => asked,
         Precision::F32 | Precision::Int8 => Precision::F32,
     }

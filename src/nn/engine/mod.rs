@@ -103,8 +103,8 @@ fn quantised(logit: f32) -> u8 {
 
 /// Compiles a checkpoint for a device.
 ///
-/// `threads` is about the CPU, which on CUDA makes tiles ready; 0 stands for as many as there are. On CUDA only `bf16` is
-/// less than `f32`. With [`DeviceChoice::Auto`] the first CUDA device is used if this build and machine have one, else the
+/// `threads` is about the CPU, which on CUDA makes tiles ready; 0 stands for as many as there are. On CUDA only `bf16` and,
+/// of U-Nets, `f16` are less than `f32`. With [`DeviceChoice::Auto`] the first CUDA device is used if this build and machine have one, else the
 /// CPU; the log says which and why.
 ///
 /// # Errors
@@ -141,28 +141,41 @@ fn cuda_engine(checkpoint: &Checkpoint, ordinal: usize, precision: Precision, th
     // First of all it tells whether there is a device.
     let on_tensors = device::DeviceEngine::cuda(checkpoint, ordinal, precision)?;
     #[cfg(feature = "cudnn")]
-    if precision == Precision::Bf16 && checkpoint.meta.shape.architecture == Architecture::UNet {
-        return cuda_engine_in_bf16(checkpoint, ordinal, on_tensors, threads);
+    if checkpoint.meta.shape.architecture == Architecture::UNet {
+        match precision {
+            Precision::Bf16 => return compiled_for_cuda::<half::bf16>(checkpoint, ordinal, on_tensors, threads),
+            Precision::F16 => return compiled_for_cuda::<half::f16>(checkpoint, ordinal, on_tensors, threads),
+            Precision::F32 | Precision::F32Grade | Precision::Int8 => {}
+        }
+    }
+    if precision == Precision::F16 {
+        tracing::warn!(asked = %precision, used = "f32", "network: f16 takes a U-Net and a build with cuDNN");
     }
     Ok(Box::new(on_tensors.with_threads(threads)?))
 }
 
-/// The compiled engine or, where it is refused, `on_tensors`, or that in `f32`: what lies behind them differs from machine to
-/// machine, and a mask that is wrong tells nobody.
+/// The engine compiled for numbers of `N` or, where it is refused, `on_tensors`, or that in `f32`: what lies behind them differs
+/// from machine to machine, and a mask that is wrong tells nobody.
 #[cfg(feature = "cudnn")]
-fn cuda_engine_in_bf16(
+fn compiled_for_cuda<N: super::kernels::cuda::Number>(
     checkpoint: &Checkpoint,
     ordinal: usize,
     mut on_tensors: device::DeviceEngine,
     threads: &Threads,
 ) -> Result<Box<dyn Engine>, NnError> {
     let compiled = || {
-        let mut engine = cuda::CudaEngine::new(checkpoint, ordinal, threads)?;
+        let mut engine = cuda::CudaEngine::<N>::new(checkpoint, ordinal, threads)?;
         checked(checkpoint, ordinal, &mut engine).map(|()| engine)
     };
     match compiled() {
         Ok(engine) => return Ok(Box::new(engine)),
-        Err(error) => tracing::warn!(%error, "network: its compiled way on CUDA cannot be taken, it runs operator by operator, slower"),
+        Err(error) => {
+            let used = on_tensors.precision();
+            tracing::warn!(%error, %used, "network: its compiled way on CUDA cannot be taken, it runs operator by operator, slower");
+        }
+    }
+    if on_tensors.precision() == Precision::F32 {
+        return Ok(Box::new(on_tensors.with_threads(threads)?));
     }
     match checked(checkpoint, ordinal, &mut on_tensors) {
         Ok(()) => return Ok(Box::new(on_tensors.with_threads(threads)?)),

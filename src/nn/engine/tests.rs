@@ -59,7 +59,7 @@ fn tolerance(precision: Precision) -> f32 {
         Precision::F32 => 2e-5,
         Precision::F32Grade => 3e-4,
         Precision::Bf16 => 0.15,
-        Precision::Int8 => f32::NAN, // has a test of its own
+        Precision::F16 | Precision::Int8 => f32::NAN, // for CUDA alone; has a test of its own
     }
 }
 
@@ -209,7 +209,9 @@ fn the_description_says_what_is_done_really() {
     let name = |precision, isa| CpuEngine::with_isa(&checkpoint, 16, precision, &1.into(), isa).unwrap().describe();
     assert!(name(Precision::Bf16, Isa::Portable).contains("f32-grade (portable), 1 threads"));
     assert!(name(Precision::F32Grade, Isa::Portable).contains("f32-grade (portable)"));
+    assert!(name(Precision::F16, Isa::Portable).contains("f32-grade (portable)"));
     if Isa::Amx.is_here() {
+        assert!(name(Precision::F16, Isa::Amx).contains("f32-grade (AMX)"));
         assert!(name(Precision::F32Grade, Isa::Amx).contains("f32-grade (AMX)"));
     }
 }

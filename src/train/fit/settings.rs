@@ -144,7 +144,8 @@ impl FitSettings {
         check((0.0..=180.0).contains(&rotation_max_deg), "rotate-deg", "must lie within [0, 180], such as 10");
         let less_than_a_crop = (0.0..self.crop_px.max(1) as f32).contains(&shift_max_px);
         check(less_than_a_crop, "shift-px", "must not be below 0 and must be less than a crop's side, such as 8");
-        check(self.precision != Precision::Int8, "precision", "int8 teaches nothing; take f32, f32-grade or bf16");
+        let teaches = !matches!(self.precision, Precision::F16 | Precision::Int8);
+        check(teaches, "precision", "int8 and f16 teach nothing; take f32, f32-grade or bf16");
         check(self.threshold > 0.0 && self.threshold < 1.0, "threshold", "must lie within (0, 1), such as 0.5");
         let (min, max) = self.mm_per_px;
         check(min > 0.0 && max >= min && max.is_finite(), "mm-per-px", "the smallest must be above 0 and not above the largest");

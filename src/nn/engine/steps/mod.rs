@@ -78,6 +78,10 @@ pub(super) enum Step<N = Vec<f32>, K = Kernel> {
         from: Map,
         to: Share,
     },
+    /// Whether numbers have left their range, in a map that only convolutions read; every other map's reader looks for itself.
+    Look {
+        at: Map,
+    },
     /// Logits, and their probabilities.
     Head {
         from: Map,
@@ -144,6 +148,7 @@ impl Compiler<'_> {
     fn both(&mut self, from: Map, block: &DoubleConv) -> Result<Map, NnError> {
         let [first, second] = block.halves();
         let middle = self.half(from, &first)?;
+        self.list.push(Step::Look { at: middle });
         self.half(middle, &second)
     }
 }

@@ -6,6 +6,7 @@
 use super::INFERENCE;
 use super::fault::{CudaFault, Result};
 use super::memory::{Maps, Memory, Pinned, Stretch, fits, holds};
+use super::number::Number;
 use candle_core::cuda_backend::cudarc::cudnn::{
     ActivationDescriptor, ConvBiasActivationForward, ConvDescriptor, Cudnn, FilterDescriptor, TensorDescriptor, sys as dnn,
 };
@@ -13,7 +14,7 @@ use candle_core::cuda_backend::cudarc::driver::{
     CudaContext, CudaFunction, CudaGraph, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg, ValidAsZeroBits, sys as driver,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
-use half::bf16;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 const THREADS_A_BLOCK: u32 = 256;
@@ -22,27 +23,29 @@ const ARCHITECTURE: &str = "compute_80";
 /// The one that cuDNN's fused convolution takes with and without an activation.
 const ALGORITHM: dnn::cudnnConvolutionFwdAlgo_t = dnn::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
 
-/// A device and the stream on which it works.
-pub(in crate::nn) struct Gpu {
+/// A device and the stream on which it works, with kernels for maps of `N`.
+pub(in crate::nn) struct Gpu<N> {
     stream: Arc<CudaStream>,
     cudnn: Arc<Cudnn>,
     first: CudaFunction,
     pool: CudaFunction,
     interpolate: CudaFunction,
     interleave: CudaFunction,
+    look: CudaFunction,
     head: CudaFunction,
+    numbers: PhantomData<N>,
 }
 
 /// A convolution's weights on the device.
-pub(in crate::nn) struct Filter {
+pub(in crate::nn) struct Filter<N> {
     inputs: usize,
     outputs: usize,
-    weights: Memory<bf16>,
-    bias: Memory<bf16>,
+    weights: Memory<N>,
+    bias: Memory<N>,
     convolution: ConvDescriptor<f32>,
     activation: ActivationDescriptor<f32>,
-    filter: FilterDescriptor<bf16>,
-    bias_shape: TensorDescriptor<bf16>,
+    filter: FilterDescriptor<N>,
+    bias_shape: TensorDescriptor<N>,
 }
 
 /// Recorded work, to be done again with one call.
@@ -50,9 +53,9 @@ pub(in crate::nn) struct Graph(CudaGraph);
 
 // SAFETY: cuDNN's handle and descriptors and CUDA's graphs may be used by any thread, only not by two at a time; none
 // of these types can be shared (`Sync`), only handed over, and every call makes the context that of its thread.
-unsafe impl Send for Gpu {}
+unsafe impl<N: Number> Send for Gpu<N> {}
 // SAFETY: as for `Gpu`.
-unsafe impl Send for Filter {}
+unsafe impl<N: Number> Send for Filter<N> {}
 // SAFETY: as for `Gpu`.
 unsafe impl Send for Graph {}
 
@@ -63,7 +66,7 @@ enum Argument {
     Value(f32),
 }
 
-impl Gpu {
+impl<N: Number> Gpu<N> {
     /// The device `ordinal`, with a stream of its own.
     pub fn new(ordinal: usize) -> Result<Self> {
         let context = CudaContext::new(ordinal)?;
@@ -71,7 +74,8 @@ impl Gpu {
         // apart; recorded work must not wait for events from outside.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream()?;
-        let options = CompileOptions { arch: Some(ARCHITECTURE), ..Default::default() };
+        let options = N::OPTIONS.iter().map(|option| (*option).to_owned()).collect();
+        let options = CompileOptions { arch: Some(ARCHITECTURE), options, ..Default::default() };
         let module = context.load_module(compile_ptx_with_opts(INFERENCE, options)?)?;
         let function = |name: &str| module.load_function(name);
         Ok(Self {
@@ -80,8 +84,10 @@ impl Gpu {
             pool: function("pool")?,
             interpolate: function("interpolate")?,
             interleave: function("interleave")?,
+            look: function("look")?,
             head: function("head")?,
             stream,
+            numbers: PhantomData,
         })
     }
 
@@ -109,26 +115,26 @@ impl Gpu {
     }
 
     /// A convolution with weights `[outputs, side, side, inputs]`, which keeps the size.
-    pub fn filter(&self, weights: &[f32], bias: &[f32], inputs: usize, side: usize, relu: bool) -> Result<Filter> {
+    pub fn filter(&self, weights: &[f32], bias: &[f32], inputs: usize, side: usize, relu: bool) -> Result<Filter<N>> {
         let outputs = bias.len();
         let held = weights.len();
         if held != outputs * side * side * inputs {
             return Err(CudaFault::Place { start: 0, values: outputs * side * side * inputs, held });
         }
-        let brain = |values: &[f32]| values.iter().map(|value| bf16::from_f32(*value)).collect::<Vec<_>>();
+        let rounded = |values: &[f32]| values.iter().map(|value| N::rounded(*value)).collect::<Vec<_>>();
         let pad = integer(side / 2)?;
         let mode = dnn::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
         let mut convolution = self.cudnn.create_conv2d::<f32>([pad; 2], [1; 2], [1; 2], mode)?;
         convolution.set_math_type(dnn::cudnnMathType_t::CUDNN_TENSOR_OP_MATH)?;
         let activation =
             if relu { dnn::cudnnActivationMode_t::CUDNN_ACTIVATION_RELU } else { dnn::cudnnActivationMode_t::CUDNN_ACTIVATION_IDENTITY };
-        // The only one that the fused convolution takes; kernel `first` looks for what is no number.
+        // The only one that the fused convolution takes; the kernels look for what is no number.
         let nans = dnn::cudnnNanPropagation_t::CUDNN_NOT_PROPAGATE_NAN;
         Ok(Filter {
             inputs,
             outputs,
-            weights: self.values(&brain(weights))?,
-            bias: self.values(&brain(bias))?,
+            weights: self.values(&rounded(weights))?,
+            bias: self.values(&rounded(bias))?,
             convolution,
             activation: self.cudnn.create_activation(activation, nans, 0.0)?,
             filter: self.cudnn.create_4d_filter(NHWC, [integer(outputs)?, integer(inputs)?, integer(side)?, integer(side)?])?,
@@ -137,17 +143,17 @@ impl Gpu {
     }
 
     /// Bytes of memory that a convolution of such maps needs beside them.
-    pub fn workspace(&self, filter: &Filter, tiles: usize, side: usize) -> Result<usize> {
+    pub fn workspace(&self, filter: &Filter<N>, tiles: usize, side: usize) -> Result<usize> {
         let (x, y) = (self.shape(tiles, side, filter.inputs)?, self.shape(tiles, side, filter.outputs)?);
         Ok(filter.operation(&x, &y).get_workspace_size(ALGORITHM)?)
     }
 
     /// Convolution, bias, and ReLU if the filter has one.
-    pub fn convolve(&self, filter: &Filter, from: &Maps, to: &Maps, workspace: &Memory<u8>) -> Result<()> {
+    pub fn convolve(&self, filter: &Filter<N>, from: &Maps<N>, to: &Maps<N>, workspace: &Memory<u8>) -> Result<()> {
         fits(from, from.tiles, to.side, filter.inputs)?;
         fits(to, from.tiles, from.side, filter.outputs)?;
         let (x, y) = (self.shape(from.tiles, from.side, filter.inputs)?, self.shape(to.tiles, to.side, filter.outputs)?);
-        let whole = |memory: &Memory<bf16>| memory.0.len();
+        let whole = |memory: &Memory<N>| memory.0.len();
         let weights = filter.weights.stretch(0, whole(&filter.weights))?;
         let bias = filter.bias.stretch(0, whole(&filter.bias))?;
         let mut space = workspace.stretch(0, workspace.0.len())?;
@@ -158,7 +164,7 @@ impl Gpu {
             filter.operation(&x, &y).launch(
                 ALGORITHM,
                 Some(&mut space),
-                (bf16::ONE, bf16::ZERO),
+                (N::ONE, N::ZERO),
                 &from.stretch,
                 &weights,
                 &to.stretch,
@@ -174,13 +180,13 @@ impl Gpu {
         Ok(self.stream.memset_zeros(&mut memory.stretch(0, memory.0.len())?)?)
     }
 
-    /// Kernel `first`: weights `[3, 3, channels]`, one mark in `unsound` for each tile.
+    /// Kernel `first`: weights `[3, 3, channels]`; here as below, one mark in `unsound` for each tile.
     pub fn first(
         &self,
         pictures: &Stretch<f32>,
         weights: &Memory<f32>,
         bias: &Memory<f32>,
-        to: &Maps,
+        to: &Maps<N>,
         unsound: &Memory<u32>,
     ) -> Result<()> {
         let pixels = to.tiles * to.side * to.side;
@@ -202,14 +208,16 @@ impl Gpu {
     }
 
     /// Kernel `pool`, and the copy of what is pooled in the first channels of `copy`.
-    pub fn pool(&self, from: &Maps, to: &Maps, copy: &Maps) -> Result<()> {
+    pub fn pool(&self, from: &Maps<N>, to: &Maps<N>, copy: &Maps<N>, unsound: &Memory<u32>) -> Result<()> {
         fits(to, from.tiles, from.side / 2, from.channels)?;
         fits(copy, from.tiles, from.side, copy.channels)?;
         holds(copy.channels, from.channels)?;
+        holds(unsound.0.len(), from.tiles)?;
         let arguments = [
             Argument::Address(from.stretch.address),
             Argument::Address(to.stretch.address),
             Argument::Address(copy.stretch.address),
+            Argument::Address(unsound.address()),
             number(from.tiles)?,
             number(from.side)?,
             number(from.channels)?,
@@ -219,21 +227,30 @@ impl Gpu {
     }
 
     /// Kernel `interpolate` into the channels of `to` from `first_channel` on.
-    pub fn interpolate(&self, from: &Maps, to: &Maps, first_channel: usize) -> Result<()> {
-        self.raise(&self.interpolate, from, from.channels, to, first_channel)
+    pub fn interpolate(&self, from: &Maps<N>, to: &Maps<N>, first_channel: usize, unsound: &Memory<u32>) -> Result<()> {
+        self.raise(&self.interpolate, from, from.channels, (to, first_channel), unsound)
     }
 
     /// Kernel `interleave` into the channels of `to` from `first_channel` on.
-    pub fn interleave(&self, from: &Maps, to: &Maps, first_channel: usize) -> Result<()> {
-        self.raise(&self.interleave, from, from.channels / 4, to, first_channel)
+    pub fn interleave(&self, from: &Maps<N>, to: &Maps<N>, first_channel: usize, unsound: &Memory<u32>) -> Result<()> {
+        self.raise(&self.interleave, from, from.channels / 4, (to, first_channel), unsound)
     }
 
-    fn raise(&self, kernel: &CudaFunction, from: &Maps, channels: usize, to: &Maps, first_channel: usize) -> Result<()> {
+    fn raise(
+        &self,
+        kernel: &CudaFunction,
+        from: &Maps<N>,
+        channels: usize,
+        (to, first_channel): (&Maps<N>, usize),
+        unsound: &Memory<u32>,
+    ) -> Result<()> {
         fits(to, from.tiles, 2 * from.side, to.channels)?;
         holds(to.channels, first_channel + channels)?;
+        holds(unsound.0.len(), from.tiles)?;
         let arguments = [
             Argument::Address(from.stretch.address),
             Argument::Address(to.stretch.address),
+            Argument::Address(unsound.address()),
             number(from.tiles)?,
             number(from.side)?,
             number(channels)?,
@@ -243,10 +260,23 @@ impl Gpu {
         self.launch(kernel, to.tiles * to.side * to.side * channels / 8, &arguments)
     }
 
+    /// Kernel `look`.
+    pub fn look(&self, at: &Maps<N>, unsound: &Memory<u32>) -> Result<()> {
+        holds(unsound.0.len(), at.tiles)?;
+        let arguments = [
+            Argument::Address(at.stretch.address),
+            Argument::Address(unsound.address()),
+            number(at.tiles)?,
+            number(at.side)?,
+            number(at.channels)?,
+        ];
+        self.launch(&self.look, at.stretch.values / 8, &arguments)
+    }
+
     /// Kernel `head`.
     pub fn head(
         &self,
-        from: &Maps,
+        from: &Maps<N>,
         weights: &Memory<f32>,
         bias: f32,
         logits: &Stretch<f32>,
@@ -317,7 +347,7 @@ impl Gpu {
     }
 
     /// What cuDNN is told of maps, from whatever thread this runs on.
-    fn shape(&self, tiles: usize, side: usize, channels: usize) -> Result<TensorDescriptor<bf16>> {
+    fn shape(&self, tiles: usize, side: usize, channels: usize) -> Result<TensorDescriptor<N>> {
         self.stream.context().bind_to_thread()?;
         Ok(self.cudnn.create_4d_tensor(NHWC, [integer(tiles)?, integer(channels)?, integer(side)?, integer(side)?])?)
     }
@@ -345,12 +375,8 @@ impl Gpu {
 
 const NHWC: dnn::cudnnTensorFormat_t = dnn::cudnnTensorFormat_t::CUDNN_TENSOR_NHWC;
 
-impl Filter {
-    fn operation<'a>(
-        &'a self,
-        x: &'a TensorDescriptor<bf16>,
-        y: &'a TensorDescriptor<bf16>,
-    ) -> ConvBiasActivationForward<'a, bf16, f32, f32, bf16> {
+impl<N: Number> Filter<N> {
+    fn operation<'a>(&'a self, x: &'a TensorDescriptor<N>, y: &'a TensorDescriptor<N>) -> ConvBiasActivationForward<'a, N, f32, f32, N> {
         let (conv, act, w, bias) = (&self.convolution, &self.activation, &self.filter, &self.bias_shape);
         ConvBiasActivationForward { conv, act, x, w, z: y, bias, y }
     }

@@ -1,6 +1,6 @@
 // What cuDNN has no fused operator for: the first and the last layer of a U-Net, and what lies between its
 // convolutions. Each thread takes eight channels of a pixel, or of four where all of them want the same weights: sides are a multiple
-// of four.
+// of four. Whichever kernel reads or writes numbers beyond their range marks their tile in `unsound`.
 
 struct __align__(16) Weights {
     float of[8];
@@ -12,7 +12,7 @@ __device__ __forceinline__ float larger(float a, float b) { return a > b || a !=
 // 3×3 convolution of pictures `[tiles, side, side]` with weights `[3, 3, channels]`, bias and ReLU; marks tiles whose
 // pictures are no finite numbers, which the ReLU of cuDNN's convolutions may take for 0.
 extern "C" __global__ void first(const float *__restrict__ pictures, const float *__restrict__ weights,
-                                 const float *__restrict__ bias, brain *__restrict__ to, count *__restrict__ unsound,
+                                 const float *__restrict__ bias, sixteen *__restrict__ to, count *__restrict__ unsound,
                                  count tiles, count side, count channels) {
     count groups = channels / 8;
     EACH(index, tiles * side * side / 4 * groups) {
@@ -45,6 +45,7 @@ extern "C" __global__ void first(const float *__restrict__ pictures, const float
                 nothing += 0.0f * sums[at][lane];
                 result.of[lane] = narrow(sums[at][lane] < 0.0f ? 0.0f : sums[at][lane]);
             }
+            if (beyond(result)) unsound[number] = 1;
             *lanes(to, (place)(pixel + at) * channels + channel) = result;
         }
         if (nothing != 0.0f) unsound[number] = 1;
@@ -53,8 +54,8 @@ extern "C" __global__ void first(const float *__restrict__ pictures, const float
 
 // Maximum of 2×2 squares of maps of `side`, and a copy of them into the first channels of `copy`, which has
 // `copy_channels`.
-extern "C" __global__ void pool(const brain *__restrict__ from, brain *__restrict__ to, brain *__restrict__ copy, count tiles,
-                                count side, count channels, count copy_channels) {
+extern "C" __global__ void pool(const sixteen *__restrict__ from, sixteen *__restrict__ to, sixteen *__restrict__ copy,
+                                count *__restrict__ unsound, count tiles, count side, count channels, count copy_channels) {
     count groups = channels / 8, half = side / 2;
     EACH(index, tiles * half * half * groups) {
         count channel = index % groups * 8, square = index / groups;
@@ -65,6 +66,7 @@ extern "C" __global__ void pool(const brain *__restrict__ from, brain *__restric
             place pixel = (tile * side + y + corner / 2) * side + x + corner % 2;
             Lanes found = *lanes(from, pixel * channels + channel);
             *lanes(copy, pixel * copy_channels + channel) = found;
+            if (beyond(found)) unsound[tile] = 1;
             for (int lane = 0; lane < 8; lane++)
                 most.of[lane] = corner ? narrow(larger(wide(most.of[lane]), wide(found.of[lane]))) : found.of[lane];
         }
@@ -74,8 +76,8 @@ extern "C" __global__ void pool(const brain *__restrict__ from, brain *__restric
 
 // Maps of `side` at twice the size by bilinear interpolation, corners aligned, into the channels of `to` from
 // `first_channel` on.
-extern "C" __global__ void interpolate(const brain *__restrict__ from, brain *__restrict__ to, count tiles, count side,
-                                       count channels, count to_channels, count first_channel) {
+extern "C" __global__ void interpolate(const sixteen *__restrict__ from, sixteen *__restrict__ to, count *__restrict__ unsound,
+                                       count tiles, count side, count channels, count to_channels, count first_channel) {
     count groups = channels / 8, twice = side * 2;
     float step = (float)(side - 1) / (float)(twice - 1);
     EACH(index, tiles * twice * twice * groups) {
@@ -95,27 +97,37 @@ extern "C" __global__ void interpolate(const brain *__restrict__ from, brain *__
             float below = wide(c.of[lane]) * (1.0f - across) + wide(d.of[lane]) * across;
             result.of[lane] = narrow(above * (1.0f - down) + below * down);
         }
+        if (beyond(result)) unsound[tile] = 1;
         *lanes(to, (place)pixel * to_channels + first_channel + channel) = result;
     }
 }
 
 // Pixels of `4 * channels` values, four pixels each, line by line, at twice the size of `side`, into the channels of
 // `to` from `first_channel` on.
-extern "C" __global__ void interleave(const brain *__restrict__ from, brain *__restrict__ to, count tiles, count side,
-                                      count channels, count to_channels, count first_channel) {
+extern "C" __global__ void interleave(const sixteen *__restrict__ from, sixteen *__restrict__ to, count *__restrict__ unsound,
+                                      count tiles, count side, count channels, count to_channels, count first_channel) {
     count groups = channels / 8, twice = side * 2;
     EACH(index, tiles * twice * twice * groups) {
         count channel = index % groups * 8, pixel = index / groups;
         count line = pixel / twice, tile = line / twice;
         count x = pixel % twice, y = line % twice;
         place square = (tile * side + y / 2) * side + x / 2;
-        *lanes(to, (place)pixel * to_channels + first_channel + channel) =
-            *lanes(from, (square * 4 + y % 2 * 2 + x % 2) * channels + channel);
+        Lanes found = *lanes(from, (square * 4 + y % 2 * 2 + x % 2) * channels + channel);
+        if (beyond(found)) unsound[tile] = 1;
+        *lanes(to, (place)pixel * to_channels + first_channel + channel) = found;
+    }
+}
+
+// Only marks tiles: for maps that no other kernel of these reads.
+extern "C" __global__ void look(const sixteen *__restrict__ from, count *__restrict__ unsound, count tiles, count side, count channels) {
+    count groups = side * side * (channels / 8);
+    EACH(index, tiles * groups) {
+        if (beyond(*lanes(from, (place)index * 8))) unsound[index / groups] = 1;
     }
 }
 
 // Logits of every pixel, their probabilities as 255ths, and a mark at each tile that has a logit which is no number.
-extern "C" __global__ void head(const brain *__restrict__ from, const float *__restrict__ weights, float bias,
+extern "C" __global__ void head(const sixteen *__restrict__ from, const float *__restrict__ weights, float bias,
                                 float *__restrict__ logits, unsigned char *__restrict__ probabilities,
                                 count *__restrict__ unsound, count tiles, count side, count channels) {
     count plane = side * side;
@@ -123,6 +135,7 @@ extern "C" __global__ void head(const brain *__restrict__ from, const float *__r
         float logit = bias;
         for (count channel = 0; channel < channels; channel += 8) {
             Lanes found = *lanes(from, (place)pixel * channels + channel);
+            if (beyond(found)) unsound[pixel / plane] = 1;
             for (int lane = 0; lane < 8; lane++) logit += wide(found.of[lane]) * weights[channel + lane];
         }
         logits[pixel] = logit;

@@ -1,8 +1,8 @@
 //! Places in a device's memory, checked before anything is launched on them.
 
 use super::fault::{CudaFault, Result};
+use super::number::Number;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DeviceSlice, PinnedHostSlice, SyncOnDrop};
-use half::bf16;
 use std::sync::Arc;
 
 /// Values in the device's memory. Written by what is launched, in the stream's order.
@@ -19,8 +19,8 @@ pub(in crate::nn) struct Stretch<'a, T> {
 }
 
 /// Maps of `[tiles, side, side, channels]` in a stretch.
-pub(in crate::nn) struct Maps<'a> {
-    pub(super) stretch: Stretch<'a, bf16>,
+pub(in crate::nn) struct Maps<'a, N> {
+    pub(super) stretch: Stretch<'a, N>,
     pub(super) tiles: usize,
     pub(super) side: usize,
     pub(super) channels: usize,
@@ -42,9 +42,9 @@ impl<T> Memory<T> {
     }
 }
 
-impl Memory<bf16> {
+impl<N: Number> Memory<N> {
     /// Maps of `[tiles, side, side, channels]` from `start` on.
-    pub fn maps(&self, start: usize, tiles: usize, side: usize, channels: usize) -> Result<Maps<'_>> {
+    pub fn maps(&self, start: usize, tiles: usize, side: usize, channels: usize) -> Result<Maps<'_, N>> {
         Ok(Maps { stretch: self.stretch(start, tiles * side * side * channels)?, tiles, side, channels })
     }
 }
@@ -80,7 +80,7 @@ impl<T> DevicePtrMut<T> for Stretch<'_, T> {
 }
 
 /// Refuses maps of another size.
-pub(super) fn fits(maps: &Maps, tiles: usize, side: usize, channels: usize) -> Result<()> {
+pub(super) fn fits<N>(maps: &Maps<N>, tiles: usize, side: usize, channels: usize) -> Result<()> {
     if (maps.tiles, maps.side, maps.channels) == (tiles, side, channels) {
         return Ok(());
     }

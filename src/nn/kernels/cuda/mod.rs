@@ -16,6 +16,8 @@ mod map_operator;
 #[cfg(feature = "cudnn")]
 mod memory;
 #[cfg(feature = "cudnn")]
+mod number;
+#[cfg(feature = "cudnn")]
 mod on_device;
 #[cfg(test)]
 pub(in crate::nn) mod on_host;
@@ -39,14 +41,19 @@ pub(in crate::nn) use map_operator::{FilterLayout, GRADIENT_ROWS, LANES, MapOper
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use memory::{Maps, Memory, Pinned};
 #[cfg(feature = "cudnn")]
+pub(in crate::nn) use number::Number;
+#[cfg(feature = "cudnn")]
 pub(in crate::nn) use on_device::OnDevice;
 pub(in crate::nn) use operator::Operator;
 
 /// Compiled at run time, by NVRTC.
-const INFERENCE: &str = concat!(include_str!("common.cu"), include_str!("brain.cu"), include_str!("inference.cu"));
+const INFERENCE: &str = concat!(include_str!("common.cu"), include_str!("sixteen.cu"), include_str!("inference.cu"));
+/// What makes [`INFERENCE`] compute in IEEE's halves instead of brain floats.
+#[cfg(any(feature = "cudnn", test))]
+const HALVES: &[&str] = &["-DHALF"];
 /// As [`INFERENCE`].
 const OPERATORS: &str = concat!(include_str!("common.cu"), include_str!("operators.cu"));
 /// As [`INFERENCE`].
-const MAPS: &str = concat!(include_str!("common.cu"), include_str!("brain.cu"), include_str!("maps.cu"));
+const MAPS: &str = concat!(include_str!("common.cu"), include_str!("sixteen.cu"), include_str!("maps.cu"));
 /// As [`INFERENCE`].
 const LEARNING: &str = concat!(include_str!("common.cu"), include_str!("learning.cu"));

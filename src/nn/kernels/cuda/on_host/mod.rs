@@ -7,12 +7,12 @@ pub(in crate::nn) use maps::{MapKernels, Numbers};
 
 use super::learning::{Descent, LOSS_SUMS, LossTerm, NORM_PARTS, SLICES, number};
 use super::operator::{Call, Operator, Sizes as OperatorSizes};
-use super::{INFERENCE, LEARNING, OPERATORS};
+use super::{HALVES, INFERENCE, LEARNING, OPERATORS};
 use crate::nn::kernels::Dims;
 use std::ffi::{CString, c_void};
 use std::process::Command;
 
-/// What CUDA's compiler knows by itself.
+/// What CUDA's compiler knows by itself, and what its devices do with halves.
 const PRELUDE: &str = r#"
 #include <cmath>
 #include <cstring>
@@ -25,6 +25,19 @@ struct Extent { unsigned x; };
 static Extent blockIdx, threadIdx, gridDim, blockDim;
 static float __uint_as_float(unsigned bits) { float value; memcpy(&value, &bits, 4); return value; }
 static unsigned __float_as_uint(float value) { unsigned bits; memcpy(&bits, &value, 4); return bits; }
+static float float_of_half(unsigned short half) {
+    int exponent = half >> 10 & 31, rest = half & 1023;
+    float size = exponent == 31 ? (rest ? NAN : INFINITY) : exponent ? ldexpf(1024 + rest, exponent - 25) : ldexpf(rest, -24);
+    return half >> 15 ? -size : size;
+}
+static unsigned short half_of_float(float value) {
+    unsigned sign = __float_as_uint(value) >> 16 & 0x8000, infinity = 0x7c00;
+    float size = fabsf(value);
+    if (size != size) return 0x7fff;
+    if (size >= 65520.0f) return sign | infinity;
+    int exponent = size < ldexpf(1, -14) ? -14 : ilogbf(size);
+    return sign | (unsigned)((exponent + 14) * 1024 + (int)nearbyintf(ldexpf(size, 10 - exponent)));
+}
 extern "C" void stand(unsigned block, unsigned blocks, unsigned thread, unsigned threads) {
     blockIdx.x = block; gridDim.x = blocks; threadIdx.x = thread; blockDim.x = threads;
 }
@@ -35,8 +48,9 @@ const THREADS: u32 = 3;
 
 type Stand = unsafe extern "C" fn(u32, u32, u32, u32);
 type First = unsafe extern "C" fn(*const f32, *const f32, *const f32, *mut u16, *mut u32, u32, u32, u32);
-type Pool = unsafe extern "C" fn(*const u16, *mut u16, *mut u16, u32, u32, u32, u32);
-type Raise = unsafe extern "C" fn(*const u16, *mut u16, u32, u32, u32, u32, u32);
+type Pool = unsafe extern "C" fn(*const u16, *mut u16, *mut u16, *mut u32, u32, u32, u32, u32);
+type Raise = unsafe extern "C" fn(*const u16, *mut u16, *mut u32, u32, u32, u32, u32, u32);
+type Look = unsafe extern "C" fn(*const u16, *mut u32, u32, u32, u32);
 type Head = unsafe extern "C" fn(*const u16, *const f32, f32, *mut f32, *mut u8, *mut u32, u32, u32, u32);
 
 type LossSums = unsafe extern "C" fn(*const f32, *const f32, *mut f64, LossTerm, u32, u32);
@@ -56,10 +70,16 @@ struct Library {
 impl Library {
     /// Compiles and loads them; `None` where there is no C++ compiler.
     fn new(kernels: &str) -> Option<Self> {
+        Self::with(kernels, &[])
+    }
+
+    /// The same with options for the compiler.
+    fn with(kernels: &str, options: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let (source, library) = (folder.path().join("kernels.cpp"), folder.path().join("kernels.so"));
         std::fs::write(&source, format!("{PRELUDE}{kernels}")).unwrap();
-        let compiler = Command::new("c++").args(["-std=c++17", "-O1", "-shared", "-fPIC", "-o"]).args([&library, &source]).output().ok()?;
+        let always = ["-std=c++17", "-O1", "-shared", "-fPIC", "-o"];
+        let compiler = Command::new("c++").args(options).args(always).args([&library, &source]).output().ok()?;
         assert!(compiler.status.success(), "{}", String::from_utf8_lossy(&compiler.stderr));
         let path = CString::new(library.to_str().unwrap()).unwrap();
         // SAFETY: the library is the one compiled above, which runs nothing when it is loaded; it stays loaded.
@@ -202,6 +222,7 @@ pub(in crate::nn) struct Kernels {
     pool: Pool,
     interpolate: Raise,
     interleave: Raise,
+    look: Look,
     head: Head,
 }
 
@@ -223,9 +244,9 @@ impl Sizes {
 }
 
 impl Kernels {
-    /// `None` where there is no C++ compiler.
-    pub fn new() -> Option<Self> {
-        let library = Library::new(INFERENCE)?;
+    /// For maps of brain floats or of halves; `None` where there is no C++ compiler.
+    pub fn new(halves: bool) -> Option<Self> {
+        let library = Library::with(INFERENCE, if halves { HALVES } else { &[] })?;
         let symbol = |name| library.symbol(name);
         // SAFETY: these are the types of the functions of these names in `inference.cu`.
         unsafe {
@@ -234,6 +255,7 @@ impl Kernels {
                 pool: std::mem::transmute::<*mut c_void, Pool>(symbol("pool")),
                 interpolate: std::mem::transmute::<*mut c_void, Raise>(symbol("interpolate")),
                 interleave: std::mem::transmute::<*mut c_void, Raise>(symbol("interleave")),
+                look: std::mem::transmute::<*mut c_void, Look>(symbol("look")),
                 head: std::mem::transmute::<*mut c_void, Head>(symbol("head")),
                 library,
             })
@@ -252,26 +274,37 @@ impl Kernels {
     }
 
     /// `from`, `to` and `copy` are first values in `memory`.
-    pub fn pool(&self, memory: &mut [u16], from: usize, sizes: &Sizes, to: usize, copy: (usize, usize)) {
+    pub fn pool(&self, memory: &mut [u16], from: usize, sizes: &Sizes, to: usize, copy: (usize, usize), unsound: &mut [u32]) {
         let (tiles, side, channels) = sizes.counts();
         let pixels = sizes.tiles * sizes.side * sizes.side;
         let (from, to) = (at(memory, from, sizes.values()), at(memory, to, sizes.values() / 4));
         let (copy, copy_channels) = (at(memory, copy.0, pixels * copy.1), copy.1);
-        assert!(copy_channels >= sizes.channels);
-        // SAFETY: all places are within `memory`, checked by `at`.
-        self.library.each_thread(|| unsafe { (self.pool)(from, to, copy, tiles, side, channels, copy_channels as u32) });
+        assert!(copy_channels >= sizes.channels && unsound.len() >= sizes.tiles);
+        let unsound = unsound.as_mut_ptr();
+        // SAFETY: all places are within `memory`, checked by `at`, and all marks within `unsound`.
+        self.library.each_thread(|| unsafe { (self.pool)(from, to, copy, unsound, tiles, side, channels, copy_channels as u32) });
     }
 
-    /// Into the channels from `first_channel` on of maps with `to.1` channels, by interpolation or by interleaving.
-    pub fn raise(&self, interpolate: bool, memory: &mut [u16], from: usize, sizes: &Sizes, to: (usize, usize), first_channel: usize) {
+    /// Into the channels from `to[2]` on of maps that begin at `to[0]` and have `to[1]` channels, by interpolation or by interleaving.
+    pub fn raise(&self, interpolate: bool, memory: &mut [u16], from: usize, sizes: &Sizes, to: [usize; 3], unsound: &mut [u32]) {
+        let [start, to_channels, first_channel] = to;
         let (tiles, side, channels) = sizes.counts();
         let pixels = sizes.tiles * sizes.side * sizes.side;
         let source = at(memory, from, if interpolate { sizes.values() } else { 4 * sizes.values() });
-        let target = at(memory, to.0, 4 * pixels * to.1);
-        assert!(to.1 >= first_channel + sizes.channels);
+        let target = at(memory, start, 4 * pixels * to_channels);
+        assert!(to_channels >= first_channel + sizes.channels && unsound.len() >= sizes.tiles);
         let kernel = if interpolate { self.interpolate } else { self.interleave };
-        // SAFETY: all places are within `memory`, checked by `at`.
-        self.library.each_thread(|| unsafe { kernel(source, target, tiles, side, channels, to.1 as u32, first_channel as u32) });
+        let (to_channels, first_channel, unsound) = (to_channels as u32, first_channel as u32, unsound.as_mut_ptr());
+        // SAFETY: all places are within `memory`, checked by `at`, and all marks within `unsound`.
+        self.library.each_thread(|| unsafe { kernel(source, target, unsound, tiles, side, channels, to_channels, first_channel) });
+    }
+
+    pub fn look(&self, at: &[u16], sizes: &Sizes, unsound: &mut [u32]) {
+        let (tiles, side, channels) = sizes.counts();
+        assert!(at.len() >= sizes.values() && unsound.len() >= sizes.tiles);
+        let unsound = unsound.as_mut_ptr();
+        // SAFETY: both slices are as large as the counts say, checked above.
+        self.library.each_thread(|| unsafe { (self.look)(at.as_ptr(), unsound, tiles, side, channels) });
     }
 
     pub fn head(&self, from: &[u16], weights: &[f32], bias: f32, out: (&mut [f32], &mut [u8], &mut [u32]), sizes: &Sizes) {

@@ -21,7 +21,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from peers import TILE_PX, TILES, unet
+from peers import TILE_PX, TILES, unet, with_random_weights
 
 SKIPPED = 10
 
@@ -31,15 +31,8 @@ def prepared(folder, width, bilinear, train):
     import torch
     from safetensors.torch import save_file
 
-    torch.manual_seed(width)
-    net = unet(width, bilinear).eval()
+    net = with_random_weights(width, bilinear)
     with torch.no_grad():
-        for part in net.modules():
-            if isinstance(part, torch.nn.BatchNorm2d):
-                part.running_mean.normal_(0, 0.1)
-                part.running_var.uniform_(0.5, 1.5)
-            elif isinstance(part, torch.nn.Conv2d):
-                torch.nn.init.kaiming_normal_(part.weight)
         # Nothing is found, so that judging, which is not timed here, takes no time.
         net.outc.conv.bias.fill_(-100.0)
     weights = {name: value.contiguous() for name, value in net.state_dict().items() if "num_batches" not in name}

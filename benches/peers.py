@@ -92,12 +92,9 @@ def unet(width, bilinear):
     return UNet()
 
 
-def prepare(folder, width, train, bilinear):
-    """Weights, ONNX (also quantised), tiles with their logits, and our checkpoint."""
-    import numpy
+def with_random_weights(width, bilinear):
+    """The network, the same one each time, with statistics as after a training."""
     import torch
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
-    from safetensors.torch import save_file
 
     torch.manual_seed(width)
     net = unet(width, bilinear).eval()
@@ -108,6 +105,18 @@ def prepare(folder, width, train, bilinear):
                 part.running_var.uniform_(0.5, 1.5)
             elif isinstance(part, torch.nn.Conv2d):
                 torch.nn.init.kaiming_normal_(part.weight)
+    return net
+
+
+def prepare(folder, width, train, bilinear):
+    """Weights, ONNX (also quantised), tiles with their logits, and our checkpoint."""
+    import numpy
+    import torch
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    from safetensors.torch import save_file
+
+    net = with_random_weights(width, bilinear)
+    with torch.no_grad():
         tiles = torch.randn(TILES, 1, TILE_PX, TILE_PX)
         logits = net(tiles)
     numpy.savez(f"{folder}/{width}.npz", tiles=tiles.numpy(), logits=logits.numpy())

@@ -56,7 +56,8 @@ pub enum Precision {
     F32Grade,
     /// In bf16, 8 significant bits, added in `f32`.
     Bf16,
-    /// In IEEE's half precision, 11 significant bits up to 65504, added in `f32`: U-Nets on CUDA alone, elsewhere `f32-grade`.
+    /// In IEEE's half precision, 11 significant bits up to 65504, added in `f32`: U-Nets on CUDA alone, other
+    /// networks there in `f32`; on the CPU `f32-grade`.
     F16,
     /// In whole numbers of 8 bits, added in 32; needs a model that `train quantise` has prepared.
     Int8,

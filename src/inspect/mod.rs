@@ -29,7 +29,10 @@ pub enum InspectError {
         spans: usize,
     },
     /// The network's answer is no number: the cell must not pass for it.
-    #[error("the network's answer for row {row} of cell {cell} is not a number; check the model with `train eval`")]
+    #[error(
+        "the network's answer for row {row} of cell {cell} is not a number; check the model with `train eval`, and where \
+         `network.precision` is \"f16\", which ends at 65504, take \"bf16\""
+    )]
     NotANumber {
         /// Whose row.
         cell: crate::cell::CellId,

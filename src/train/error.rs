@@ -83,7 +83,10 @@ pub enum TrainError {
         batch: Option<PathBuf>,
     },
     /// The network answers with something that is no number.
-    #[error("{picture}: the network's answer is not a number; this model is of no use, go back to an earlier checkpoint")]
+    #[error(
+        "{picture}: the network's answer is not a number; go back to an earlier checkpoint, or, with `--precision f16`, which ends at 65504, \
+         take bf16"
+    )]
     NoNumber {
         /// The picture that it was shown.
         picture: String,

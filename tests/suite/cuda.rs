@@ -7,10 +7,14 @@ use hairline::cell::{CELL_PX, Mask, ProbabilityMap, TILE_PX};
 use hairline::config::{DeviceChoice, Precision};
 use hairline::judge::{Recipe, judge};
 use hairline::loss::{Hyperparameters, Loss, Objective};
-use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Engine, Network, NetworkShape, NnError, Upsampling, engine};
+use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Engine, Network, NetworkShape, NnError, Upsampling, cuda_device, engine};
 use hairline::train::{Inspected, Kinds, Optimiser, OptimiserSettings, Picture, Rule, Simulated, inspect};
 use image::imageops::FilterType;
 use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 const WAFERS: u64 = 200;
 const MM_PER_PX: f64 = 182.0 / CELL_PX as f64;
@@ -57,6 +61,36 @@ fn on_cuda(checkpoint: &Checkpoint, precision: Precision) -> Option<Box<dyn Engi
         }
         Err(other) => panic!("{other}"),
     }
+}
+
+/// Whether a kernel of our own could not be had, so that another way would pass for it.
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// Listens for what the log says of that.
+struct Listener;
+
+impl<S: tracing::Subscriber> Layer<S> for Listener {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == tracing::Level::WARN && event.metadata().target().contains("kernels::cuda") {
+            REFUSED.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The device that trainings take; `None` where there is none.
+fn device() -> Option<Device> {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| drop(tracing_subscriber::registry().with(Listener).try_init()));
+    let found = cuda_device(0).ok();
+    if found.is_none() {
+        println!("skipped: no CUDA device, or a build without");
+    }
+    found
+}
+
+/// What a test ends with that has used kernels of training.
+fn assert_kernels_were_had() {
+    assert!(cfg!(not(feature = "cudnn")) || !REFUSED.load(Ordering::Relaxed), "the log says why kernels could not be had");
 }
 
 fn tiles(count: usize) -> Vec<f32> {
@@ -148,9 +182,30 @@ fn what_is_no_number_is_told_on_cuda_and_leaves_nothing_behind() {
     }
 }
 
+/// Each normalisation in turn makes its map a hundred times as large: too large for f16 once the pictures are bright, wherever it lies.
+#[test]
+fn a_map_that_leaves_the_range_of_f16_is_told_on_cuda() {
+    let bright: Vec<f32> = tiles(3).iter().map(|value| 1000.0 * value).collect();
+    for upsampling in [Upsampling::Bilinear, Upsampling::Transposed] {
+        let shape = NetworkShape { architecture: Architecture::UNet, base_width: 16, upsampling };
+        let whole = Network::new(&shape, 3, &Device::Cpu).unwrap().tensors().unwrap();
+        let gains = whole.keys().filter_map(|name| name.strip_suffix("running_var")).map(|norm| Some(format!("{norm}weight")));
+        for gain in std::iter::once(None).chain(gains) {
+            let mut tensors = whole.clone();
+            if let Some(gain) = &gain {
+                tensors.insert(gain.clone(), whole[gain].affine(100.0, 0.0).unwrap());
+            }
+            let checkpoint = Checkpoint { meta: CheckpointMeta::of(shape, "gains"), tensors, digest: String::new() };
+            let Some(mut cuda) = on_cuda(&checkpoint, Precision::F16) else { return };
+            let found = cuda.probabilities(3, &mut |to| to.copy_from_slice(&bright)).unwrap();
+            assert_eq!(found.sound, [gain.is_none(); 3], "{upsampling:?}, {gain:?}");
+        }
+    }
+}
+
 #[test]
 fn cuda_gradients_are_those_of_the_cpu() {
-    let Ok(cuda) = Device::new_cuda(0) else { return println!("skipped: no CUDA device, or a build without") };
+    let Some(cuda) = device() else { return };
     let architectures = [Architecture::UNet, Architecture::SegNet, Architecture::PspNet, Architecture::DeepLabV3];
     for (architecture, upsampling) in
         architectures.map(|a| (a, Upsampling::Bilinear)).into_iter().chain([(Architecture::UNet, Upsampling::Transposed)])
@@ -188,11 +243,12 @@ fn cuda_gradients_are_those_of_the_cpu() {
             }
         }
     }
+    assert_kernels_were_had();
 }
 
 #[test]
 fn cuda_losses_and_their_gradients_are_those_of_the_cpu() {
-    let Ok(cuda) = Device::new_cuda(0) else { return println!("skipped: no CUDA device, or a build without") };
+    let Some(cuda) = device() else { return };
     let shape = (3, 1, 96, 96);
     let pixels = 3 * 96 * 96;
     let logits: Vec<f32> =
@@ -214,11 +270,12 @@ fn cuda_losses_and_their_gradients_are_those_of_the_cpu() {
             assert!((got - want).abs() <= 1e-5 * want.abs() + 1e-37, "{loss:?} pixel {i}: {got} is not {want}");
         }
     }
+    assert_kernels_were_had();
 }
 
 #[test]
 fn cuda_steps_are_those_of_the_cpu() {
-    let Ok(cuda) = Device::new_cuda(0) else { return println!("skipped: no CUDA device, or a build without") };
+    let Some(cuda) = device() else { return };
     let rules = [Rule::Sgd { momentum: 0.9, nesterov: true }, Rule::Sgd { momentum: 0.9, nesterov: false }, Rule::AdamW];
     for (rule, clip_norm) in rules.into_iter().flat_map(|rule| [(rule, 0.0), (rule, 1.0)]) {
         let settings = OptimiserSettings { rule, weight_decay: 0.1, clip_norm };
@@ -230,16 +287,27 @@ fn cuda_steps_are_those_of_the_cpu() {
             let variables = [of(&[40, 30, 3, 3]), of(&[40])];
             let named = || variables.iter().enumerate().map(|(i, variable)| (i.to_string(), variable.clone()));
             let mut optimiser = Optimiser::new(named(), settings);
+            let gradients = || {
+                let sums = variables.each_ref().map(|variable| variable.sqr().unwrap().sum_all().unwrap());
+                (&sums[0] + &sums[1]).unwrap().backward().unwrap()
+            };
             let mut norms = Vec::new();
             for step in 0..4 {
                 if step == 2 {
-                    let mut resumed = Optimiser::new(named(), settings);
-                    resumed.restore(&optimiser.tensors(), step, device).unwrap();
-                    optimiser = resumed;
+                    // As a training that is resumed twice from one state: the first may not change it.
+                    let state = optimiser.tensors();
+                    for _ in 0..2 {
+                        let mut resumed = Optimiser::new(named(), settings);
+                        resumed.restore(&state, step, device).unwrap();
+                        let before = variables.each_ref().map(|variable| variable.copy().unwrap());
+                        optimiser = resumed;
+                        optimiser.step(&gradients(), 0.02).unwrap();
+                        variables.iter().zip(&before).for_each(|(variable, before)| variable.set(before).unwrap());
+                        optimiser = Optimiser::new(named(), settings);
+                        optimiser.restore(&state, step, device).unwrap();
+                    }
                 }
-                let sums = variables.each_ref().map(|variable| variable.sqr().unwrap().sum_all().unwrap());
-                let gradients = (&sums[0] + &sums[1]).unwrap().backward().unwrap();
-                norms.push(optimiser.step(&gradients, 0.02).unwrap() as f32);
+                norms.push(optimiser.step(&gradients(), 0.02).unwrap() as f32);
             }
             let weights = variables.iter().flat_map(|variable| variable.flatten_all().unwrap().to_vec1::<f32>().unwrap());
             weights.chain(norms).collect::<Vec<_>>()
@@ -248,4 +316,5 @@ fn cuda_steps_are_those_of_the_cpu() {
             assert!((got - want).abs() <= 1e-5 * want.abs().max(1.0), "{rule:?}, clipped to {clip_norm}: {got} is not {want}");
         }
     }
+    assert_kernels_were_had();
 }

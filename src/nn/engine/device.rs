@@ -24,10 +24,6 @@ pub fn cuda_device(ordinal: usize) -> Result<Device> {
         return Ok(device.clone());
     }
     let device = Device::new_cuda(ordinal)?;
-    #[cfg(feature = "cudnn")]
-    if let Device::Cuda(device) = &device {
-        crate::nn::kernels::cuda::on_one_stream(device);
-    }
     known.insert(ordinal, device.clone());
     Ok(device)
 }

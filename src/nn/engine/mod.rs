@@ -104,8 +104,8 @@ fn quantised(logit: f32) -> u8 {
 /// Compiles a checkpoint for a device.
 ///
 /// `threads` is about the CPU, which on CUDA makes tiles ready; 0 stands for as many as there are. On CUDA only `bf16` and,
-/// of U-Nets, `f16` are less than `f32`. With [`DeviceChoice::Auto`] the first CUDA device is used if this build and machine have one, else the
-/// CPU; the log says which and why.
+/// of U-Nets, `f16` are less than `f32`. With [`DeviceChoice::Auto`] the first CUDA device is used if this build and machine have
+/// one, else the CPU; the log says which and why.
 ///
 /// # Errors
 /// A checkpoint whose tensors do not fit, or a device that is not there.
@@ -145,9 +145,7 @@ fn cuda_engine(checkpoint: &Checkpoint, ordinal: usize, precision: Precision, th
         match precision {
             Precision::Bf16 => return compiled_for_cuda::<half::bf16>(checkpoint, ordinal, on_tensors, threads),
             Precision::F16 => return compiled_for_cuda::<half::f16>(checkpoint, ordinal, on_tensors, threads),
-            Precision::F32 | Precision::F32Grade | Precision::Int8 => {
-                tracing::info!(asked = %precision, used = "f32", "network: bf16 or f16 would take a fraction of the time on CUDA");
-            }
+            Precision::F32 | Precision::F32Grade | Precision::Int8 => {}
         }
     }
     if precision == Precision::F16 {

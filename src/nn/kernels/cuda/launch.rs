@@ -6,9 +6,9 @@ use super::operator::{Call, Operator, Sizes};
 use crate::nn::kernels::Dims;
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
-use candle_core::cuda_backend::{CudaDevice, CudaStorage};
+use candle_core::cuda_backend::{CudaDevice, CudaStorage, DeviceId};
 use candle_core::{Error, Result};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub(super) const THREADS_A_BLOCK: u32 = 256;
 /// The least that today's compiler knows; later devices translate it for themselves.
@@ -21,16 +21,25 @@ unsafe impl DeviceRepr for Sizes {}
 
 /// Whether the kernels can be had, compiled and loaded; where not, the log says so once.
 pub(in crate::nn) fn ready(device: &CudaDevice) -> bool {
-    static READY: OnceLock<bool> = OnceLock::new();
-    *READY.get_or_init(|| {
-        let loaded = compiled()
-            .map_err(str::to_owned)
-            .and_then(|ptx| device.get_or_load_custom_func("norm_relu", MODULE, ptx).map(drop).map_err(|error| error.to_string()));
-        if let Err(problem) = &loaded {
-            tracing::warn!(problem, "network: kernels for CUDA cannot be had (NVRTC, driver), candle's operators do it, slower");
-        }
-        loaded.is_ok()
+    had(device, MODULE, || match compiled() {
+        Ok(ptx) => device.get_or_load_custom_func("norm_relu", MODULE, ptx).map(drop),
+        Err(problem) => Err(Error::Msg(problem.to_owned())),
     })
+}
+
+/// What `load` found for this module when it was asked first for this device; where it failed, the log says so.
+pub(super) fn had(device: &CudaDevice, module: &'static str, load: impl FnOnce() -> Result<()>) -> bool {
+    static FOUND: Mutex<Vec<(DeviceId, &str, bool)>> = Mutex::new(Vec::new());
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, _, had)) = found.iter().find(|(id, name, _)| (*id, *name) == (device.id(), module)) {
+        return *had;
+    }
+    let loaded = load();
+    if let Err(problem) = &loaded {
+        tracing::warn!(%problem, module, "kernels for CUDA cannot be had (NVRTC, driver), candle's operators or the host do it, slower");
+    }
+    found.push((device.id(), module, loaded.is_ok()));
+    loaded.is_ok()
 }
 
 /// What became of a source that is compiled once for the process.
@@ -48,13 +57,6 @@ pub(super) fn compiled_once(once: &'static Compiled, source: &str) -> std::resul
 fn compiled() -> std::result::Result<&'static str, &'static str> {
     static PTX: Compiled = OnceLock::new();
     compiled_once(&PTX, OPERATORS)
-}
-
-/// Takes it for granted that all tensors of `device` are worked with on its one stream, which keeps writes and reads apart: two
-/// events for each of a step's hundreds of memories are spared.
-pub(in crate::nn) fn on_one_stream(device: &CudaDevice) {
-    // SAFETY: candle's device has one stream, on which its memory is taken, used and freed; nothing else here touches it.
-    unsafe { device.disable_event_tracking() }
 }
 
 /// What the operator makes of its arguments, for maps of `size`; see [`Operator::of`].

@@ -2,7 +2,7 @@
 
 use super::LEARNING;
 use super::argument::OnCuda;
-use super::launch::{Compiled, THREADS_A_BLOCK, compiled_once};
+use super::launch::{Compiled, THREADS_A_BLOCK, compiled_once, had};
 use super::learning::{Descent, LOSS_SUMS, LossTerm, NORM_PARTS, SLICES, number};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
@@ -23,19 +23,11 @@ unsafe impl DeviceRepr for Descent {}
 /// Whether the kernels can be had and take these tensors: of `f32` on one CUDA device, as many values as they can count. Where the
 /// kernels cannot be had, the log says so once.
 pub(crate) fn takes(tensors: &[&Tensor]) -> bool {
-    static READY: OnceLock<bool> = OnceLock::new();
     let Some(Device::Cuda(device)) = tensors.first().map(|tensor| tensor.device()) else { return false };
     let fits = |tensor: &&Tensor| {
         tensor.dtype() == DType::F32 && number(tensor.elem_count()).is_some() && tensor.device().same_device(tensors[0].device())
     };
-    let ready = || {
-        let loaded = kernel(device, "loss_sums").map(drop);
-        if let Err(problem) = &loaded {
-            tracing::warn!(%problem, "training: kernels for CUDA cannot be had (NVRTC, driver), the host and candle do it, slower");
-        }
-        loaded.is_ok()
-    };
-    tensors.iter().all(fits) && *READY.get_or_init(ready)
+    tensors.iter().all(fits) && had(device, MODULE, || kernel(device, "loss_sums").map(drop))
 }
 
 /// A kernel and the stream of candle's device, in whose order it works.

@@ -36,8 +36,5 @@ pub(in crate::nn) trait Machine {
     fn memory(&self, tensor: &Tensor) -> Result<Self::Memory>;
 
     /// `f32` for candle.
-    fn tensor(&self, memory: Self::Memory, shape: &[usize]) -> Result<Tensor>;
-
-    /// As [`tensor`](Self::tensor), of `f32` that stay.
-    fn lend(&self, memory: &Self::Memory, shape: &[usize]) -> Result<Tensor>;
+    fn tensor(&self, memory: &Self::Memory, shape: &[usize]) -> Result<Tensor>;
 }

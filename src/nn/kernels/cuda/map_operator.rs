@@ -205,6 +205,7 @@ impl MapOperator {
         let counts = [a?, b?, c?, d?, e?, f?, g?, h?];
         let whole = matches!(self, Self::Filter(_) | Self::FilterGradient(_) | Self::Pictures) || size.c.is_multiple_of(LANES);
         let even = !matches!(self, Self::MaxPool | Self::MaxPoolGradient(_)) || size.h.is_multiple_of(2) && size.w.is_multiple_of(2);
+        number(4 * pixels)?;
         (whole && even && items > 0).then_some(())?;
         Some(MapCall { kernel, counts, arguments, result, items: number(items)? })
     }

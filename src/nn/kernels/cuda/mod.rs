@@ -32,7 +32,7 @@ pub(in crate::nn) use fault::CudaFault;
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use gpu::{Filter, Gpu, Graph};
 #[cfg(feature = "cudnn")]
-pub(in crate::nn) use launch::{computed, on_one_stream, ready};
+pub(in crate::nn) use launch::{computed, ready};
 pub(crate) use learning::{Descent, LOSS_SUMS, LossForm, LossTerm};
 #[cfg(feature = "cudnn")]
 pub(crate) use learning_launch::{descend, loss_gradient, loss_sums, squared_norm, takes};

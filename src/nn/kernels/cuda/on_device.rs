@@ -2,7 +2,7 @@
 
 use super::MAPS;
 use super::argument::OnCuda;
-use super::launch::{Compiled, THREADS_A_BLOCK, compiled_once};
+use super::launch::{Compiled, THREADS_A_BLOCK, compiled_once, had};
 use super::machine::{ConvolutionSize, Machine};
 use super::map_operator::{Held, MapCall, MapOperator};
 use super::training::{Form, How, Order, convolved_view, picture_gradient_view, unwritten, weight_gradient_view};
@@ -42,17 +42,9 @@ impl OnDevice {
     /// `None` where the kernels cannot be had, compiled and loaded; the log says so once.
     pub fn new(device: &CudaDevice) -> Option<Self> {
         static PTX: Compiled = OnceLock::new();
-        static READY: OnceLock<bool> = OnceLock::new();
-        let loaded = || {
-            let loaded = compiled_once(&PTX, MAPS)
-                .map_err(str::to_owned)
-                .and_then(|ptx| device.get_or_load_custom_func("join", MODULE, ptx).map(drop).map_err(|error| error.to_string()));
-            if let Err(problem) = &loaded {
-                tracing::warn!(problem, "network: kernels for training in bf16 cannot be had (NVRTC, driver), it trains slower");
-            }
-            loaded.is_ok()
-        };
-        let ptx = READY.get_or_init(loaded).then(|| compiled_once(&PTX, MAPS).ok()).flatten()?;
+        let ptx = || compiled_once(&PTX, MAPS).map_err(|problem| Error::Msg(problem.to_owned()));
+        let load = || device.get_or_load_custom_func("join", MODULE, ptx()?).map(drop);
+        let ptx = had(device, MODULE, load).then(|| ptx().ok()).flatten()?;
         Some(Self { device: device.clone(), ptx })
     }
 
@@ -180,11 +172,7 @@ impl Machine for OnDevice {
         Ok(Memory::Floats(tensor.detach().contiguous()?))
     }
 
-    fn tensor(&self, memory: Memory, shape: &[usize]) -> Result<Tensor> {
-        self.lend(&memory, shape)
-    }
-
-    fn lend(&self, memory: &Memory, shape: &[usize]) -> Result<Tensor> {
+    fn tensor(&self, memory: &Memory, shape: &[usize]) -> Result<Tensor> {
         match memory {
             Memory::Floats(tensor) => tensor.reshape(shape),
             Memory::Brains(_) => Err(Error::Msg("a map of brain floats is not lent".into())),

@@ -1,4 +1,4 @@
-//! On a device, in bf16: maps in NHWC order as its convolutions take them, of which all that is kept, summed and updated is `f32`.
+//! On a device: maps and filters of bf16 in NHWC order, as its convolutions take them; sums, what normalises and what is updated are `f32`.
 
 use super::super::norm::BatchNorm;
 use super::{Gradients, MapId, Tape};
@@ -131,7 +131,7 @@ impl<M: Machine> DeviceTape<M> {
         let Convolved { from, read, of, weight, layout, filter } = convolved;
         let by_filter = self.machine.filter_gradient(&read, gradient, of)?;
         let by_weight = self.machine.computed(MapOperator::FilterGradient(layout), of.size, &[&by_filter])?;
-        found.push((weight.clone(), self.machine.tensor(by_weight, weight.dims())?));
+        found.push((weight.clone(), self.machine.tensor(&by_weight, weight.dims())?));
         if from.iter().any(|map| self.maps[map.0].trained) {
             let memory = Rc::new(self.machine.map_gradient(&filter, gradient, of)?);
             let mut first = 0;
@@ -162,7 +162,7 @@ impl<M: Machine> DeviceTape<M> {
                 let slices = self.machine.computed(MapOperator::NormSlices(view), size, &[&before, &gradient, &norm])?;
                 let sums = self.machine.computed(MapOperator::NormSums, size, &[&self.sums(&slices, size)?, &norm])?;
                 let by_before = self.machine.computed(MapOperator::NormGradient(view), size, &[&before, &gradient, &norm, &sums])?;
-                let rows = self.machine.tensor(sums, &[GRADIENT_ROWS, size.c])?;
+                let rows = self.machine.tensor(&sums, &[GRADIENT_ROWS, size.c])?;
                 found.push((offset, rows.get(0)?));
                 found.push((gain, rows.get(1)?));
                 self.undo_convolution(convolved, &by_before, found)
@@ -170,7 +170,7 @@ impl<M: Machine> DeviceTape<M> {
             Step::Transposed { convolved, bias } => {
                 let slices = self.machine.computed(MapOperator::GradientSlices(view), size, &[&gradient])?;
                 let sums = self.machine.computed(MapOperator::ChannelSums, size, &[&self.sums(&slices, size)?])?;
-                found.push((bias, self.machine.tensor(sums, &[2, size.c])?.get(0)?));
+                found.push((bias, self.machine.tensor(&sums, &[2, size.c])?.get(0)?));
                 let half = convolved.of.size.with_channels(size.c);
                 let squares = self.machine.computed(MapOperator::GatherSquares(view), half, &[&gradient])?;
                 self.undo_convolution(convolved, &squares, found)
@@ -180,7 +180,7 @@ impl<M: Machine> DeviceTape<M> {
                 let (size, values) = (*size, values.clone());
                 let slices = self.machine.computed(MapOperator::HeadSlices, size, &[&values, &gradient])?;
                 let sums = self.machine.computed(MapOperator::ChannelSums, size, &[&self.sums(&slices, size)?])?;
-                let rows = self.machine.tensor(sums, &[2, size.c])?;
+                let rows = self.machine.tensor(&sums, &[2, size.c])?;
                 found.push((bias, rows.get(1)?.narrow(0, 0, 1)?));
                 let by_map = self.machine.computed(MapOperator::HeadGradient, size, &[&gradient, &self.machine.memory(&weight)?])?;
                 found.push((weight.clone(), rows.get(0)?.reshape(weight.shape())?));
@@ -228,7 +228,7 @@ impl<M: Machine> Tape for DeviceTape<M> {
         let BatchNorm { gain, offset, running_mean, running_var } = norm;
         let [by_gain, by_offset, mean, variance] = [gain, offset, running_mean, running_var].map(|var| self.machine.memory(var));
         let rows = self.machine.computed(MapOperator::NormOfBatch, size, &[&before, &parts, &by_gain?, &by_offset?, &mean?, &variance?])?;
-        let rows = self.machine.tensor(rows, &[NORM_ROWS, outputs])?;
+        let rows = self.machine.tensor(&rows, &[NORM_ROWS, outputs])?;
         running_mean.set(&rows.get(NORM_ROWS - 2)?)?;
         running_var.set(&rows.get(NORM_ROWS - 1)?)?;
         let rows = self.machine.memory(&rows)?;
@@ -274,7 +274,7 @@ impl<M: Machine> Tape for DeviceTape<M> {
 
     fn tensor(&self, map: MapId) -> Result<Tensor> {
         let Map { size: Dims { n, c, h, w }, values, .. } = &self.maps[map.0];
-        self.machine.lend(values, &[*n, *c, *h, *w])
+        self.machine.tensor(values, &[*n, *c, *h, *w])
     }
 
     fn backward(mut self: Box<Self>, map: MapId, gradient: &Tensor) -> Result<Gradients> {

@@ -73,11 +73,7 @@ impl Machine for OnHost {
         Ok(Numbers::Floats(tensor.flatten_all()?.to_vec1()?))
     }
 
-    fn tensor(&self, memory: Numbers, shape: &[usize]) -> Result<Tensor> {
-        self.lend(&memory, shape)
-    }
-
-    fn lend(&self, memory: &Numbers, shape: &[usize]) -> Result<Tensor> {
+    fn tensor(&self, memory: &Numbers, shape: &[usize]) -> Result<Tensor> {
         match memory {
             Numbers::Floats(values) => Tensor::from_vec(values.clone(), shape, &Device::Cpu),
             Numbers::Brains(_) => panic!("a map of brain floats"),
@@ -108,7 +104,7 @@ impl Layers {
             let [running_mean, running_var] = [0.0, 1.0].map(|at| random(outputs, 0.1, at, &mut rng));
             (weight, BatchNorm { gain, offset, running_mean, running_var })
         };
-        let convolutions = [(8, 1), (16, 8), (16, 16), (8, 24), (8, 32)].map(|(outputs, inputs)| convolution(outputs, inputs)).into();
+        let convolutions = [(8, 1), (16, 8), (16, 16), (8, 24)].map(|(outputs, inputs)| convolution(outputs, inputs)).into();
         let raise = (random((16, 16, 2, 2), 0.3, 0.0, &mut rng), random(16, 0.3, 0.0, &mut rng));
         let head = (random((1, 8, 1, 1), 0.5, 0.0, &mut rng), random(1, 0.5, 0.0, &mut rng));
         Self { convolutions, raise, head }
@@ -159,7 +155,7 @@ fn a_network_and_its_gradients_are_those_of_the_cpu_but_for_rounding() {
                 assert!(found.next().is_none() && gradient.shape() == var.shape());
                 gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap()
             };
-            let convolutions = layers.convolutions[..4].iter();
+            let convolutions = layers.convolutions.iter();
             let mut all: Vec<Vec<f32>> = convolutions.flat_map(|(weight, norm)| [of(weight), of(&norm.gain), of(&norm.offset)]).collect();
             all.extend([of(&layers.head.0), of(&layers.head.1)]);
             if transposed {
@@ -170,7 +166,7 @@ fn a_network_and_its_gradients_are_those_of_the_cpu_but_for_rounding() {
         let Some(kernels) = MapKernels::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
         let (logits, gradients, running) = run(&Layers::new(), Box::new(DeviceTape::new(OnHost(kernels))));
         let (want_logits, wants, want_running) = run(&Layers::new(), Box::new(HostTape::new(Precision::F32)));
-        assert!(relative_error(&logits, &want_logits) < 1e-2, "{}", relative_error(&logits, &want_logits));
+        assert!(relative_error(&logits, &want_logits) < 3e-2, "{}", relative_error(&logits, &want_logits));
         for (at, (got, want)) in gradients.iter().zip(&wants).enumerate() {
             let error = relative_error(got, want);
             // Sums that nearly come to nothing make more of rounding.
@@ -192,4 +188,38 @@ fn what_a_tape_of_a_device_cannot_do_is_refused() {
     assert!(tape.conv_norm_relu(&[pictures], weight, 2, norm).unwrap_err().to_string().contains("dilation 2"));
     let (weight, norm) = &layers.convolutions[2];
     assert!(tape.conv_norm_relu(&[pictures], weight, 1, norm).unwrap_err().to_string().contains("8 channels"));
+}
+
+#[test]
+fn sums_are_of_all_pixels_where_these_are_more_than_slices() {
+    let Some(kernels) = MapKernels::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let size = Dims { n: 2, c: 8, h: 130, w: 140 };
+    let pixels = size.n * size.plane();
+    let brains = |offset: f32| (0..pixels * size.c).map(|i| (i * 7919 % 4099) as f32 / 2048.0 - offset).collect::<Vec<_>>();
+    let x = narrow(brains(0.5));
+    let by_channel =
+        |values: &[f32]| (0..size.c).map(|c| values.iter().skip(c).step_by(size.c).map(|v| f64::from(*v)).sum::<f64>()).collect::<Vec<_>>();
+    let summed = |operator, arguments: &[&Numbers]| {
+        let parts = kernels.computed(MapOperator::PartSums, size, &[&kernels.computed(operator, size, arguments)]);
+        let Numbers::Floats(sums) = kernels.computed(MapOperator::ChannelSums, size, &[&parts]) else { panic!("sums of f32") };
+        sums
+    };
+    let near = |got: &[f32], want: &[f64]| {
+        assert_eq!(got.len(), want.len());
+        got.iter()
+            .zip(want)
+            .for_each(|(got, want)| assert!((f64::from(*got) - want).abs() < 1e-4 * want.abs().max(1.0), "{got} for {want}"));
+    };
+    let values = wide(&x);
+    let view = crate::nn::kernels::cuda::View { pitch: size.c, first: 0 };
+    let sums = by_channel(&values);
+    near(&summed(MapOperator::GradientSlices(view), &[&x])[..size.c], &sums);
+    let origin: Vec<f64> = values[..size.c].iter().map(|v| f64::from(*v)).collect();
+    let beyond: Vec<f64> = sums.iter().zip(&origin).map(|(sum, origin)| sum - origin * pixels as f64).collect();
+    let squares: Vec<f32> = values.iter().enumerate().map(|(i, v)| (v - values[i % size.c]).powi(2)).collect();
+    near(&summed(MapOperator::MomentSlices, &[&x]), &[beyond, by_channel(&squares)].concat());
+    let gradient: Vec<f32> = (0..pixels).map(|i| (i * 31 % 97) as f32 / 97.0).collect();
+    let products: Vec<f32> = values.iter().enumerate().map(|(i, v)| v * gradient[i / size.c]).collect();
+    let of_gradient = vec![gradient.iter().map(|v| f64::from(*v)).sum::<f64>(); size.c];
+    near(&summed(MapOperator::HeadSlices, &[&x, &Numbers::Floats(gradient)]), &[by_channel(&products), of_gradient].concat());
 }

@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh Debian 12+ or Ubuntu 24.04 machine with Rust:
 #   make demo   sets up, builds and shows the line at work on its embedded default
 #   make test   sets up and passes all tests
-.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda check-arm check-fuzz fuzz valgrind bench bench-peers bench-training peers fmt deb
+.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda check-arm check-fuzz fuzz valgrind bench bench-peers bench-training bench-cuda peers fmt deb
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -81,6 +81,12 @@ bench-peers: build peers
 
 bench-training: build peers
 	target/peers/bin/python benches/training.py
+
+# Needs a GPU, the CUDA toolkit, and a python3 that has torch for it.
+bench-cuda: setup
+	cargo build --release --features cudnn
+	python3 benches/cuda.py --widths 16,64
+	python3 benches/cuda.py --widths 64 --training
 
 deb: build
 	deploy/notices.py target/THIRD-PARTY-NOTICES

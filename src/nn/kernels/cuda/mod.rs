@@ -3,6 +3,8 @@
 #[cfg(feature = "cudnn")]
 mod argument;
 #[cfg(feature = "cudnn")]
+mod cuda_machine;
+#[cfg(feature = "cudnn")]
 mod fault;
 #[cfg(feature = "cudnn")]
 mod gpu;
@@ -17,8 +19,6 @@ mod map_operator;
 mod memory;
 #[cfg(feature = "cudnn")]
 mod number;
-#[cfg(feature = "cudnn")]
-mod on_device;
 #[cfg(test)]
 pub(in crate::nn) mod on_host;
 mod operator;
@@ -27,6 +27,8 @@ pub(in crate::nn) mod training;
 
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use argument::OnCuda;
+#[cfg(feature = "cudnn")]
+pub(in crate::nn) use cuda_machine::CudaMachine;
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use fault::CudaFault;
 #[cfg(feature = "cudnn")]
@@ -42,8 +44,6 @@ pub(in crate::nn) use map_operator::{FilterLayout, GRADIENT_ROWS, LANES, MapOper
 pub(in crate::nn) use memory::{Maps, Memory, Pinned};
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use number::Number;
-#[cfg(feature = "cudnn")]
-pub(in crate::nn) use on_device::OnDevice;
 pub(in crate::nn) use operator::Operator;
 
 /// Compiled at run time, by NVRTC.

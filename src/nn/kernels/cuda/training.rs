@@ -96,7 +96,7 @@ fn chosen<A: Copy>(known: &Chosen<A>, key: Key, choose: impl FnOnce() -> std::re
 }
 
 /// Numbers that cuDNN multiplies; it sums in `f32`.
-pub(super) trait Number: CudaDType + CudnnDataType + DeviceRepr {
+pub(super) trait Multiplied: CudaDType + CudnnDataType + DeviceRepr {
     /// What results are multiplied by, and what was there before them.
     const ONLY_THE_RESULT: (Self, Self);
     const DTYPE: DType;
@@ -105,7 +105,7 @@ pub(super) trait Number: CudaDType + CudnnDataType + DeviceRepr {
     fn products(exact: bool) -> dnn::cudnnMathType_t;
 }
 
-impl Number for f32 {
+impl Multiplied for f32 {
     const ONLY_THE_RESULT: (Self, Self) = (1.0, 0.0);
     const DTYPE: DType = DType::F32;
 
@@ -114,7 +114,7 @@ impl Number for f32 {
     }
 }
 
-impl Number for bf16 {
+impl Multiplied for bf16 {
     const ONLY_THE_RESULT: (Self, Self) = (bf16::ONE, bf16::ZERO);
     const DTYPE: DType = DType::BF16;
 
@@ -141,7 +141,7 @@ struct Described<T> {
     key: Key,
 }
 
-fn described<T: Number>(device: &CudaDevice, form: Form) -> Result<Described<T>> {
+fn described<T: Multiplied>(device: &CudaDevice, form: Form) -> Result<Described<T>> {
     let key = Key { device: device.id(), form, numbers: T::DTYPE };
     let cudnn = HANDLES.with(|handles| match handles.borrow_mut().entry(device.id()) {
         std::collections::hash_map::Entry::Occupied(found) => Ok::<_, Error>(found.get().clone()),
@@ -176,7 +176,12 @@ fn fits<T>(view: &CudaView<T>, values: usize) -> Result<()> {
 }
 
 /// The convolved pictures.
-pub(super) fn convolved_view<T: Number>(device: &CudaDevice, x: &CudaView<T>, weights: &CudaView<T>, form: Form) -> Result<CudaSlice<T>> {
+pub(super) fn convolved_view<T: Multiplied>(
+    device: &CudaDevice,
+    x: &CudaView<T>,
+    weights: &CudaView<T>,
+    form: Form,
+) -> Result<CudaSlice<T>> {
     let made = described::<T>(device, form)?;
     fits(x, form.pictures())?;
     fits(weights, form.weights())?;
@@ -191,7 +196,7 @@ pub(super) fn convolved_view<T: Number>(device: &CudaDevice, x: &CudaView<T>, we
 }
 
 /// Gradient of pictures whose results have this gradient.
-pub(super) fn picture_gradient_view<T: Number>(
+pub(super) fn picture_gradient_view<T: Multiplied>(
     device: &CudaDevice,
     weights: &CudaView<T>,
     gradient: &CudaView<T>,
@@ -211,7 +216,7 @@ pub(super) fn picture_gradient_view<T: Number>(
 }
 
 /// Gradient of the weights.
-pub(super) fn weight_gradient_view<T: Number>(
+pub(super) fn weight_gradient_view<T: Multiplied>(
     device: &CudaDevice,
     x: &CudaView<T>,
     gradient: &CudaView<T>,

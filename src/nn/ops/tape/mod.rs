@@ -59,7 +59,7 @@ pub(in crate::nn) fn tape(device: &Device, precision: Precision, channels: usize
         Device::Cpu => Some(Box::new(host::HostTape::new(precision))),
         #[cfg(feature = "cudnn")]
         Device::Cuda(device) if precision == Precision::Bf16 && channels.is_multiple_of(crate::nn::kernels::cuda::LANES) => {
-            let machine = crate::nn::kernels::cuda::OnDevice::new(device)?;
+            let machine = crate::nn::kernels::cuda::CudaMachine::new(device)?;
             Some(Box::new(device::DeviceTape::new(machine)))
         }
         _ => None,

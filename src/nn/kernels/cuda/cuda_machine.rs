@@ -18,13 +18,13 @@ use std::sync::OnceLock;
 const MODULE: &str = "hairline_maps";
 
 /// See [`Machine`].
-pub(in crate::nn) struct OnDevice {
+pub(in crate::nn) struct CudaMachine {
     device: CudaDevice,
     ptx: &'static str,
 }
 
 /// Numbers in the device's memory.
-pub(in crate::nn) enum Memory {
+pub(in crate::nn) enum Numbers {
     Brains(CudaSlice<bf16>),
     /// A contiguous tensor of `f32`.
     Floats(Tensor),
@@ -38,7 +38,7 @@ struct Counts([u32; 8]);
 // SAFETY: eight numbers of 32 bits in C's order, as `maps.cu` declares both.
 unsafe impl DeviceRepr for Counts {}
 
-impl OnDevice {
+impl CudaMachine {
     /// `None` where the kernels cannot be had, compiled and loaded; the log says so once.
     pub fn new(device: &CudaDevice) -> Option<Self> {
         static PTX: Compiled = OnceLock::new();
@@ -70,26 +70,26 @@ impl OnDevice {
     }
 
     /// Lends the address of the memory, which must hold that much.
-    fn with_address<R>(&self, memory: &Memory, wanted: Held, work: impl FnOnce(u64) -> Result<R>) -> Result<R> {
+    fn with_address<R>(&self, memory: &Numbers, wanted: Held, work: impl FnOnce(u64) -> Result<R>) -> Result<R> {
         let stream = self.device.cuda_stream();
         match memory {
-            Memory::Brains(slice) if wanted == Held::Brains(slice.len()) => {
+            Numbers::Brains(slice) if wanted == Held::Brains(slice.len()) => {
                 let (address, _kept) = slice.device_ptr(&stream);
                 work(address)
             }
-            Memory::Floats(tensor) if wanted == Held::Floats(tensor.elem_count()) => with_floats(tensor, |view| {
+            Numbers::Floats(tensor) if wanted == Held::Floats(tensor.elem_count()) => with_floats(tensor, |view| {
                 let (address, _kept) = view.device_ptr(&stream);
                 work(address)
             }),
-            Memory::Brains(slice) => Err(Error::Msg(format!("a kernel wants {wanted:?}, found {} brain floats", slice.len()))),
-            Memory::Floats(tensor) => Err(Error::Msg(format!("a kernel wants {wanted:?}, found {} of f32", tensor.elem_count()))),
+            Numbers::Brains(slice) => Err(Error::Msg(format!("a kernel wants {wanted:?}, found {} brain floats", slice.len()))),
+            Numbers::Floats(tensor) => Err(Error::Msg(format!("a kernel wants {wanted:?}, found {} of f32", tensor.elem_count()))),
         }
     }
 
     /// Calls `work` with the addresses of all arguments.
     fn with_addresses(
         &self,
-        arguments: &[&Memory],
+        arguments: &[&Numbers],
         wanted: &[Held],
         addresses: &mut Vec<u64>,
         work: &mut dyn FnMut(&[u64]) -> Result<()>,
@@ -118,17 +118,17 @@ fn with_floats<R>(tensor: &Tensor, work: impl FnOnce(CudaView<f32>) -> Result<R>
     }
 }
 
-fn brains(memory: &Memory) -> Result<CudaView<'_, bf16>> {
+fn brains(memory: &Numbers) -> Result<CudaView<'_, bf16>> {
     match memory {
-        Memory::Brains(slice) => Ok(slice.slice(..)),
-        Memory::Floats(_) => Err(Error::Msg("a convolution of f32 on a tape of bf16".into())),
+        Numbers::Brains(slice) => Ok(slice.slice(..)),
+        Numbers::Floats(_) => Err(Error::Msg("a convolution of f32 on a tape of bf16".into())),
     }
 }
 
-impl Machine for OnDevice {
-    type Memory = Memory;
+impl Machine for CudaMachine {
+    type Memory = Numbers;
 
-    fn computed(&self, operator: MapOperator, size: Dims, arguments: &[&Memory]) -> Result<Memory> {
+    fn computed(&self, operator: MapOperator, size: Dims, arguments: &[&Numbers]) -> Result<Numbers> {
         let Some(call) = operator.of(size) else {
             return Err(Error::Msg(format!("{operator:?}: maps of {size:?} are too large, empty or of a form that it has not")));
         };
@@ -146,36 +146,36 @@ impl Machine for OnDevice {
             Held::Brains(values) => {
                 let mut to = unwritten::<bf16>(&self.device, values)?;
                 asked(to.device_ptr_mut(&stream).0)?;
-                Memory::Brains(to)
+                Numbers::Brains(to)
             }
             Held::Floats(values) => {
                 let mut to = unwritten::<f32>(&self.device, values)?;
                 asked(to.device_ptr_mut(&stream).0)?;
-                Memory::Floats(self.floats(to, &[values]))
+                Numbers::Floats(self.floats(to, &[values]))
             }
         })
     }
 
-    fn convolved(&self, maps: &Memory, filter: &Memory, of: ConvolutionSize) -> Result<Memory> {
-        Ok(Memory::Brains(convolved_view(&self.device, &brains(maps)?, &brains(filter)?, Self::form(of))?))
+    fn convolved(&self, maps: &Numbers, filter: &Numbers, of: ConvolutionSize) -> Result<Numbers> {
+        Ok(Numbers::Brains(convolved_view(&self.device, &brains(maps)?, &brains(filter)?, Self::form(of))?))
     }
 
-    fn map_gradient(&self, filter: &Memory, gradient: &Memory, of: ConvolutionSize) -> Result<Memory> {
-        Ok(Memory::Brains(picture_gradient_view(&self.device, &brains(filter)?, &brains(gradient)?, Self::form(of))?))
+    fn map_gradient(&self, filter: &Numbers, gradient: &Numbers, of: ConvolutionSize) -> Result<Numbers> {
+        Ok(Numbers::Brains(picture_gradient_view(&self.device, &brains(filter)?, &brains(gradient)?, Self::form(of))?))
     }
 
-    fn filter_gradient(&self, maps: &Memory, gradient: &Memory, of: ConvolutionSize) -> Result<Memory> {
-        Ok(Memory::Brains(weight_gradient_view(&self.device, &brains(maps)?, &brains(gradient)?, Self::form(of))?))
+    fn filter_gradient(&self, maps: &Numbers, gradient: &Numbers, of: ConvolutionSize) -> Result<Numbers> {
+        Ok(Numbers::Brains(weight_gradient_view(&self.device, &brains(maps)?, &brains(gradient)?, Self::form(of))?))
     }
 
-    fn memory(&self, tensor: &Tensor) -> Result<Memory> {
-        Ok(Memory::Floats(tensor.detach().contiguous()?))
+    fn memory(&self, tensor: &Tensor) -> Result<Numbers> {
+        Ok(Numbers::Floats(tensor.detach().contiguous()?))
     }
 
-    fn tensor(&self, memory: &Memory, shape: &[usize]) -> Result<Tensor> {
+    fn tensor(&self, memory: &Numbers, shape: &[usize]) -> Result<Tensor> {
         match memory {
-            Memory::Floats(tensor) => tensor.reshape(shape),
-            Memory::Brains(_) => Err(Error::Msg("a map of brain floats is not lent".into())),
+            Numbers::Floats(tensor) => tensor.reshape(shape),
+            Numbers::Brains(_) => Err(Error::Msg("a map of brain floats is not lent".into())),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! A CUDA device as [`Machine`]: the kernels of `maps.cu`, and cuDNN's convolutions.
+//! A CUDA device as [`Machine`]: the kernels of `maps.cu` and `norm.cu`, and cuDNN's convolutions.
 
 use super::MAPS;
 use super::argument::OnCuda;
-use super::launch::{Compiled, THREADS_A_BLOCK, compiled_once, had};
+use super::launch::{Compiled, compiled_once, had, threads_for};
 use super::machine::{ConvolutionSize, Machine};
 use super::map_operator::{Held, MapCall, MapOperator};
 use super::training::{Form, How, Order, convolved_view, picture_gradient_view, unwritten, weight_gradient_view};
 use crate::nn::kernels::Dims;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DevicePtr, DevicePtrMut, DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DevicePtr, DevicePtrMut, DeviceRepr, PushKernelArg};
 use candle_core::cuda_backend::{CudaDevice, CudaStorage};
 use candle_core::op::BackpropOp;
 use candle_core::{Error, Result, Storage, Tensor};
@@ -42,7 +42,7 @@ impl CudaMachine {
     /// `None` where the kernels cannot be had, compiled and loaded; the log says so once.
     pub fn new(device: &CudaDevice) -> Option<Self> {
         static PTX: Compiled = OnceLock::new();
-        let ptx = || compiled_once(&PTX, MAPS).map_err(|problem| Error::Msg(problem.to_owned()));
+        let ptx = || compiled_once(&PTX, MAPS);
         let load = || device.get_or_load_custom_func("join", MODULE, ptx()?).map(drop);
         let ptx = had(device, MODULE, load).then(|| ptx().ok()).flatten()?;
         Some(Self { device: device.clone(), ptx })
@@ -55,8 +55,6 @@ impl CudaMachine {
 
     fn launch(&self, call: &MapCall, addresses: [u64; 6], to: u64) -> Result<()> {
         let function = self.device.get_or_load_custom_func(call.kernel, MODULE, self.ptx)?;
-        let blocks = call.items.div_ceil(THREADS_A_BLOCK);
-        let config = LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (THREADS_A_BLOCK, 1, 1), shared_mem_bytes: 0 };
         let counts = Counts(call.counts);
         let mut launch = function.builder();
         addresses.iter().for_each(|address| {
@@ -65,7 +63,7 @@ impl CudaMachine {
         launch.arg(&to).arg(&counts);
         // SAFETY: these are the kernels' arguments in their order; each is as large as `MapOperator::of` says, checked by
         // `computed`, and those that are absent are not read.
-        unsafe { launch.launch(config) }?;
+        unsafe { launch.launch(threads_for(call.items)) }?;
         Ok(())
     }
 

@@ -5,19 +5,19 @@
 
 use super::INFERENCE;
 use super::fault::{CudaFault, Result};
+use super::launch::threads_for;
 use super::memory::{Maps, Memory, Pinned, Stretch, fits, holds};
 use super::number::Number;
 use candle_core::cuda_backend::cudarc::cudnn::{
     ActivationDescriptor, ConvBiasActivationForward, ConvDescriptor, Cudnn, FilterDescriptor, TensorDescriptor, sys as dnn,
 };
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaContext, CudaFunction, CudaGraph, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg, ValidAsZeroBits, sys as driver,
+    CudaContext, CudaFunction, CudaGraph, CudaStream, DeviceRepr, PushKernelArg, ValidAsZeroBits, sys as driver,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-const THREADS_A_BLOCK: u32 = 256;
 /// The least that multiplies brain floats; later devices translate it for themselves.
 const ARCHITECTURE: &str = "compute_80";
 /// The one that cuDNN's fused convolution takes with and without an activation.
@@ -356,8 +356,6 @@ impl<N: Number> Gpu<N> {
     fn launch(&self, kernel: &CudaFunction, items: usize, arguments: &[Argument]) -> Result<()> {
         // The kernels count in 32 bits, with room for one step beyond the last item.
         let items = i32::try_from(items).map_err(|_| CudaFault::Count(items))? as u32;
-        let blocks = items.div_ceil(THREADS_A_BLOCK);
-        let config = LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (THREADS_A_BLOCK, 1, 1), shared_mem_bytes: 0 };
         let mut launch = self.stream.launch_builder(kernel);
         for argument in arguments {
             match argument {
@@ -368,7 +366,7 @@ impl<N: Number> Gpu<N> {
         }
         // SAFETY: the callers pass each kernel what `inference.cu` declares for it, in that order, and have checked that the
         // maps behind the addresses are as large as the counts say.
-        unsafe { launch.launch(config) }?;
+        unsafe { launch.launch(threads_for(items)) }?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use candle_core::cuda_backend::{CudaDevice, CudaStorage, DeviceId};
 use candle_core::{Error, Result};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-pub(super) const THREADS_A_BLOCK: u32 = 256;
+const THREADS_A_BLOCK: u32 = 256;
 /// The least that today's compiler knows; later devices translate it for themselves.
 const ARCHITECTURE: &str = "compute_75";
 /// By which candle's device knows the kernels.
@@ -21,10 +21,7 @@ unsafe impl DeviceRepr for Sizes {}
 
 /// Whether the kernels can be had, compiled and loaded; where not, the log says so once.
 pub(in crate::nn) fn ready(device: &CudaDevice) -> bool {
-    had(device, MODULE, || match compiled() {
-        Ok(ptx) => device.get_or_load_custom_func("norm_relu", MODULE, ptx).map(drop),
-        Err(problem) => Err(Error::Msg(problem.to_owned())),
-    })
+    had(device, MODULE, || device.get_or_load_custom_func("norm_relu", MODULE, compiled()?).map(drop))
 }
 
 /// What `load` found for this module when it was asked first for this device; where it failed, the log says so.
@@ -46,15 +43,21 @@ pub(super) fn had(device: &CudaDevice, module: &'static str, load: impl FnOnce()
 pub(super) type Compiled = OnceLock<std::result::Result<String, String>>;
 
 /// The kernels of `source`, whose place is `once`.
-pub(super) fn compiled_once(once: &'static Compiled, source: &str) -> std::result::Result<&'static str, &'static str> {
+pub(super) fn compiled_once(once: &'static Compiled, source: &str) -> Result<&'static str> {
     let compile = || {
         let options = CompileOptions { arch: Some(ARCHITECTURE), ..Default::default() };
         compile_ptx_with_opts(source, options).map(|ptx| ptx.to_src()).map_err(|error| error.to_string())
     };
-    once.get_or_init(compile).as_deref().map_err(String::as_str)
+    let compiled = once.get_or_init(compile).as_deref();
+    compiled.map_err(|problem| Error::Msg(format!("kernels for CUDA cannot be compiled (NVRTC): {problem}")))
 }
 
-fn compiled() -> std::result::Result<&'static str, &'static str> {
+/// A thread for each of `items`.
+pub(super) fn threads_for(items: u32) -> LaunchConfig {
+    LaunchConfig { grid_dim: (items.div_ceil(THREADS_A_BLOCK), 1, 1), block_dim: (THREADS_A_BLOCK, 1, 1), shared_mem_bytes: 0 }
+}
+
+fn compiled() -> Result<&'static str> {
     static PTX: Compiled = OnceLock::new();
     compiled_once(&PTX, OPERATORS)
 }
@@ -77,7 +80,7 @@ pub(in crate::nn) fn computed(operator: Operator, size: Dims, arguments: &[&OnCu
     let stream = device.cuda_stream();
     // SAFETY: the kernels write every value of their result.
     let mut to = unsafe { stream.alloc::<f32>(result) }?;
-    let ptx = compiled().map_err(|problem| Error::Msg(format!("kernels for CUDA cannot be compiled (NVRTC): {problem}")))?;
+    let ptx = compiled()?;
     let function = device.get_or_load_custom_func(kernel, MODULE, ptx)?;
     // Kept until the kernel is launched.
     let mut read = views.iter().map(|view| view.device_ptr(&stream));
@@ -90,8 +93,6 @@ pub(in crate::nn) fn computed(operator: Operator, size: Dims, arguments: &[&OnCu
         None => 0,
     };
     let addresses = wanted.map(&mut address);
-    let config =
-        LaunchConfig { grid_dim: (items.div_ceil(THREADS_A_BLOCK), 1, 1), block_dim: (THREADS_A_BLOCK, 1, 1), shared_mem_bytes: 0 };
     let mut launch = function.builder();
     addresses.iter().for_each(|address| {
         launch.arg(address);
@@ -99,6 +100,6 @@ pub(in crate::nn) fn computed(operator: Operator, size: Dims, arguments: &[&OnCu
     launch.arg(&mut to).arg(&sizes);
     // SAFETY: these are the kernels' arguments in their order; each is as large as `Operator::of` says, checked above, and those
     // that are absent are not read.
-    unsafe { launch.launch(config) }?;
+    unsafe { launch.launch(threads_for(items)) }?;
     Ok(CudaStorage::wrap_cuda_slice(to, device.clone()))
 }

@@ -1,5 +1,7 @@
 //! What the kernels of `learning.cu` take beside values, and into how many sums they add.
 
+use super::counted;
+
 /// Values are summed in so many slices, by as many threads; those of a loss are all read back.
 pub(super) const SLICES: usize = 1 << 14;
 /// Numbers of each slice of a loss.
@@ -52,7 +54,7 @@ impl Descent {
     }
 }
 
-/// As a kernel counts: in 31 bits, with room for one step beyond the last. `None` for more, and for nothing.
+/// So many values, as a kernel counts. `None` for more, and for nothing.
 pub(super) fn number(values: usize) -> Option<u32> {
-    i32::try_from(values).ok().filter(|values| *values > 0).map(|values| values as u32)
+    counted(values).filter(|values| *values > 0)
 }

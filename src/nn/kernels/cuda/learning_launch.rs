@@ -2,12 +2,10 @@
 
 use super::LEARNING;
 use super::argument::OnCuda;
-use super::launch::{Compiled, THREADS_A_BLOCK, compiled_once, had};
+use super::launch::{Compiled, compiled_once, had, threads_for};
 use super::learning::{Descent, LOSS_SUMS, LossTerm, NORM_PARTS, SLICES, number};
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaStream, CudaViewMut, DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg,
-};
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaStream, CudaView, CudaViewMut, DeviceRepr, LaunchArgs, PushKernelArg};
 use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Error, InplaceOp2, InplaceOp3, Layout, Result, Shape, Tensor};
 use std::sync::{Arc, OnceLock};
@@ -45,18 +43,8 @@ impl Kernel {
 /// A kernel on a device; compiled once for the process.
 fn kernel(device: &CudaDevice, name: &str) -> Result<Kernel> {
     static PTX: Compiled = OnceLock::new();
-    match compiled_once(&PTX, LEARNING) {
-        Ok(ptx) => {
-            let function = device.get_or_load_custom_func(name, MODULE, ptx)?.into_cuda_function();
-            Ok(Kernel { function, stream: device.cuda_stream() })
-        }
-        Err(problem) => Err(Error::Msg(format!("kernels for CUDA cannot be compiled (NVRTC): {problem}"))),
-    }
-}
-
-fn threads_for(items: usize) -> Result<LaunchConfig> {
-    let blocks = counted(items)?.div_ceil(THREADS_A_BLOCK);
-    Ok(LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (THREADS_A_BLOCK, 1, 1), shared_mem_bytes: 0 })
+    let function = device.get_or_load_custom_func(name, MODULE, compiled_once(&PTX, LEARNING)?)?.into_cuda_function();
+    Ok(Kernel { function, stream: device.cuda_stream() })
 }
 
 fn counted(values: usize) -> Result<u32> {
@@ -75,6 +63,13 @@ fn written<'a, T: CudaDType>(storage: &'a mut CudaStorage, layout: &Layout) -> R
     };
     let slice = storage.as_cuda_slice_mut::<T>()?;
     slice.try_slice_mut(start..end).ok_or_else(|| Error::Msg("the layout of a result on CUDA reaches beyond its storage".into()))
+}
+
+/// Logits and labels, of as many pixels.
+fn both<'a>(s1: &'a CudaStorage, l1: &'a Layout, s2: &'a CudaStorage, l2: &'a Layout) -> Result<(CudaView<'a, f32>, CudaView<'a, f32>)> {
+    let (logits, labels) = (OnCuda { storage: s1, layout: l1 }.view()?, OnCuda { storage: s2, layout: l2 }.view()?);
+    holds(labels.len(), logits.len())?;
+    Ok((logits, labels))
 }
 
 /// [`LOSS_SUMS`] numbers for each slice of a batch's pixels: the parts of the loss, TP, FP and FN. Read back.
@@ -122,9 +117,7 @@ impl CustomOp2 for LossSums {
     }
 
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        let [logits, labels] = [(s1, l1), (s2, l2)].map(|(storage, layout)| OnCuda { storage, layout }.view::<f32>());
-        let (logits, labels) = (logits?, labels?);
-        holds(labels.len(), logits.len())?;
+        let (logits, labels) = both(s1, l1, s2, l2)?;
         let (device, pixels, slices) = (s1.device(), counted(logits.len())?, counted(SLICES)?);
         // SAFETY: the kernel writes every value of it.
         let mut to = unsafe { device.alloc::<f64>(LOSS_SUMS * SLICES) }?;
@@ -132,7 +125,7 @@ impl CustomOp2 for LossSums {
         let mut launch = kernel.builder();
         launch.arg(&logits).arg(&labels).arg(&mut to).arg(&self.term).arg(&pixels).arg(&slices);
         // SAFETY: these are the kernel's arguments in their order: both maps hold so many pixels, and `to` the sums of the slices.
-        unsafe { launch.launch(threads_for(SLICES)?) }?;
+        unsafe { launch.launch(threads_for(slices)) }?;
         Ok((CudaStorage::wrap_cuda_slice(to, device.clone()), (LOSS_SUMS * SLICES).into()))
     }
 }
@@ -152,9 +145,7 @@ impl CustomOp2 for LossGradient {
     }
 
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        let [logits, labels] = [(s1, l1), (s2, l2)].map(|(storage, layout)| OnCuda { storage, layout }.view::<f32>());
-        let (logits, labels) = (logits?, labels?);
-        holds(labels.len(), logits.len())?;
+        let (logits, labels) = both(s1, l1, s2, l2)?;
         let (device, pixels, [by_crack, by_background]) = (s1.device(), counted(logits.len())?, self.by);
         // SAFETY: the kernel writes every value of it.
         let mut to = unsafe { device.alloc::<f32>(logits.len()) }?;
@@ -162,7 +153,7 @@ impl CustomOp2 for LossGradient {
         let mut launch = kernel.builder();
         launch.arg(&logits).arg(&labels).arg(&mut to).arg(&self.term).arg(&by_crack).arg(&by_background).arg(&pixels);
         // SAFETY: these are the kernel's arguments in their order, and all maps hold so many pixels.
-        unsafe { launch.launch(threads_for(logits.len())?) }?;
+        unsafe { launch.launch(threads_for(pixels)) }?;
         Ok((CudaStorage::wrap_cuda_slice(to, device.clone()), l1.shape().clone()))
     }
 }
@@ -186,7 +177,7 @@ impl InplaceOp2 for Squares {
         let mut launch = kernel.builder();
         launch.arg(&values).arg(&mut to).arg(&held).arg(&slices);
         // SAFETY: these are the kernel's arguments in their order: there are so many values, and as many slices.
-        unsafe { launch.launch(threads_for(SLICES)?) }?;
+        unsafe { launch.launch(threads_for(slices)) }?;
         Ok(())
     }
 }
@@ -214,7 +205,7 @@ impl CustomOp1 for Fold {
         let mut launch = kernel.builder();
         launch.arg(&rows).arg(&mut to).arg(&many).arg(&slices).arg(&parts);
         // SAFETY: these are the kernel's arguments in their order: there are so many rows, and as many parts of each.
-        unsafe { launch.launch(threads_for(held * NORM_PARTS)?) }?;
+        unsafe { launch.launch(threads_for(counted(held * NORM_PARTS)?)) }?;
         Ok((CudaStorage::wrap_cuda_slice(to, device.clone()), (held * NORM_PARTS).into()))
     }
 }
@@ -243,7 +234,7 @@ impl InplaceOp3 for Descend {
         let mut launch = kernel.builder();
         launch.arg(&mut to).arg(&other).arg(&gradient).arg(&self.descent).arg(&held);
         // SAFETY: these are the arguments of both kernels in their order, and all hold so many values.
-        unsafe { launch.launch(threads_for(gradient.len())?) }?;
+        unsafe { launch.launch(threads_for(held)) }?;
         Ok(())
     }
 }

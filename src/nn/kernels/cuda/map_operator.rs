@@ -1,5 +1,6 @@
-//! The kernels of `maps.cu`, and how large what they read and write must be.
+//! The kernels of `maps.cu` and `norm.cu`, and how large what they read and write must be.
 
+use super::counted;
 use crate::nn::kernels::Dims;
 
 /// Sums are made by at most so many threads, of eight channels each, and slices.
@@ -199,14 +200,12 @@ impl MapOperator {
             }
             _ => [n, h, w, c, view.pitch, view.first, slices, PARTS],
         };
-        // In 31 bits, with room for one step beyond the last item.
-        let number = |value: usize| i32::try_from(value).ok().map(|value| value as u32);
-        let [a, b, c, d, e, f, g, h] = counts.map(number);
+        let [a, b, c, d, e, f, g, h] = counts.map(counted);
         let counts = [a?, b?, c?, d?, e?, f?, g?, h?];
         let whole = matches!(self, Self::Filter(_) | Self::FilterGradient(_) | Self::Pictures) || size.c.is_multiple_of(LANES);
         let even = !matches!(self, Self::MaxPool | Self::MaxPoolGradient(_)) || size.h.is_multiple_of(2) && size.w.is_multiple_of(2);
-        number(4 * pixels)?;
+        counted(4 * pixels)?;
         (whole && even && items > 0).then_some(())?;
-        Some(MapCall { kernel, counts, arguments, result, items: number(items)? })
+        Some(MapCall { kernel, counts, arguments, result, items: counted(items)? })
     }
 }

@@ -54,6 +54,11 @@ const HALVES: &[&str] = &["-DHALF"];
 /// As [`INFERENCE`].
 const OPERATORS: &str = concat!(include_str!("common.cu"), include_str!("operators.cu"));
 /// As [`INFERENCE`].
-const MAPS: &str = concat!(include_str!("common.cu"), include_str!("sixteen.cu"), include_str!("maps.cu"));
+const MAPS: &str = concat!(include_str!("common.cu"), include_str!("sixteen.cu"), include_str!("maps.cu"), include_str!("norm.cu"));
 /// As [`INFERENCE`].
 const LEARNING: &str = concat!(include_str!("common.cu"), include_str!("learning.cu"));
+
+/// As kernels count: in 31 bits, with room for one step beyond the last item. `None` for more.
+fn counted(values: usize) -> Option<u32> {
+    i32::try_from(values).ok().map(|values| values as u32)
+}

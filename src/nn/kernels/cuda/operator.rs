@@ -1,5 +1,6 @@
 //! The kernels of `operators.cu`, and how large what they read and write must be.
 
+use super::counted;
 use crate::nn::kernels::Dims;
 
 /// Each plane is summed in at most so many slices, by as many threads, of no fewer pixels.
@@ -90,19 +91,17 @@ impl Operator {
             Self::Resize(..) => ("resize", [Some(values), None, None], resized, resized),
             Self::ResizeGradient(..) => ("resize_gradient", [Some(resized), None, None], values, values),
         };
-        // In 31 bits, with room for one step beyond the last item.
-        let number = |value: usize| i32::try_from(value).ok().map(|value| value as u32);
         let sizes = Sizes {
-            planes: number(planes)?,
-            channels: number(c)?,
-            height: number(h)?,
-            width: number(w)?,
-            to_height: number(to_height)?,
-            to_width: number(to_width)?,
-            slices: number(slices)?,
+            planes: counted(planes)?,
+            channels: counted(c)?,
+            height: counted(h)?,
+            width: counted(w)?,
+            to_height: counted(to_height)?,
+            to_width: counted(to_width)?,
+            slices: counted(slices)?,
         };
-        number(values.max(result))?;
+        counted(values.max(result))?;
         (items > 0 && values > 0).then_some(())?;
-        Some(Call { kernel, sizes, arguments, result, items: number(items)? })
+        Some(Call { kernel, sizes, arguments, result, items: counted(items)? })
     }
 }

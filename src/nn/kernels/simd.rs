@@ -30,6 +30,18 @@ pub(in crate::nn) trait Lanes: Copy {
     /// `self` where `sign` is positive, 0 elsewhere.
     unsafe fn where_positive(self, sign: Self) -> Self;
 
+    /// Exchanges lines and columns of a square of `WIDTH` values a side, whose lines lie `from_pitch` apart: writes the first
+    /// `columns` values of its first `lines` columns, `to_pitch` apart.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_pitch: usize, to: *mut f32, to_pitch: usize, [lines, columns]: [usize; 2]) {
+        for line in 0..lines.min(Self::WIDTH) {
+            for column in 0..columns.min(Self::WIDTH) {
+                // SAFETY: within the square, and within what is to be written, by the trait's contract.
+                unsafe { to.add(line * to_pitch + column).write(*from.add(column * from_pitch + line)) }
+            }
+        }
+    }
+
     /// Reads `WIDTH` values of bf16.
     #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> Self {
@@ -89,6 +101,15 @@ pub(super) trait Task {
     /// # Safety
     /// The instruction set of `L` must be there, and whatever the task itself asks for.
     unsafe fn run<L: Lanes>(self);
+}
+
+/// Values in the widest vectors of `isa`.
+pub(super) fn width_on(isa: Isa) -> usize {
+    match isa {
+        Isa::Portable => 4,
+        Isa::Avx2 => 8,
+        _ => 16,
+    }
 }
 
 /// Runs `task` with the widest vectors that this processor has.
@@ -246,6 +267,42 @@ mod x86 {
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(sign, _mm512_setzero_ps()), self) }
         }
         #[inline(always)]
+        unsafe fn transpose(from: *const f32, from_pitch: usize, to: *mut f32, to_pitch: usize, [lines, columns]: [usize; 2]) {
+            unsafe {
+                let mut rows = [_mm512_setzero_ps(); 16];
+                for (i, row) in rows.iter_mut().enumerate() {
+                    *row = _mm512_loadu_ps(from.add(i * from_pitch));
+                }
+                // Pairs of rows, then of pairs, within quarters of a vector; then the quarters.
+                let mut pairs = rows;
+                for i in 0..8 {
+                    pairs[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+                    pairs[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+                }
+                for i in 0..4 {
+                    for half in 0..2 {
+                        let (a, b) = (_mm512_castps_pd(pairs[4 * i + half]), _mm512_castps_pd(pairs[4 * i + half + 2]));
+                        rows[4 * i + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                        rows[4 * i + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                    }
+                }
+                for i in 0..4 {
+                    let [a, b, c, d] = [rows[i], rows[i + 4], rows[i + 8], rows[i + 12]];
+                    let [ab, cd] = [_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d)];
+                    let [upper_ab, upper_cd] = [_mm512_shuffle_f32x4::<0xEE>(a, b), _mm512_shuffle_f32x4::<0xEE>(c, d)];
+                    pairs[i] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+                    pairs[i + 4] = _mm512_shuffle_f32x4::<0xDD>(ab, cd);
+                    pairs[i + 8] = _mm512_shuffle_f32x4::<0x88>(upper_ab, upper_cd);
+                    pairs[i + 12] = _mm512_shuffle_f32x4::<0xDD>(upper_ab, upper_cd);
+                }
+                for (i, row) in pairs.into_iter().enumerate() {
+                    if i < lines {
+                        row.store_up_to(to.add(i * to_pitch), columns);
+                    }
+                }
+            }
+        }
+        #[inline(always)]
         unsafe fn load_u8(from: *const u8) -> Self {
             unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
         }
@@ -314,6 +371,37 @@ mod x86 {
         #[inline(always)]
         unsafe fn where_positive(self, sign: Self) -> Self {
             unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(sign, _mm256_setzero_ps()), self) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, from_pitch: usize, to: *mut f32, to_pitch: usize, [lines, columns]: [usize; 2]) {
+            unsafe {
+                let mut rows = [_mm256_setzero_ps(); 8];
+                for (i, row) in rows.iter_mut().enumerate() {
+                    *row = _mm256_loadu_ps(from.add(i * from_pitch));
+                }
+                // Pairs of rows, then of pairs, within halves of a vector; then the halves.
+                let mut pairs = rows;
+                for i in 0..4 {
+                    pairs[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+                    pairs[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+                }
+                for i in 0..2 {
+                    for half in 0..2 {
+                        let (a, b) = (_mm256_castps_pd(pairs[4 * i + half]), _mm256_castps_pd(pairs[4 * i + half + 2]));
+                        rows[4 * i + 2 * half] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+                        rows[4 * i + 2 * half + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+                    }
+                }
+                for i in 0..4 {
+                    pairs[i] = _mm256_permute2f128_ps::<0x20>(rows[i], rows[i + 4]);
+                    pairs[i + 4] = _mm256_permute2f128_ps::<0x31>(rows[i], rows[i + 4]);
+                }
+                for (i, row) in pairs.into_iter().enumerate() {
+                    if i < lines {
+                        row.store_up_to(to.add(i * to_pitch), columns);
+                    }
+                }
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How the work on a weight gradient is split.
 
 use super::Dims;
-use super::scratch::{BLOCK_VALUES, block_lines};
+use super::scratch::BLOCK_VALUES;
 use std::ops::Range;
 
 /// The weights whose gradient is wanted.
@@ -37,6 +37,17 @@ pub(super) struct Split {
     pub groups: usize,
 }
 
+/// What tasks are like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tasks {
+    /// Outputs that are computed together.
+    pub group: usize,
+    /// Lines that are computed together.
+    pub lines: usize,
+    /// Values of a block, at most, in units of [`BLOCK_VALUES`].
+    pub budget: usize,
+}
+
 /// What a task works on.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
@@ -49,11 +60,12 @@ pub(super) struct Part {
 }
 
 impl Split {
-    /// For outputs that are computed `group` at a time.
-    pub fn new(size: Dims, outputs: usize, group: usize) -> Self {
-        let lines = block_lines(size.c + outputs, size.h, size.w);
+    /// For so many `outputs`, in tasks of that shape.
+    pub fn new(size: Dims, outputs: usize, Tasks { group, lines: step, budget }: Tasks) -> Self {
+        let most = budget * BLOCK_VALUES / ((size.c + outputs) * (size.w + 1)) / step * step;
+        let lines = most.clamp(step, size.h.next_multiple_of(step).max(step));
         let blocks = size.h.div_ceil(lines);
-        let together = if blocks == 1 { BLOCK_VALUES / ((size.c + outputs) * (size.h + 2) * (size.w + 1)) } else { 1 };
+        let together = if blocks == 1 { budget * BLOCK_VALUES / ((size.c + outputs) * (size.h + 2) * (size.w + 1)) } else { 1 };
         let pictures = together.clamp(1, size.n.max(1));
         let all_groups = outputs.div_ceil(group);
         let runs = size.n.div_ceil(pictures) * blocks;

@@ -79,3 +79,19 @@ pub(super) unsafe fn scatter<L: Lanes>([zero, near, minus_near, far, minus_far, 
         ]
     }
 }
+
+/// What the gradients of four neighbours are worth at the points: [`scatter`], turned around.
+///
+/// # Safety
+/// As for `L`.
+#[inline(always)]
+pub(super) unsafe fn scatter_gradient<L: Lanes>([g0, g1, g2, g3]: [L; SIDE]) -> [L; POINTS] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (near_even, near_odd) = (g0.plus_product(g2, L::splat(NEAR2)), g1.plus_product(g3, L::splat(NEAR2)));
+        let (far_even, far_odd) = (g0.plus_product(g2, L::splat(FAR2)), g1.plus_product(g3, L::splat(FAR2)));
+        let near = [near_even.plus_product(near_odd, L::splat(NEAR)), near_even.plus_product(near_odd, L::splat(-NEAR))];
+        let far = [far_even.plus_product(far_odd, L::splat(FAR)), far_even.plus_product(far_odd, L::splat(-FAR))];
+        [g0, near[0], near[1], far[0], far[1], g3]
+    }
+}

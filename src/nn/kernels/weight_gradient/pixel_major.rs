@@ -1,0 +1,171 @@
+//! Channels laid out pixel by pixel, for sums over pixels: the channels of a pixel are then a vector.
+
+use super::super::picture::Pictures;
+use super::super::simd::Lanes;
+use super::super::winograd::{POINTS, REACH, SIDE, gather, scatter_gradient};
+use std::ops::Range;
+
+/// Channels in blocks, for each point `[block][pixel][channel of the block]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PixelMajor {
+    /// What becomes of the lines.
+    pub filter: Filter,
+    /// Of all blocks; those that fill up the last one are zero.
+    pub channels: usize,
+    /// Channels of a block.
+    pub of_block: usize,
+    /// Pixels of each.
+    pub pixels: usize,
+}
+
+/// What becomes of a picture's lines on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Filter {
+    /// They stay what they are.
+    None,
+    /// Strips of six lines, each four below the one before, go to the points of [`super::winograd`]: a convolution's inputs.
+    Inputs,
+    /// Strips of four lines go there: the gradient of its results.
+    Results,
+}
+
+impl Filter {
+    /// Points at which there are lines.
+    pub fn points(self) -> usize {
+        if self == Self::None { 1 } else { POINTS }
+    }
+
+    /// Lines from one strip to the next.
+    pub fn step(self) -> usize {
+        if self == Self::None { 1 } else { SIDE }
+    }
+
+    /// Lines of a strip.
+    fn reach(self) -> usize {
+        match self {
+            Self::None => 1,
+            Self::Inputs => REACH,
+            Self::Results => SIDE,
+        }
+    }
+}
+
+/// Lines of a picture, and where they go.
+#[derive(Debug, Clone)]
+pub(super) struct Lines {
+    /// The first; those outside of the picture (above it: wrapped around) are zero.
+    pub first: usize,
+    /// How many strips.
+    pub count: usize,
+    /// Zeros before each.
+    pub margin: usize,
+    /// Pixels of each block that they take, zero after the last one.
+    pub place: Range<usize>,
+}
+
+impl PixelMajor {
+    /// How many blocks.
+    pub fn blocks(&self) -> usize {
+        self.channels.div_ceil(self.of_block)
+    }
+
+    /// Values of all of them.
+    pub fn values(&self) -> usize {
+        self.filter.points() * self.blocks() * self.pixels * self.of_block
+    }
+
+    /// Where a pixel of a block lies.
+    pub fn at(&self, point: usize, block: usize, pixel: usize) -> usize {
+        ((point * self.blocks() + block) * self.pixels + pixel) * self.of_block
+    }
+
+    /// Values of the scratch that [`PixelMajor::lay`] wants for lines of `w` pixels and vectors of `width` values.
+    pub fn scratch(w: usize, width: usize) -> usize {
+        (REACH + POINTS * width) * w.next_multiple_of(width)
+    }
+
+    /// Lays out lines of picture `n`, of its channels from `first` on as far as there are any.
+    ///
+    /// # Safety
+    /// As for `L`.
+    #[inline(always)]
+    pub unsafe fn lay<L: Lanes>(&self, pictures: &Pictures, n: usize, first: usize, lines: Lines, to: &mut [f32], scratch: &mut [f32]) {
+        let w = pictures.size().w;
+        let pitch = w.next_multiple_of(L::WIDTH);
+        let line = lines.margin + w;
+        let end = lines.place.start + lines.count * line;
+        assert!(end <= lines.place.end && lines.place.end <= self.pixels && to.len() >= self.values());
+        assert!(scratch.len() >= Self::scratch(w, L::WIDTH));
+        let (raw, scratch) = scratch.split_at_mut(REACH * pitch);
+        for block in 0..self.blocks() {
+            for strip in 0..lines.count {
+                let start = lines.place.start + strip * line;
+                let y = lines.first.wrapping_add(strip * self.filter.step());
+                for part in (0..self.of_block).step_by(L::WIDTH) {
+                    let channels = L::WIDTH.min(self.of_block - part);
+                    for c in 0..channels {
+                        let channel = first + block * self.of_block + part + c;
+                        // SAFETY: lines of the scratch, in whole vectors.
+                        unsafe { self.filtered::<L>(pictures, [n, channel], y, raw, &mut scratch[c * pitch..], L::WIDTH * pitch) };
+                    }
+                    for point in 0..self.filter.points() {
+                        for x in (0..w).step_by(L::WIDTH) {
+                            let from = scratch[point * L::WIDTH * pitch + x..].as_ptr();
+                            let to = to[self.at(point, block, start + lines.margin + x) + part..].as_mut_ptr();
+                            // SAFETY: a square of the scratch; pixels of the block that are this line's.
+                            unsafe { L::transpose(from, pitch, to, self.of_block, [w - x, channels]) };
+                        }
+                    }
+                }
+            }
+            for point in 0..self.filter.points() {
+                for strip in 0..lines.count {
+                    let start = lines.place.start + strip * line;
+                    to[self.at(point, block, start)..self.at(point, block, start + lines.margin)].fill(0.0);
+                }
+                to[self.at(point, block, end)..self.at(point, block, lines.place.end)].fill(0.0);
+            }
+        }
+    }
+
+    /// A channel's strip that begins at line `y`, a line for each point, `of_point` values apart.
+    #[inline(always)]
+    unsafe fn filtered<L: Lanes>(
+        &self,
+        pictures: &Pictures,
+        [n, channel]: [usize; 2],
+        y: usize,
+        raw: &mut [f32],
+        to: &mut [f32],
+        of_point: usize,
+    ) {
+        let size = pictures.size();
+        let pitch = size.w.next_multiple_of(L::WIDTH);
+        let lines = if self.filter == Filter::None { &mut *to } else { &mut *raw };
+        for (i, values) in lines.chunks_mut(pitch).enumerate().take(self.filter.reach()) {
+            let values = &mut values[..size.w];
+            match y.wrapping_add(i) {
+                y if y < size.h && channel < size.c => pictures.plane(n, channel).write(y * size.w, values),
+                _ => values.fill(0.0),
+            }
+        }
+        if self.filter == Filter::None {
+            return;
+        }
+        for x in (0..pitch).step_by(L::WIDTH) {
+            // Loops, not closures: a closure that is not inlined has no vectors.
+            // SAFETY: whole vectors of the scratch; the instruction set is the caller's promise.
+            unsafe {
+                let mut values = [L::splat(0.0); REACH];
+                for (i, value) in values.iter_mut().enumerate().take(self.filter.reach()) {
+                    *value = L::load(raw[i * pitch + x..].as_ptr());
+                }
+                let [a, b, c, d, ..] = values;
+                let values = if self.filter == Filter::Inputs { gather(values) } else { scatter_gradient([a, b, c, d]) };
+                for (point, value) in values.into_iter().enumerate() {
+                    value.store(to[point * of_point + x..].as_mut_ptr());
+                }
+            }
+        }
+    }
+}

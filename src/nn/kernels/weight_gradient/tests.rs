@@ -1,0 +1,92 @@
+//! The gradient of weights against plain loops in `f64`, on every instruction set.
+
+use super::super::{Affine, Channels, Dims};
+use super::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// What it should be, and the sum of all products' sizes, which rounding is a share of.
+fn plainly(x: &[f32], gradient: &[f32], size: Dims, kernel: Kernel) -> Vec<[f64; 2]> {
+    let Kernel { outputs, side, dilation } = kernel;
+    let (h, w) = (size.h as isize, size.w as isize);
+    let mut all = Vec::new();
+    for output in 0..outputs {
+        for channel in 0..size.c {
+            for tap in 0..side * side {
+                let offset = |at: usize| (at as isize - side as isize / 2) * dilation as isize;
+                let (down, across) = (offset(tap / side), offset(tap % side));
+                let mut sums = [0.0; 2];
+                for n in 0..size.n {
+                    for y in 0.max(-down)..h.min(h - down) {
+                        for column in 0.max(-across)..w.min(w - across) {
+                            let at = |plane: usize, y: isize, x: isize| plane * size.plane() + (y * w + x) as usize;
+                            let value = f64::from(x[at(n * size.c + channel, y + down, column + across)]);
+                            let product = value * f64::from(gradient[at(n * outputs + output, y, column)]);
+                            sums[0] += product;
+                            sums[1] += product.abs();
+                        }
+                    }
+                }
+                all.push(sums);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn is_what_plain_loops_give_on_every_instruction_set() {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let sizes = [[1, 1, 1, 1], [2, 3, 1, 7], [3, 8, 5, 4], [1, 9, 6, 33], [2, 33, 7, 20], [1, 20, 90, 70], [5, 17, 2, 3], [1, 60, 9, 300]];
+    for [n, c, h, w] in sizes {
+        let size = Dims { n, c, h, w };
+        for (outputs, side, dilation) in [(1, 3, 1), (8, 3, 1), (13, 3, 1), (9, 1, 1), (35, 3, 1), (5, 3, 2), (8, 3, 6)] {
+            let mut values =
+                |channels: usize| -> Vec<f32> { (0..size.with_channels(channels).len()).map(|_| random.random_range(-1.0..1.0)).collect() };
+            let (x, gradient) = (values(c), values(outputs));
+            let kernel = Kernel { outputs, side, dilation };
+            let want = plainly(&x, &gradient, size, kernel);
+            let of_gradient = Pictures::plain(&gradient, size.with_channels(outputs));
+            let filters = if side == 3 && dilation == 1 { &[false, true][..] } else { &[false] };
+            for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
+                for &filtered in filters {
+                    let got = in_single_precision(isa, &Pictures::plain(&x, size), &of_gradient, kernel, filtered);
+                    assert_eq!(got.len(), want.len());
+                    let most = if filtered { 4e-6 } else { 1e-6 };
+                    for (i, (got, [want, scale])) in got.iter().zip(&want).enumerate() {
+                        let off = (f64::from(*got) - want).abs();
+                        let case = format!("{size:?} to {outputs}, side {side}, dilation {dilation}, {isa}, filtered {filtered}");
+                        assert!(off <= most * (scale + 1.0), "{case}: value {i} is {got} instead of {want}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn reads_joined_maps_that_are_still_to_be_normalised() {
+    let size = Dims { n: 2, c: 11, h: 6, w: 9 };
+    let mut random = ChaCha8Rng::seed_from_u64(6);
+    let mut values = |count: usize| -> Vec<f32> { (0..count).map(|_| random.random_range(-1.0..1.0)).collect() };
+    let [first, second, gradient] = [3, 8, 12].map(|channels| values(size.with_channels(channels).len()));
+    let affine = Affine { scale: values(8), shift: values(8) };
+    let parts = [Channels { values: &first, count: 3, pending: None }, Channels { values: &second, count: 8, pending: Some(&affine) }];
+    let mut joined = Vec::new();
+    for n in 0..size.n {
+        joined.extend_from_slice(&first[n * 3 * size.plane()..][..3 * size.plane()]);
+        for c in 0..8 {
+            let values = &second[(n * 8 + c) * size.plane()..][..size.plane()];
+            joined.extend(values.iter().map(|v| (v * affine.scale[c] + affine.shift[c]).max(0.0)));
+        }
+    }
+    let kernel = Kernel { outputs: 12, side: 3, dilation: 1 };
+    let of_gradient = Pictures::plain(&gradient, size.with_channels(12));
+    for filtered in [false, true] {
+        let gradient_of = |x: &Pictures| in_single_precision(Isa::best(), x, &of_gradient, kernel, filtered);
+        let (got, want) = (gradient_of(&Pictures::new(&parts, size)), gradient_of(&Pictures::plain(&joined, size)));
+        for (got, want) in got.iter().zip(want) {
+            assert!((got - want).abs() < 1e-5, "{got} instead of {want}, filtered {filtered}");
+        }
+    }
+}

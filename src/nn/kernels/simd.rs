@@ -30,6 +30,13 @@ pub(in crate::nn) trait Lanes: Copy {
     /// `self` where `sign` is positive, 0 elsewhere.
     unsafe fn where_positive(self, sign: Self) -> Self;
 
+    /// Both as they are, but the compiler takes the pointer for what comes of `self`: where registers are few, it does not load
+    /// ahead from there and make room by writing sums to memory.
+    #[inline(always)]
+    unsafe fn then(self, next: *const f32) -> (Self, *const f32) {
+        (self, next)
+    }
+
     /// Exchanges lines and columns of a square of `WIDTH` values a side, whose lines lie `from_pitch` apart: writes the first
     /// `columns` values of its first `lines` columns, `to_pitch` apart.
     #[inline(always)]
@@ -230,6 +237,15 @@ mod x86 {
         work()
     }
 
+    /// See [`Lanes::then`].
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn after(mut sum: __m256, mut next: *const f32) -> (__m256, *const f32) {
+        // SAFETY: no instruction.
+        unsafe { std::arch::asm!("/* {0} {1} */", inout(ymm_reg) sum, inout(reg) next, options(pure, nomem, nostack, preserves_flags)) };
+        (sum, next)
+    }
+
     // SAFETY (both implementations): the trait's contract gives the instruction set and the pointers.
     impl Lanes for __m512 {
         const WIDTH: usize = 16;
@@ -371,6 +387,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn where_positive(self, sign: Self) -> Self {
             unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(sign, _mm256_setzero_ps()), self) }
+        }
+        #[inline(always)]
+        unsafe fn then(self, next: *const f32) -> (Self, *const f32) {
+            unsafe { after(self, next) }
         }
         #[inline(always)]
         unsafe fn transpose(from: *const f32, from_pitch: usize, to: *mut f32, to_pitch: usize, [lines, columns]: [usize; 2]) {

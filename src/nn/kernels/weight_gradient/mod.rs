@@ -229,11 +229,13 @@ impl Correlation {
                 for (v, value) in values.iter_mut().enumerate() {
                     *value = L::load(inputs.add(v * L::WIDTH));
                 }
-                for (o, sums) in sums.iter_mut().enumerate() {
-                    let factor = L::splat(*gradient.add(o));
+                let mut factors = gradient;
+                for sums in &mut sums {
+                    let factor = L::splat(*factors);
                     for (sum, value) in sums.iter_mut().zip(values) {
-                        *sum = sum.plus_product(value, factor);
+                        (*sum, factors) = sum.plus_product(value, factor).then(factors);
                     }
+                    factors = factors.add(1);
                 }
                 inputs = inputs.add(self.inputs_pitch);
                 gradient = gradient.add(self.gradient_pitch);

@@ -39,7 +39,7 @@ pub struct CheckpointMeta {
 /// How far activations reach, so that eight bits are enough for them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quantisation {
-    /// For each convolution by name the value that becomes 255.
+    /// For each convolution by name how far its results reach; those of transposed ones in both directions.
     pub ranges: BTreeMap<String, f32>,
     /// What the pictures were, and what `int8` cost on others, for people.
     pub report: serde_json::Value,

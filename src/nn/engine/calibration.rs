@@ -1,7 +1,7 @@
 use super::check_tiles;
 use super::tensors::FoldedUNet;
 use crate::cell::TILE_PX;
-use crate::nn::{Architecture, Checkpoint, CheckpointMeta, NnError, Upsampling};
+use crate::nn::{Architecture, Checkpoint, CheckpointMeta, NnError};
 use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ impl Calibration {
         let ranges = &mut self.ranges;
         let x = Tensor::from_slice(tile, (1, 1, TILE_PX, TILE_PX), &Device::Cpu)?;
         self.network.forward_seen(&x, &mut |name, activations| {
-            let mut values: Vec<f32> = activations.flatten_all()?.to_vec1()?;
+            let mut values: Vec<f32> = activations.abs()?.flatten_all()?.to_vec1()?;
             let place = ((values.len() - 1) as f64 * Self::WITHIN) as usize;
             let (_, reach, _) = values.select_nth_unstable_by(place, f32::total_cmp);
             let range = ranges.entry(name.to_owned()).or_insert(Self::LEAST);
@@ -46,7 +46,7 @@ impl Calibration {
         Ok(())
     }
 
-    /// For each convolution by name the value that becomes 255.
+    /// For each convolution by name how far its activations reach.
     pub fn finish(self) -> BTreeMap<String, f32> {
         self.ranges
     }
@@ -63,11 +63,8 @@ pub fn ranges(meta: &CheckpointMeta) -> Result<&BTreeMap<String, f32>, NnError> 
 }
 
 fn check_kind(meta: &CheckpointMeta) -> Result<(), NnError> {
-    match (meta.shape.architecture, meta.shape.upsampling) {
-        (Architecture::UNet, Upsampling::Bilinear) => Ok(()),
-        (Architecture::UNet, Upsampling::Transposed) => {
-            Err(unfit(meta, "transposed convolutions, whose results have signs", "take bf16, or a model with bilinear upsampling"))
-        }
+    match meta.shape.architecture {
+        Architecture::UNet => Ok(()),
         _ => Err(unfit(meta, &meta.shape.to_string(), "take another precision, or a U-Net")),
     }
 }

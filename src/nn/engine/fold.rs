@@ -1,7 +1,7 @@
 //! Weights out of a checkpoint, batch norm folded into them.
 
-use crate::nn::kernels::nhwc::Convolution;
-use crate::nn::layout::ConvNorm;
+use crate::nn::kernels::nhwc::{Convolution, Raising};
+use crate::nn::layout::{ConvNorm, Up};
 use crate::nn::ops::EPSILON;
 use crate::nn::{Checkpoint, NnError};
 use std::collections::BTreeMap;
@@ -24,8 +24,11 @@ pub(super) fn folded(checkpoint: &Checkpoint, half: &ConvNorm) -> Result<Convolu
     Ok(Convolution { inputs: half.input, outputs: half.output, weights, bias })
 }
 
+/// What stands for 0 where bytes have signs.
+const MIDDLE: u8 = 128;
+
 /// What activations are counted in. With ranges every convolution counts its result in 255ths of its range, so that
-/// it fits a byte; without, as they are.
+/// it fits a byte; without, as they are. A transposed one has no ReLU: it counts in 127ths, from the middle on.
 ///
 /// A ReLU of a multiple is that multiple of the ReLU, so that the units go into the weights.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +37,17 @@ pub(super) struct Scale<'a>(pub Option<&'a BTreeMap<String, f32>>);
 impl Scale<'_> {
     /// The unit of a convolution's result.
     pub fn unit(self, convolution: &ConvNorm) -> Result<f32, NnError> {
+        self.part(&convolution.convolution, u8::MAX)
+    }
+
+    /// The range of the convolution `name` in so many parts.
+    fn part(self, name: &str, parts: u8) -> Result<f32, NnError> {
         let Some(ranges) = self.0 else { return Ok(1.0) };
-        match ranges.get(&convolution.convolution) {
-            Some(range) if *range > 0.0 && range.is_finite() => Ok(range / 255.0),
+        match ranges.get(name) {
+            Some(range) if *range > 0.0 && range.is_finite() => Ok(range / f32::from(parts)),
             found => Err(NnError::Unfit {
                 origin: "the model's quantisation".into(),
-                found: format!("{found:?} as the range of {}", convolution.convolution),
+                found: format!("{found:?} as the range of {name}"),
                 expected: "a number above 0 for every convolution".into(),
                 remedy: "run `train quantise` again".into(),
             }),
@@ -58,5 +66,17 @@ impl Scale<'_> {
             made.bias.iter_mut().for_each(|bias| *bias /= to);
         }
         Ok(made)
+    }
+
+    /// How a level of the way up raises what comes from below, counted in `below`, and the unit of the result.
+    pub fn raising(self, checkpoint: &Checkpoint, step: &Up, below: f32) -> Result<(Raising, f32), NnError> {
+        let Some(name) = &step.transposed else { return Ok((Raising::Bilinear, below)) };
+        let unit = self.part(name, u8::MAX - MIDDLE)?;
+        let mut weights = read(checkpoint, &format!("{name}.weight"))?;
+        weights.iter_mut().for_each(|weight| *weight *= below / unit);
+        let mut bias = read(checkpoint, &format!("{name}.bias"))?;
+        bias.iter_mut().for_each(|bias| *bias /= unit);
+        let zero = if self.0.is_some() { MIDDLE } else { 0 };
+        Ok((Raising::Transposed { outputs: step.upsampled, weights, bias, zero }, unit))
     }
 }

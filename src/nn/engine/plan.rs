@@ -2,7 +2,7 @@
 
 use super::fold::{Scale, read};
 use crate::nn::kernels::Isa;
-use crate::nn::kernels::nhwc::{Block, Convolution, Logits, Map, Method, Multiply, Raising, Single, Sinks, Source};
+use crate::nn::kernels::nhwc::{Block, Convolution, Logits, Map, Method, Multiply, Single, Sinks, Source};
 use crate::nn::layout::{DoubleConv, LEVELS, UNet};
 use crate::nn::{Checkpoint, NnError};
 
@@ -57,16 +57,9 @@ impl<F: Multiply> Plan<F> {
         let mut up = Vec::new();
         let mut below = unit(&layout.down[LEVELS])?;
         for (step, level) in layout.up.iter().zip((0..LEVELS).rev()) {
-            let raising = match &step.transposed {
-                None => Raising::Bilinear,
-                Some(name) => Raising::Transposed {
-                    outputs: step.upsampled,
-                    weights: read(checkpoint, &format!("{name}.weight"))?,
-                    bias: read(checkpoint, &format!("{name}.bias"))?,
-                },
-            };
+            let (raising, raised) = scale.raising(checkpoint, step, below)?;
             let skip = layout.down[level].output;
-            let inputs = [(skip, unit(&layout.down[level])?), (step.convolutions.input - skip, below)];
+            let inputs = [(skip, unit(&layout.down[level])?), (step.convolutions.input - skip, raised)];
             let [first, second] = pair(&step.convolutions, &inputs)?;
             below = unit(&step.convolutions)?;
             up.push(Block::new(isa, method, size(level), [&first, &second], Some((&raising, skip, step.below)), threads));

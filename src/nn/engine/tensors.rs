@@ -64,7 +64,8 @@ impl FoldedUNet {
         self.forward_seen(tiles, &mut |_, _| Ok(()))
     }
 
-    /// As [`forward`](Self::forward), and shows the result of each convolution with a ReLU to `see`, by the convolution's name.
+    /// As [`forward`](Self::forward), and shows the result of each convolution but the last to `see`, after its ReLU where it has
+    /// one, by the convolution's name.
     pub fn forward_seen(&self, tiles: &Tensor, see: &mut dyn FnMut(&str, &Tensor) -> Result<()>) -> Result<Tensor> {
         OnTensors { net: self, see }.run(tiles.to_dtype(self.dtype)?)?.to_dtype(DType::F32)
     }
@@ -89,7 +90,11 @@ impl Pass for OnTensors<'_> {
 
     fn raise(&mut self, step: usize, map: Tensor) -> Result<Tensor> {
         match &self.net.up[step].transposed {
-            Some(Convolution { weight, bias, .. }) => ops::conv_transposed(&map, weight, &bias.flatten_all()?, Precision::F32),
+            Some(Convolution { name, weight, bias }) => {
+                let raised = ops::conv_transposed(&map, weight, &bias.flatten_all()?, Precision::F32)?;
+                (self.see)(name, &raised)?;
+                Ok(raised)
+            }
             None => ops::upsample_bilinear(&map),
         }
     }

@@ -106,33 +106,35 @@ fn folded_tensors_compute_the_trained_network() {
 #[test]
 fn eight_bits_compute_about_the_same_once_the_ranges_are_known() {
     let side = crate::cell::TILE_PX;
-    let mut checkpoint = checkpoint(4, Upsampling::Bilinear);
-    let tile = pictures(1, side);
-    let refused = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, &1.into(), Isa::best());
-    if Isa::Avx512Vnni.is_here() {
-        assert!(refused.err().unwrap().to_string().contains("train quantise"));
-    }
-    let mut calibration = Calibration::new(&checkpoint).unwrap();
-    calibration.add(&tile).unwrap();
-    let ranges = calibration.finish();
-    assert_eq!(ranges.len(), 18, "two convolutions in each of nine blocks");
-    checkpoint.meta.quantisation = Some(crate::nn::Quantisation { ranges, report: serde_json::Value::Null });
-    let want = CpuEngine::new(&checkpoint, side, Precision::F32, &2.into()).unwrap().logits(&tile, 1).unwrap();
-    let mean = want.iter().sum::<f32>() / want.len() as f32;
-    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
-    for isa in [Isa::Avx512Vnni, Isa::Amx] {
-        if !isa.is_here() {
-            println!("skipped: int8 with {isa}, which this processor has not");
-            continue;
+    for (upsampling, convolutions) in [(Upsampling::Bilinear, 18), (Upsampling::Transposed, 22)] {
+        let mut checkpoint = checkpoint(4, upsampling);
+        let tile = pictures(1, side);
+        let refused = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, &1.into(), Isa::best());
+        if Isa::Avx512Vnni.is_here() {
+            assert!(refused.err().unwrap().to_string().contains("train quantise"));
         }
-        let mut engine = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, &2.into(), isa).unwrap();
-        assert!(engine.describe().contains(&format!("int8 ({isa})")));
-        let got = engine.logits(&tile, 1).unwrap();
-        let error = square(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / square(&mut want.iter().map(|w| w - mean));
-        assert!(error.sqrt() < 0.15, "{isa}: {}", error.sqrt());
-        let mut alone = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, &1.into(), isa).unwrap();
-        alone.logits(&pictures(2, side), 2).unwrap();
-        assert!(alone.logits(&tile, 1).unwrap() == got, "{isa}: with another number of threads, after another batch");
+        let mut calibration = Calibration::new(&checkpoint).unwrap();
+        calibration.add(&tile).unwrap();
+        let ranges = calibration.finish();
+        assert_eq!(ranges.len(), convolutions, "two in each of nine blocks, and those that raise");
+        checkpoint.meta.quantisation = Some(crate::nn::Quantisation { ranges, report: serde_json::Value::Null });
+        let want = CpuEngine::new(&checkpoint, side, Precision::F32, &2.into()).unwrap().logits(&tile, 1).unwrap();
+        let mean = want.iter().sum::<f32>() / want.len() as f32;
+        let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
+        for isa in [Isa::Avx512Vnni, Isa::Amx] {
+            if !isa.is_here() {
+                println!("skipped: int8 with {isa}, which this processor has not");
+                continue;
+            }
+            let mut engine = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, &2.into(), isa).unwrap();
+            assert!(engine.describe().contains(&format!("int8 ({isa})")));
+            let got = engine.logits(&tile, 1).unwrap();
+            let error = square(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / square(&mut want.iter().map(|w| w - mean));
+            assert!(error.sqrt() < 0.15, "{isa}, {upsampling:?}: {}", error.sqrt());
+            let mut alone = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, &1.into(), isa).unwrap();
+            alone.logits(&pictures(2, side), 2).unwrap();
+            assert!(alone.logits(&tile, 1).unwrap() == got, "{isa}: with another number of threads, after another batch");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) use deeplab::DeepLab;
 pub(super) use dilated::DilatedEncoder;
 pub(super) use pspnet::PspNet;
 pub(super) use segnet::SegNet;
-pub(super) use unet::{DoubleConv, Pass, UNet};
+pub(super) use unet::{DoubleConv, Pass, UNet, Up};
 
 use super::{Architecture, NetworkShape};
 

@@ -8,7 +8,7 @@
 use super::buffer::Buffer;
 use super::filter::{Filter, Input, Method, Place};
 use super::format::{Format, Single};
-use super::layers::{Convolution, Raised, Raising, raise};
+use super::layers::{Convolution, Raised, Raising, Sources, raise};
 use super::map::{Map, View};
 use super::multiply::{Multiply, line_tasks};
 use super::product::Product;
@@ -105,16 +105,23 @@ impl<F: Multiply> Block<F> {
             None => (None, vec![a.inputs]),
             Some((raising, skip, below)) => (Some(raise::<F>(F::order(isa), raising, [h / 2, w / 2], below)), vec![skip, a.inputs - skip]),
         };
+        let zero = joined.map_or(0, |(raising, ..)| raising.zero());
         let (first, second) = rayon::join(
-            || Filter::<F>::new(method, a, Place { isa, w, sources: &sources, first: true }),
-            || Filter::<F>::new(method, b, Place { isa, w, sources: &[b.inputs], first: false }),
+            || {
+                Filter::<F>::new(
+                    method,
+                    a,
+                    Place { isa, w, sources: Sources { channels: &sources, zeros: &[0, zero][..sources.len()] }, first: true },
+                )
+            },
+            || Filter::<F>::new(method, b, Place { isa, w, sources: Sources { channels: &[b.inputs], zeros: &[0] }, first: false }),
         );
         let of_raised = if let Some(Raised::Transposed(products)) = &raised { products.iter().map(Product::bytes).sum() } else { 0 };
         let large = first.bytes() + second.bytes() + of_raised >= LARGE;
         let step = first.step(w, large).zip(second.step(w, large)).map(|(a, b)| a.max(b));
         let slots = step.map_or(h, |lines| lines + AROUND);
         let scratch = || Scratch {
-            raised: raised.as_ref().map(|_| Map::new(h, w, sources[1], slots)),
+            raised: raised.as_ref().map(|_| Map::new(h, w, sources[1], slots).with_zero(zero)),
             middle: Map::new(h, w, a.outputs, slots),
             output: Map::new(h, w, b.outputs, slots),
             blended: vec![0.0; (w / 2 + 1) * sources.get(1).unwrap_or(&0) + 16],

@@ -45,7 +45,26 @@ impl<T: Number> Buffer<T> {
 }
 
 /// Numbers that a [`Buffer`] may hold: zero bytes are zero.
-pub(in crate::nn) trait Number: Copy + Send + Sync + 'static {}
-impl Number for f32 {}
-impl Number for u16 {}
-impl Number for u8 {}
+pub(in crate::nn) trait Number: Copy + Send + Sync + 'static {
+    /// A whole number, as it is stored.
+    fn whole(value: u8) -> Self;
+}
+
+impl Number for f32 {
+    fn whole(value: u8) -> Self {
+        value.into()
+    }
+}
+
+/// bf16.
+impl Number for u16 {
+    fn whole(value: u8) -> Self {
+        half::bf16::from_f32(value.into()).to_bits()
+    }
+}
+
+impl Number for u8 {
+    fn whole(value: u8) -> Self {
+        value
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::fma;
 use super::format::Single;
-use super::layers::{Convolution, convolution};
+use super::layers::{Convolution, Sources, convolution};
 use super::map::View;
 use super::multiply::{Multiply, line_tasks};
 use super::product::{Order, Product};
@@ -37,8 +37,7 @@ pub(super) enum Filter<F: Multiply> {
 pub(super) struct Place<'a> {
     pub isa: Isa,
     pub w: usize,
-    /// Channels of each source.
-    pub sources: &'a [usize],
+    pub sources: Sources<'a>,
     /// Whether it is its block's first. That one reads the picture where it has one channel, and its strips end one line
     /// below those of the second, which reads that line.
     pub first: bool,
@@ -50,8 +49,8 @@ impl<F: Multiply> Filter<F> {
         if first && convolved.inputs == 1 {
             return Self::Picture(convolution(Order::single(isa), convolved, sources, w, Product::single));
         }
-        if method == Method::Winograd && Winograd::fits(isa, sources, convolved.outputs, w) {
-            return Self::Winograd(Winograd::new(isa, convolved, sources, if first { winograd::SIDE - 1 } else { 0 }));
+        if method == Method::Winograd && Winograd::fits(isa, sources.channels, convolved.outputs, w) {
+            return Self::Winograd(Winograd::new(isa, convolved, sources.channels, if first { winograd::SIDE - 1 } else { 0 }));
         }
         Self::Direct(convolution(F::order(isa), convolved, sources, w, F::pack))
     }

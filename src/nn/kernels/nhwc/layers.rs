@@ -20,8 +20,19 @@ pub(in crate::nn) struct Convolution {
 pub(in crate::nn) enum Raising {
     /// Bilinear interpolation, corners aligned.
     Bilinear,
-    /// 2×2 transposed convolution: weights `[input][output][2][2]`.
-    Transposed { outputs: usize, weights: Vec<f32>, bias: Vec<f32> },
+    /// 2×2 transposed convolution: weights `[input][output][2][2]`. Its results have signs: where activations have none, `zero`
+    /// is added to them, so that it stands for 0.
+    Transposed { outputs: usize, weights: Vec<f32>, bias: Vec<f32>, zero: u8 },
+}
+
+impl Raising {
+    /// What stands for 0 in the result.
+    pub(super) fn zero(&self) -> u8 {
+        match self {
+            Self::Bilinear => 0,
+            Self::Transposed { zero, .. } => *zero,
+        }
+    }
 }
 
 /// How what comes from below is raised, ready to run.
@@ -31,11 +42,20 @@ pub(super) enum Raised<F: Format> {
     Transposed(Box<[Product<F::Value>; 2]>),
 }
 
+/// What a convolution reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sources<'a> {
+    /// Channels of each.
+    pub channels: &'a [usize],
+    /// What stands for 0 in each.
+    pub zeros: &'a [u8],
+}
+
 /// Packs a 3×3 convolution.
 pub(super) fn convolution<T: Number>(
     order: Order,
     convolution: &Convolution,
-    sources: &[usize],
+    Sources { channels: sources, zeros }: Sources,
     w: usize,
     pack: impl Fn(Order, &Recipe) -> Product<T>,
 ) -> Product<T> {
@@ -47,6 +67,7 @@ pub(super) fn convolution<T: Number>(
     let unit = best_unit(order, sources, outputs, w);
     let recipe = Recipe {
         sources,
+        zeros,
         lines: 3,
         unit,
         columns: unit * outputs,
@@ -68,16 +89,17 @@ pub(super) fn convolution<T: Number>(
 pub(super) fn raise<F: Multiply>(order: Order, raising: &Raising, [h, w]: [usize; 2], inputs: usize) -> Raised<F> {
     match raising {
         Raising::Bilinear => Raised::Bilinear(taps(h, 2 * h), taps(w, 2 * w)),
-        Raising::Transposed { outputs, weights, bias } => {
+        Raising::Transposed { outputs, weights, bias, zero } => {
             assert!(weights.len() == inputs * outputs * 4, "size of a transposed convolution's weights");
             Raised::Transposed(Box::new([0, 1].map(|line| {
                 let recipe = Recipe {
                     sources: &[inputs],
+                    zeros: &[0],
                     lines: 1,
                     unit: 1,
                     columns: 2 * outputs,
                     relu: false,
-                    bias: &|column| bias[column % outputs],
+                    bias: &|column| bias[column % outputs] + f32::from(*zero),
                     weight: &|column, _, _, input| weights[(input * outputs + column % outputs) * 4 + line * 2 + column / outputs],
                 };
                 F::pack(order, &recipe)

@@ -1,11 +1,11 @@
 //! Activations: lines of pixels, a pixel's channels side by side (NHWC).
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Number};
 use super::format::Format;
 use std::marker::PhantomData;
 
 /// Lines of a picture, each with one pixel of zeros before and after it. Lines outside the picture are one line
-/// of zeros. It may hold fewer lines than the picture has: line `y` then takes the place of an earlier one.
+/// of zeros. Where another number stands for zero ([`Raising::Transposed`](super::Raising)), it is that one. It may hold fewer lines than the picture has: line `y` then takes the place of an earlier one.
 #[derive(Debug, Clone)]
 pub(in crate::nn) struct Map<F: Format> {
     buffer: Buffer<F::Value>,
@@ -20,6 +20,12 @@ impl<F: Format> Map<F> {
     pub fn new(h: usize, w: usize, c: usize, slots: usize) -> Self {
         let slots = slots.min(h);
         Self { buffer: Buffer::zeroed((slots + 1) * F::PARTS * part(w, c)), slots, h, w, c }
+    }
+
+    /// The same map where `zero` stands for nothing; it has no other values yet.
+    pub fn with_zero(mut self, zero: u8) -> Self {
+        self.buffer.values_mut().fill(F::Value::whole(zero));
+        self
     }
 
     /// Copies a picture of one channel, line by line.

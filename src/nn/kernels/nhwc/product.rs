@@ -90,6 +90,8 @@ pub(in crate::nn) struct Product<T: Number> {
 /// A product before it is packed.
 pub(in crate::nn) struct Recipe<'a> {
     pub sources: &'a [usize],
+    /// What stands for 0 in each source; for bytes alone.
+    pub zeros: &'a [u8],
     pub lines: usize,
     pub unit: usize,
     pub columns: usize,
@@ -218,18 +220,29 @@ impl Product<u16> {
 }
 
 impl Product<u8> {
-    /// Weights as whole numbers of ±127, each column's greatest being 127.
+    /// Weights as whole numbers of ±127, each column's greatest being 127. Negative results become zero, ReLU or not; what
+    /// stands for 0 in a source is taken off by the bias, to the bit: the weights are those that are multiplied.
     pub fn byte(order: Order, recipe: &Recipe) -> Self {
-        assert!(recipe.relu, "bytes have no sign: results must come out of a ReLU");
         let window = if recipe.lines == 3 { recipe.unit + 2 } else { recipe.unit };
+        let of_source = |source: usize| {
+            let inputs = 0..window * recipe.sources[source];
+            inputs.flat_map(move |k| (0..recipe.lines).map(move |line| (source, line, k)))
+        };
         let greatest = |column: usize| {
-            let inputs = recipe.sources.iter().enumerate().flat_map(|(source, c)| (0..window * c).map(move |k| (source, k)));
-            let lines = |(source, k)| (0..recipe.lines).map(move |line| (source, line, k));
-            inputs.flat_map(lines).map(|(source, line, k)| (recipe.weight)(column, source, line, k).abs()).fold(f32::MIN_POSITIVE, f32::max)
+            let all = (0..recipe.sources.len()).flat_map(of_source);
+            all.map(|(source, line, k)| (recipe.weight)(column, source, line, k).abs()).fold(f32::MIN_POSITIVE, f32::max)
         };
         let worth: Vec<f32> = (0..recipe.columns).map(|column| greatest(column) / 127.0).collect();
         let weight = |column: usize, source, line, k| (recipe.weight)(column, source, line, k) / worth[column];
-        let mut product = Self::packed(order, &Recipe { weight: &weight, ..*recipe }, |to, _, weight| to[0] = (weight.round() as i8) as u8);
+        let bias = |column: usize| {
+            let of_zero = recipe.zeros.iter().enumerate().filter(|(_, zero)| **zero > 0).map(|(source, zero)| {
+                let sum: f32 = of_source(source).map(|(source, line, k)| weight(column, source, line, k).round()).sum();
+                f64::from(*zero) * f64::from(sum) * f64::from(worth[column])
+            });
+            (f64::from((recipe.bias)(column)) - of_zero.sum::<f64>()) as f32
+        };
+        let recipe = Recipe { weight: &weight, bias: &bias, ..*recipe };
+        let mut product = Self::packed(order, &recipe, |to, _, weight| to[0] = (weight.round() as i8) as u8);
         product.worth = Buffer::zeroed(recipe.columns.next_multiple_of(product.block));
         product.worth.values_mut()[..recipe.columns].copy_from_slice(&worth);
         product

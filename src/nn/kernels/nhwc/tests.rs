@@ -56,7 +56,7 @@ impl Picture {
                 (self.at(c, y0, x0) * (1.0 - fx) + self.at(c, y0, x1) * fx) * (1.0 - fy)
                     + (self.at(c, y1, x0) * (1.0 - fx) + self.at(c, y1, x1) * fx) * fy
             }),
-            Raising::Transposed { outputs, weights, bias } => Self::of(*outputs, h, w, |o, y, x| {
+            Raising::Transposed { outputs, weights, bias, .. } => Self::of(*outputs, h, w, |o, y, x| {
                 let tap = y % 2 * 2 + x % 2;
                 let products = (0..self.c).map(|c| f64::from(weights[(c * outputs + o) * 4 + tap]) * self.at(c, y / 2, x / 2));
                 f64::from(bias[o]) + products.sum::<f64>()
@@ -156,7 +156,8 @@ fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
             block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled: Some(&mut pooled), logits: None });
         });
         let outputs = b + more;
-        let transposed = Raising::Transposed { outputs, weights: dice.values(b * outputs * 4, 0.3), bias: dice.values(outputs, 0.2) };
+        let transposed =
+            Raising::Transposed { outputs, weights: dice.values(b * outputs * 4, 0.3), bias: dice.values(outputs, 0.2), zero: 0 };
         for (raising, raised) in [(Raising::Bilinear, b), (transposed, outputs)] {
             let (first, second) = (dice.convolution(b + raised, middle), dice.convolution(middle, last));
             let want_raised = want.pooled().raised(&raising);
@@ -309,6 +310,54 @@ fn bytes_of_whole_weights_are_exact() {
     }
 }
 
+/// What comes from below has signs, and what lies around it is 0: everything is whole, so that only the last result is rounded.
+#[test]
+fn bytes_of_transposed_convolutions_have_signs() {
+    let mut dice = Dice(ChaCha8Rng::seed_from_u64(10));
+    for (h, w, outputs, [a, b]) in [(2, 2, 1, [3, 2]), (6, 10, 5, [8, 5]), (12, 36, 17, [33, 16]), (4, 4, 200, [300, 40])] {
+        let mut whole = |count: usize, bound: f32| -> Vec<f32> { dice.values(count, bound).into_iter().map(f32::round).collect() };
+        let [skip, below] = [whole(h * w, 3.0), whole(h * w / 4, 3.0)].map(|values| values.into_iter().map(f32::abs).collect::<Vec<_>>());
+        let mut weights = whole(outputs * 4, 30.0);
+        // Every column has a weight of 127, so that all of them stay whole.
+        weights.iter_mut().for_each(|v| *v = v.signum() * 127.0 / 3.0);
+        let raising = Raising::Transposed { outputs, weights, bias: whole(outputs, 9.0), zero: 128 };
+        let mut first = Convolution { inputs: 1 + outputs, outputs: a, weights: whole(a * (1 + outputs) * 9, 126.0), bias: whole(a, 60.0) };
+        let mut second = Convolution { inputs: a, outputs: b, weights: vec![0.0; a * b * 9], bias: vec![0.0; b] };
+        let unit = 1.0 / (1000.0 * (outputs as f32).sqrt());
+        for of_output in first.weights.chunks_exact_mut(9 * (1 + outputs)) {
+            of_output[0] = 127.0;
+            of_output.iter_mut().for_each(|v| *v *= unit);
+        }
+        // Each result of the first once more.
+        second.weights.iter_mut().enumerate().for_each(|(i, v)| *v = f32::from(i % 9 == 4 && i / 9 % a == i / 9 / a % a));
+        let of = |values: &[f32], h: usize, w: usize| Picture::of(1, h, w, |_, y, x| f64::from(values[y * w + x]));
+        let rounded = |mut picture: Picture, [least, most]: [f64; 2]| {
+            picture.values.iter_mut().for_each(|v| *v = v.round_ties_even().clamp(least, most));
+            picture
+        };
+        let raised = rounded(of(&below, h / 2, w / 2).raised(&raising), [-128.0, 127.0]);
+        assert!(outputs == 1 || [-1.0, 1.0].iter().all(|sign| raised.values.iter().any(|v| v * sign > 100.0)), "both signs");
+        let want = of(&skip, h, w).below(&raised).convolved(&first).convolved(&second);
+        for isa in [Isa::Avx512Vnni, Isa::Amx] {
+            if !isa.is_here() {
+                println!("skipped: bytes with {isa}, which this processor has not");
+                continue;
+            }
+            let bytes = |values: &[f32], h: usize, w: usize| {
+                let mut map = Map::<Byte>::new(h, w, 1, h);
+                map.set_picture(&values.iter().map(|v| *v as u8).collect::<Vec<_>>());
+                map
+            };
+            let (skip, below) = (bytes(&skip, h, w), bytes(&below, h / 2, w / 2));
+            let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&first, &second], Some((&raising, 1, 1)), 2);
+            let got = seen(&mut block, &Source::Joined(&skip, &below), b, b, h * w);
+            for (i, (got, want)) in got.iter().zip(&want.values).enumerate() {
+                assert!((got - want.min(255.0)).abs() <= 0.51, "{isa}, {h} × {w}, {outputs} raised, value {i}: {got} instead of {want}");
+            }
+        }
+    }
+}
+
 #[test]
 fn bytes_are_the_same_with_tiles_and_without() {
     if !Isa::Amx.is_here() {
@@ -322,6 +371,7 @@ fn bytes_are_the_same_with_tiles_and_without() {
     };
     let (first, second) = (scaled(dice.convolution(1, 24), 60.0), scaled(dice.convolution(24, 40), 0.8));
     let (third, last) = (scaled(dice.convolution(80, 16), 0.8), scaled(dice.convolution(16, 6), 0.8));
+    let transposed = Raising::Transposed { outputs: 40, weights: dice.values(40 * 40 * 4, 0.3), bias: dice.values(40, 9.0), zero: 128 };
     let values = dice.values(h * w, 1.0);
     let mut picture = Map::new(h, w, 1, h);
     picture.set_picture(&values);
@@ -329,8 +379,12 @@ fn bytes_are_the_same_with_tiles_and_without() {
         let (mut map, mut pooled) = (Map::new(h, w, 40, h), Map::new(h / 2, w / 2, 40, h / 2));
         let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&first, &second], None, 3);
         block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled: Some(&mut pooled), logits: None });
-        let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&third, &last], Some((&Raising::Bilinear, 40, 40)), 3);
-        seen(&mut block, &Source::Joined(&map, &pooled), 6, 6, h * w)
+        let mut all = Vec::new();
+        for raising in [&Raising::Bilinear, &transposed] {
+            let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&third, &last], Some((raising, 40, 40)), 3);
+            all.extend(seen(&mut block, &Source::Joined(&map, &pooled), 6, 6, h * w));
+        }
+        all
     };
     let found = run(Isa::Amx);
     assert_eq!(found, run(Isa::Avx512Vnni));

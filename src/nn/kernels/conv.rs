@@ -4,30 +4,13 @@ use super::fresh::fresh;
 use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::picture::{Apart, Pictures};
 use super::scratch::{block_lines, with_scratch};
-use super::weights::{Weights, parts};
+use super::weights::{Weights, halved, parts};
 use super::{Dims, strips, tiled};
 use crate::config::Precision;
 use rayon::prelude::*;
 
-/// Copies lines `first..first + lines` of each channel of picture `n` into bordered planes of
-/// `extent` values, `plane` apart, with `margin` more lines above and below, zero where there is no picture.
-#[allow(clippy::too_many_arguments)] // slices and sizes of one loop
-pub(super) fn copy_bordered(
-    pictures: &Pictures,
-    n: usize,
-    first: usize,
-    lines: usize,
-    margin: usize,
-    plane: usize,
-    extent: usize,
-    to: &mut [f32],
-) {
-    for c in 0..pictures.size().c {
-        copy_plane_bordered(pictures, [n, c], first, lines, margin, &mut to[c * plane..][..extent]);
-    }
-}
-
-/// The same of channel `c` alone, into all of `to`.
+/// Copies lines `first..first + lines` of channel `c` of picture `n` into a bordered plane, which is all of `to`, with `margin`
+/// more lines above and below, zero where there is no picture.
 pub(super) fn copy_plane_bordered(pictures: &Pictures, [n, c]: [usize; 2], first: usize, lines: usize, margin: usize, to: &mut [f32]) {
     let Dims { h, w, .. } = pictures.size();
     let line = w + margin;
@@ -69,7 +52,7 @@ pub(in crate::nn) fn convolved_apart(
     let blocks = |out: &Apart| match parts(precision, weights.inputs, weights.outputs) {
         2 => tiled::convolve::<2>(x, weights, dilation, out),
         1 => tiled::convolve::<1>(x, weights, dilation, out),
-        _ if precision != Precision::F32 && dilation == 1 && strips::fits(weights) => strips::convolve(x, weights, out),
+        _ if halved(precision, [weights.side, dilation], [weights.inputs, weights.outputs]) => strips::convolve(x, weights, out),
         _ => convolve(x, &Packed::new(weights), dilation, out),
     };
     let mut second_part = Vec::new();
@@ -97,7 +80,9 @@ fn convolve(x: &Pictures, packed: &Packed, dilation: usize, out: &Apart) {
         let run = lines * line;
         with_scratch(size.c * plane + SLACK + GROUP * run, |scratch| {
             let (input, output) = scratch.split_at_mut(size.c * plane + SLACK);
-            copy_bordered(x, n, first, lines, margin, plane, plane, input);
+            for (c, plane) in input.chunks_exact_mut(plane).enumerate().take(size.c) {
+                copy_plane_bordered(x, [n, c], first, lines, margin, plane);
+            }
             input[size.c * plane..].fill(0.0);
             for group in 0..packed.groups() {
                 let panel = Panel {

@@ -6,7 +6,8 @@ use super::isa::Isa;
 ///
 /// # Safety
 /// Every method needs the instruction set of the implementing type, which [`dispatch`] makes sure
-/// of, and pointers good for `WIDTH` values (for `store_first`: `count` values).
+/// of, and pointers good for `WIDTH` values (for `store_first`: `count` values; for `transpose`: a
+/// square, and what is written).
 pub(in crate::nn) trait Lanes: Copy {
     /// Values in a register.
     const WIDTH: usize;
@@ -37,8 +38,8 @@ pub(in crate::nn) trait Lanes: Copy {
         (self, next)
     }
 
-    /// Exchanges lines and columns of a square of `WIDTH` values a side, whose lines lie `from_pitch` apart: writes the first
-    /// `columns` values of its first `lines` columns, `to_pitch` apart.
+    /// Exchanges lines and columns: of a square of `WIDTH` values a side, all read, whose lines lie `from_pitch` apart, to as many
+    /// `lines` and `columns` of the result as are told, which lie `to_pitch` apart.
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_pitch: usize, to: *mut f32, to_pitch: usize, [lines, columns]: [usize; 2]) {
         for line in 0..lines.min(Self::WIDTH) {

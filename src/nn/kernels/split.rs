@@ -1,7 +1,6 @@
 //! How the work on a weight gradient is split.
 
 use super::Dims;
-use super::scratch::BLOCK_VALUES;
 use std::ops::Range;
 
 /// The weights whose gradient is wanted.
@@ -44,8 +43,8 @@ pub(super) struct Tasks {
     pub group: usize,
     /// Lines that are computed together.
     pub lines: usize,
-    /// Values of a block, at most, in units of [`BLOCK_VALUES`].
-    pub budget: usize,
+    /// Values of a block, at most.
+    pub values: usize,
 }
 
 /// What a task works on.
@@ -61,11 +60,11 @@ pub(super) struct Part {
 
 impl Split {
     /// For so many `outputs`, in tasks of that shape.
-    pub fn new(size: Dims, outputs: usize, Tasks { group, lines: step, budget }: Tasks) -> Self {
-        let most = budget * BLOCK_VALUES / ((size.c + outputs) * (size.w + 1)) / step * step;
+    pub fn new(size: Dims, outputs: usize, Tasks { group, lines: step, values }: Tasks) -> Self {
+        let most = values / ((size.c + outputs) * (size.w + 1)) / step * step;
         let lines = most.clamp(step, size.h.next_multiple_of(step).max(step));
         let blocks = size.h.div_ceil(lines);
-        let together = if blocks == 1 { budget * BLOCK_VALUES / ((size.c + outputs) * (size.h + 2) * (size.w + 1)) } else { 1 };
+        let together = if blocks == 1 { values / ((size.c + outputs) * (size.h + 2) * (size.w + 1)) } else { 1 };
         let pictures = together.clamp(1, size.n.max(1));
         let all_groups = outputs.div_ceil(group);
         let runs = size.n.div_ceil(pictures) * blocks;

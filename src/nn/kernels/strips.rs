@@ -5,14 +5,9 @@ use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::picture::{Apart, Pictures};
 use super::scratch::{block_lines, with_scratch};
 use super::simd::{Lanes, Task, dispatch};
-use super::weights::{LEAST_CHANNELS, Weights};
+use super::weights::Weights;
 use super::winograd::{POINTS, REACH, SIDE, TAPS, gather, scatter};
 use rayon::prelude::*;
-
-/// Whether it can be done so, and is worth it.
-pub(super) fn fits(weights: &Weights) -> bool {
-    weights.side == 3 && weights.inputs.min(weights.outputs) >= LEAST_CHANNELS
-}
 
 /// The weights at one point: kernels of one line of three taps.
 fn at_point(weights: &Weights, point: usize) -> Packed {

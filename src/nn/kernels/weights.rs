@@ -4,7 +4,7 @@ use super::isa::Isa;
 use crate::config::Precision;
 
 /// Channels, of input and output alike, from which on other ways than `f32`'s are worth their trouble.
-pub(super) const LEAST_CHANNELS: usize = 8;
+const LEAST_CHANNELS: usize = 8;
 
 /// A convolution's weights as they are to be laid over a picture.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,12 @@ impl<'a> Weights<'a> {
             self.values[(output * self.inputs + input) * taps + tap]
         }
     }
+}
+
+/// Whether half of the products are to do for it, by [`super::winograd`] downward: where tiles do not (see [`parts`]), nothing
+/// has to be exact, and the kernel is one that allows it and is worth it.
+pub(super) fn halved(precision: Precision, [side, dilation]: [usize; 2], [inputs, outputs]: [usize; 2]) -> bool {
+    precision != Precision::F32 && [side, dilation] == [3, 1] && inputs.min(outputs) >= LEAST_CHANNELS
 }
 
 /// Whether tiles do it: how many bf16 stand for a number, 0 where nothing but `f32` will do.

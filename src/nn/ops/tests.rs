@@ -24,7 +24,7 @@ fn assert_near(got: &Tensor, want: &Tensor, tolerance: f32) {
     }
 }
 
-/// Sizes with one pixel, odd sides, channels beside the vectors' widths, several blocks of lines.
+/// Sizes with one pixel, odd sides, channels beside the vectors' widths, several blocks of lines for some.
 const SIZES: [[usize; 4]; 7] = [[1, 1, 1, 1], [2, 3, 1, 7], [1, 5, 6, 1], [3, 9, 5, 4], [1, 16, 17, 47], [2, 33, 8, 20], [1, 70, 40, 60]];
 
 #[test]

@@ -6,7 +6,7 @@ use super::{ROWS, SUMS};
 use crate::nn::kernels::Dims;
 use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::picture::{Pictures, Plane};
-use crate::nn::kernels::scratch::with_scratch;
+use crate::nn::kernels::scratch::{BLOCK_VALUES, with_scratch};
 use crate::nn::kernels::split::{Kernel, Part, Split, Tasks};
 use crate::nn::kernels::tiles::{ROW_BYTES, TILE_BYTES, Tiles};
 use rayon::prelude::*;
@@ -26,7 +26,7 @@ pub(in crate::nn::kernels) fn weight_gradient<const PARTS: usize>(x: &Pictures, 
     let dims = x.size();
     let (margin, taps) = (side / 2 * dilation, side * side);
     let line = dims.w + margin;
-    let split = Split::new(dims, outputs, Tasks { group: ROWS, lines: 1, budget: 1 });
+    let split = Split::new(dims, outputs, Tasks { group: ROWS, lines: 1, values: BLOCK_VALUES });
     let (runs, shares) = (split.runs(), split.shares());
     let stretch = (split.lines + 2 * margin) * line;
     let run = (split.pictures * stretch).next_multiple_of(STEP);

@@ -7,11 +7,11 @@ mod tests;
 use self::pixel_major::{Filter, Lines, PixelMajor};
 use super::isa::Isa;
 use super::picture::Pictures;
-use super::scratch::with_scratch;
+use super::scratch::{BLOCK_VALUES, with_scratch};
 use super::simd::{Lanes, Task, dispatch_on, width_on};
 use super::split::{Kernel, Part, Split, Tasks};
 use super::tiled;
-use super::weights::{LEAST_CHANNELS, parts};
+use super::weights::{halved, parts};
 use super::winograd::{POINTS, TAPS, plus};
 use crate::config::Precision;
 use rayon::prelude::*;
@@ -20,8 +20,8 @@ use rayon::prelude::*;
 /// `[n, outputs, h, w]`, both of one size; side 1 or 3, taps `dilation` apart.
 ///
 /// Blocks of lines, or several small pictures at once, are summed each for itself and then in their order. `f32-grade` and `bf16`
-/// are for AMX; without it they take half of the products for 3×3 kernels that are not dilated, by the minimal filtering of
-/// [`super::winograd`] downward: at each point it is the gradient of a kernel of one line.
+/// are for AMX; without it they take half of the products where [`halved`] says so: at each of the points of [`super::winograd`]
+/// it is the gradient of a kernel of one line.
 pub(in crate::nn) fn weight_gradient(x: &Pictures, gradient: &Pictures, kernel: Kernel, precision: Precision) -> Vec<f32> {
     let dims = x.size();
     assert_eq!(gradient.size(), dims.with_channels(kernel.outputs), "output gradient of a weight gradient");
@@ -29,18 +29,27 @@ pub(in crate::nn) fn weight_gradient(x: &Pictures, gradient: &Pictures, kernel: 
         2 => tiled::weight_gradient::<2>(x, gradient, kernel),
         1 => tiled::weight_gradient::<1>(x, gradient, kernel),
         _ => {
-            let worthwhile = kernel.side == 3 && kernel.dilation == 1 && dims.c.min(kernel.outputs) >= LEAST_CHANNELS;
-            in_single_precision(Isa::best(), x, gradient, kernel, worthwhile && precision != Precision::F32)
+            let filtered = halved(precision, [kernel.side, kernel.dilation], [dims.c, kernel.outputs]);
+            in_single_precision(x, gradient, kernel, Means { isa: Isa::best(), filtered, values: 4 * BLOCK_VALUES })
         }
     }
 }
 
+/// How it is made.
+#[derive(Debug, Clone, Copy)]
+struct Means {
+    isa: Isa,
+    /// Whether with half of the products.
+    filtered: bool,
+    /// Values of a block, at most. More than for a convolution: they are read from end to end, and lines at their edges are laid
+    /// out twice.
+    values: usize,
+}
+
 /// The most vectors of inputs that are summed at a time: those of three taps of as many channels as a vector has values.
-const VECTORS: usize = 3;
+const MOST_VECTORS: usize = 3;
 /// Pixels that are worked on at a time: their inputs stay in the first-level cache while all outputs are done.
 const CHUNK: usize = 256;
-/// Blocks are larger than those of a convolution: they are read from end to end, and lines at their edges are laid out twice.
-const BUDGET: usize = 4;
 
 /// How sums are made for layers of one size.
 #[derive(Debug, Clone, Copy)]
@@ -56,8 +65,6 @@ struct Plan {
     line: usize,
     /// Pixels of a task's picture, with the lines above and below.
     stretch: usize,
-    /// Pixels that are summed over.
-    run: usize,
     /// A task's inputs, and the gradient of its outputs.
     layouts: [PixelMajor; 2],
     /// Taps that lie side by side, so that they are one stretch of memory: a line of the kernel, or one.
@@ -71,14 +78,15 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(isa: Isa, x: &Pictures, kernel: Kernel, filtered: bool) -> Self {
+    fn new(x: &Pictures, kernel: Kernel, Means { isa, filtered, values }: Means) -> Self {
+        assert!(isa.is_here(), "weight gradient with {isa}, which is not here");
         let size = x.size();
         let width = width_on(isa);
         let group = if width == 16 { 8 } else { 4 };
         let margin = kernel.side / 2 * kernel.dilation;
         let line = size.w + margin;
-        let filters = if filtered { [Filter::Inputs, Filter::Results] } else { [Filter::None; 2] };
-        let split = Split::new(size, kernel.outputs, Tasks { group, lines: filters[0].step(), budget: BUDGET });
+        let filters = if filtered { [Filter::Inputs, Filter::Results] } else { [Filter::Plain; 2] };
+        let split = Split::new(size, kernel.outputs, Tasks { group, lines: filters[0].step(), values });
         let (together, rows) = match kernel {
             Kernel { side: 1, .. } => (1, 1),
             Kernel { dilation: 1, .. } if filtered => (3, POINTS),
@@ -88,20 +96,23 @@ impl Plan {
         // Lines above and below are read by strips themselves.
         let border = if filtered { 0 } else { margin };
         let stretch = (split.lines / filters[0].step() + 2 * border) * line;
-        let run = split.pictures * stretch;
-        let of_block = size.c.min(VECTORS / together * width);
+        // Nothing is summed over lines above the first picture and below the last.
+        let run = split.pictures * stretch - 2 * border * line;
+        // As many channels in each block, as far as whole vectors allow.
+        let blocks = size.c.div_ceil(MOST_VECTORS / together * width);
+        let of_block = size.c.div_ceil(blocks).next_multiple_of(width).min(size.c);
         let outputs = split.groups * group;
         let layouts = [
             PixelMajor { filter: filters[0], channels: size.c, of_block, pixels: run + 2 * (border * line + margin) },
             PixelMajor { filter: filters[1], channels: outputs, of_block: outputs.min(width), pixels: run + margin },
         ];
         let vectors = (together * of_block).div_ceil(width);
-        Self { isa, kernel, split, margin, border, line, stretch, run, layouts, together, rows, vectors, group }
+        Self { isa, kernel, split, margin, border, line, stretch, layouts, together, rows, vectors, group }
     }
 
     /// Whether a kernel's lines are points.
     fn filtered(&self) -> bool {
-        self.layouts[0].filter != Filter::None
+        self.layouts[0].filter != Filter::Plain
     }
 
     /// Pixels from a result to the first tap of a row.
@@ -113,11 +124,11 @@ impl Plan {
         }
     }
 
-    /// Values of a task's inputs, of its gradient, both with what vectors read after them, and of a few lines.
+    /// Values of a task's inputs with what vectors read after them, of its gradient, and of a few lines.
     fn room(&self) -> [usize; 3] {
         let width = width_on(self.isa);
-        let [inputs, gradient] = self.layouts.map(|layout| (layout.values() + VECTORS * width).next_multiple_of(width));
-        [inputs, gradient, PixelMajor::scratch(self.line - self.margin, width)]
+        let [inputs, gradient] = self.layouts.map(|layout| layout.values().next_multiple_of(width));
+        [inputs + MOST_VECTORS * width, gradient, PixelMajor::scratch(self.line - self.margin, width)]
     }
 
     /// The parts of such a room.
@@ -155,12 +166,12 @@ impl Task for Share<'_> {
     unsafe fn run<L: Lanes>(self) {
         let Self { plan, x, gradient, part: Part { pictures, lines, outputs }, scratch, partial } = self;
         let (margin, [of_inputs, of_gradient]) = (plan.margin, plan.layouts);
+        assert!(plan.group == if L::MANY { 8 } else { 4 } && width_on(plan.isa) == L::WIDTH, "a plan for other vectors");
         let [inputs, gradients, scratch] = plan.apart(scratch);
-        let last = pictures.len() - 1;
+        let (last, count) = (pictures.len() - 1, lines.len().div_ceil(of_inputs.filter.step()));
         for (at, n) in pictures.enumerate() {
             let first = at * plan.stretch;
             let place = |whole: usize| first..if at == last { whole } else { first + plan.stretch };
-            let count = lines.len().div_ceil(of_inputs.filter.step());
             let within = Lines { first: lines.start, count, margin, place: place(of_gradient.pixels) };
             let (above, count) = (lines.start.wrapping_sub(margin), count + 2 * plan.border);
             let bordered = Lines { first: above, count, margin, place: place(of_inputs.pixels) };
@@ -170,8 +181,9 @@ impl Task for Share<'_> {
                 of_gradient.lay::<L>(gradient, n, outputs.start, within, gradients, scratch);
             }
         }
-        for start in (0..plan.run).step_by(CHUNK) {
-            let pixels = CHUNK.min(plan.run - start);
+        let run = last * plan.stretch + count * plan.line;
+        for start in (0..run).step_by(CHUNK) {
+            let pixels = CHUNK.min(run - start);
             for block in 0..of_inputs.blocks() {
                 for row in 0..plan.rows {
                     let point = if plan.filtered() { row } else { 0 };
@@ -187,8 +199,8 @@ impl Task for Share<'_> {
                             pixels,
                             sums: partial[sums..][..plan.sums()].as_mut_ptr(),
                         };
-                        // SAFETY: a block of inputs has the run's pixels and the greatest offset of a row, 2 margin (line + 1),
-                        // after them; one of gradients has the margin before them; whole vectors may be read after the last.
+                        // SAFETY: a block of inputs has the run's pixels and after them those up to the last tap; one of gradients
+                        // has the margin before them; vectors may be read after the last block of inputs; the sums are the group's.
                         unsafe {
                             match (L::MANY, plan.vectors) {
                                 (true, 1) => correlation.sum::<L, 8, 1>(),
@@ -218,9 +230,13 @@ struct Correlation {
 }
 
 impl Correlation {
+    /// Adds to the sums.
+    ///
+    /// # Safety
+    /// So many pixels must be behind both pointers, `OUTPUTS × VECTORS` vectors at the sums, and the instruction set of `L` here.
     #[inline(always)]
     unsafe fn sum<L: Lanes, const OUTPUTS: usize, const VECTORS: usize>(&self) {
-        // SAFETY: the task's promise: so many pixels behind both pointers.
+        // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[L::splat(0.0); VECTORS]; OUTPUTS];
             let (mut inputs, mut gradient) = (self.inputs, self.gradient);
@@ -248,45 +264,48 @@ impl Correlation {
     }
 }
 
-fn in_single_precision(isa: Isa, x: &Pictures, gradient: &Pictures, kernel: Kernel, filtered: bool) -> Vec<f32> {
-    let plan = Plan::new(isa, x, kernel, filtered);
+fn in_single_precision(x: &Pictures, gradient: &Pictures, kernel: Kernel, means: Means) -> Vec<f32> {
+    let (inputs, taps) = (x.size().c, kernel.side * kernel.side);
+    let mut total = vec![0.0_f32; kernel.outputs * inputs * taps];
+    if x.size().len() == 0 || kernel.outputs == 0 {
+        return total;
+    }
+    let plan = Plan::new(x, kernel, means);
     let Plan { split, layouts: [of_inputs, _], rows, together, .. } = plan;
     let (runs, shares, length) = (split.runs(), split.shares(), plan.partial());
     let mut partial = vec![0.0_f32; runs * shares * length];
-    partial.par_chunks_exact_mut(length.max(1)).enumerate().for_each(|(task, partial)| {
+    partial.par_chunks_exact_mut(length).enumerate().for_each(|(task, partial)| {
         with_scratch(plan.room().iter().sum(), |scratch| {
             // SAFETY: a plan's instruction set is here.
-            unsafe { dispatch_on(isa, Share { plan: &plan, x, gradient, part: split.part(task), scratch, partial }) };
+            unsafe { dispatch_on(plan.isa, Share { plan: &plan, x, gradient, part: split.part(task), scratch, partial }) };
         });
     });
-    let (inputs, taps) = (x.size().c, kernel.side * kernel.side);
-    let mut total = vec![0.0_f32; kernel.outputs * inputs * taps];
     let of_output = plan.sums() / plan.group;
-    total.par_chunks_exact_mut((inputs * taps).max(1)).enumerate().for_each(|(output, total)| {
+    total.par_chunks_exact_mut(inputs * taps).enumerate().for_each(|(output, total)| {
         let (share, within) = split.place(output);
         let (group, lane) = (within / plan.group, within % plan.group);
-        let mut sums = vec![0.0_f32; of_output];
+        let mut sums = vec![0.0_f32; rows * of_output];
         for block in 0..of_inputs.blocks() {
-            let first = block * of_inputs.of_block;
-            let channels = of_inputs.of_block.min(inputs - first);
-            for row in 0..rows {
-                sums.fill(0.0);
+            sums.fill(0.0);
+            for (row, sums) in sums.chunks_exact_mut(of_output).enumerate() {
+                let at = ((group * of_inputs.blocks() + block) * rows + row) * plan.sums() + lane * of_output;
                 for run in 0..runs {
-                    let at = ((group * of_inputs.blocks() + block) * rows + row) * plan.sums() + lane * of_output;
                     let part = &partial[(run * shares + share) * length + at..][..of_output];
                     sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
                 }
-                for tap in 0..together {
-                    for (channel, sum) in sums[tap * of_inputs.of_block..][..channels].iter().enumerate() {
-                        let total = &mut total[(first + channel) * taps..][..taps];
-                        if filtered {
-                            TAPS[row]
-                                .iter()
-                                .enumerate()
-                                .for_each(|(down, share)| total[3 * down + tap] += (*share * f64::from(*sum)) as f32);
-                        } else {
-                            total[row * together + tap] = *sum;
+            }
+            let first = block * of_inputs.of_block;
+            for channel in 0..of_inputs.of_block.min(inputs - first) {
+                let total = &mut total[(first + channel) * taps..][..taps];
+                for across in 0..together {
+                    let sum = |row: usize| sums[row * of_output + across * of_inputs.of_block + channel];
+                    if plan.filtered() {
+                        for down in 0..3 {
+                            total[3 * down + across] =
+                                (0..POINTS).map(|point| TAPS[point][down] * f64::from(sum(point))).sum::<f64>() as f32;
                         }
+                    } else {
+                        (0..rows).for_each(|row| total[row * together + across] = sum(row));
                     }
                 }
             }

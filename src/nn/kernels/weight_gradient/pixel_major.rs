@@ -10,7 +10,7 @@ use std::ops::Range;
 pub(super) struct PixelMajor {
     /// What becomes of the lines.
     pub filter: Filter,
-    /// Of all blocks; those that fill up the last one are zero.
+    /// How many are asked for; what fills up the last block are the pictures' next ones, or zeros.
     pub channels: usize,
     /// Channels of a block.
     pub of_block: usize,
@@ -22,7 +22,7 @@ pub(super) struct PixelMajor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filter {
     /// They stay what they are.
-    None,
+    Plain,
     /// Strips of six lines, each four below the one before, go to the points of [`super::winograd`]: a convolution's inputs.
     Inputs,
     /// Strips of four lines go there: the gradient of its results.
@@ -32,18 +32,18 @@ pub(super) enum Filter {
 impl Filter {
     /// Points at which there are lines.
     pub fn points(self) -> usize {
-        if self == Self::None { 1 } else { POINTS }
+        if self == Self::Plain { 1 } else { POINTS }
     }
 
     /// Lines from one strip to the next.
     pub fn step(self) -> usize {
-        if self == Self::None { 1 } else { SIDE }
+        if self == Self::Plain { 1 } else { SIDE }
     }
 
     /// Lines of a strip.
     fn reach(self) -> usize {
         match self {
-            Self::None => 1,
+            Self::Plain => 1,
             Self::Inputs => REACH,
             Self::Results => SIDE,
         }
@@ -106,7 +106,7 @@ impl PixelMajor {
                     for c in 0..channels {
                         let channel = first + block * self.of_block + part + c;
                         // SAFETY: lines of the scratch, in whole vectors.
-                        unsafe { self.filtered::<L>(pictures, [n, channel], y, raw, &mut scratch[c * pitch..], L::WIDTH * pitch) };
+                        unsafe { self.strip::<L>(pictures, [n, channel], y, raw, &mut scratch[c * pitch..], L::WIDTH * pitch) };
                     }
                     for point in 0..self.filter.points() {
                         for x in (0..w).step_by(L::WIDTH) {
@@ -130,7 +130,7 @@ impl PixelMajor {
 
     /// A channel's strip that begins at line `y`, a line for each point, `of_point` values apart.
     #[inline(always)]
-    unsafe fn filtered<L: Lanes>(
+    unsafe fn strip<L: Lanes>(
         &self,
         pictures: &Pictures,
         [n, channel]: [usize; 2],
@@ -141,7 +141,7 @@ impl PixelMajor {
     ) {
         let size = pictures.size();
         let pitch = size.w.next_multiple_of(L::WIDTH);
-        let lines = if self.filter == Filter::None { &mut *to } else { &mut *raw };
+        let lines = if self.filter == Filter::Plain { &mut *to } else { &mut *raw };
         for (i, values) in lines.chunks_mut(pitch).enumerate().take(self.filter.reach()) {
             let values = &mut values[..size.w];
             match y.wrapping_add(i) {
@@ -149,7 +149,7 @@ impl PixelMajor {
                 _ => values.fill(0.0),
             }
         }
-        if self.filter == Filter::None {
+        if self.filter == Filter::Plain {
             return;
         }
         for x in (0..pitch).step_by(L::WIDTH) {

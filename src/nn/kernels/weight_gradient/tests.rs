@@ -34,6 +34,23 @@ fn plainly(x: &[f32], gradient: &[f32], size: Dims, kernel: Kernel) -> Vec<[f64;
     all
 }
 
+/// Leaves numbers that are none wherever this pool's next tasks do not write.
+fn poison() {
+    rayon::broadcast(|_| with_scratch(1 << 16, |scratch| scratch.fill(f32::NAN)));
+}
+
+#[test]
+fn nothing_comes_of_nothing() {
+    let means = Means { isa: Isa::best(), filtered: false, values: 1000 };
+    for [n, c, h, w] in [[0, 2, 3, 3], [1, 0, 3, 3], [1, 2, 0, 3], [2, 2, 3, 0]] {
+        let size = Dims { n, c, h, w };
+        let kernel = Kernel { outputs: 4, side: 3, dilation: 1 };
+        let gradient = vec![1.0; size.with_channels(4).len()];
+        let got = in_single_precision(&Pictures::plain(&[], size), &Pictures::plain(&gradient, size.with_channels(4)), kernel, means);
+        assert!(got.len() == 36 * c && got.iter().all(|v| *v == 0.0));
+    }
+}
+
 #[test]
 fn is_what_plain_loops_give_on_every_instruction_set() {
     let mut random = ChaCha8Rng::seed_from_u64(5);
@@ -49,13 +66,16 @@ fn is_what_plain_loops_give_on_every_instruction_set() {
             let of_gradient = Pictures::plain(&gradient, size.with_channels(outputs));
             let filters = if side == 3 && dilation == 1 { &[false, true][..] } else { &[false] };
             for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
-                for &filtered in filters {
-                    let got = in_single_precision(isa, &Pictures::plain(&x, size), &of_gradient, kernel, filtered);
+                // Blocks of a few lines, of several pictures, and of whole ones.
+                for (filtered, values) in filters.iter().flat_map(|filtered| [600, 6000, 400_000].map(|values| (*filtered, values))) {
+                    poison();
+                    let means = Means { isa, filtered, values };
+                    let got = in_single_precision(&Pictures::plain(&x, size), &of_gradient, kernel, means);
                     assert_eq!(got.len(), want.len());
                     let most = if filtered { 4e-6 } else { 1e-6 };
                     for (i, (got, [want, scale])) in got.iter().zip(&want).enumerate() {
                         let off = (f64::from(*got) - want).abs();
-                        let case = format!("{size:?} to {outputs}, side {side}, dilation {dilation}, {isa}, filtered {filtered}");
+                        let case = format!("{size:?} to {outputs}, side {side}, dilation {dilation}, {means:?}");
                         assert!(off <= most * (scale + 1.0), "{case}: value {i} is {got} instead of {want}");
                     }
                 }
@@ -83,7 +103,8 @@ fn reads_joined_maps_that_are_still_to_be_normalised() {
     let kernel = Kernel { outputs: 12, side: 3, dilation: 1 };
     let of_gradient = Pictures::plain(&gradient, size.with_channels(12));
     for filtered in [false, true] {
-        let gradient_of = |x: &Pictures| in_single_precision(Isa::best(), x, &of_gradient, kernel, filtered);
+        let means = Means { isa: Isa::best(), filtered, values: 1000 };
+        let gradient_of = |x: &Pictures| in_single_precision(x, &of_gradient, kernel, means);
         let (got, want) = (gradient_of(&Pictures::new(&parts, size)), gradient_of(&Pictures::plain(&joined, size)));
         for (got, want) in got.iter().zip(want) {
             assert!((got - want).abs() < 1e-5, "{got} instead of {want}, filtered {filtered}");

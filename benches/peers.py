@@ -8,7 +8,7 @@ that others use too, only figures of one run can be compared. Needs torch, onnx,
 safetensors and numpy; `make bench-peers` puts them into a virtual environment.
 
 The peers' times are for the network alone; Hairline's are those of `hairline bench`, which also makes tiles out of
-grey values and 8-bit probabilities out of logits. Hairline's int8 takes networks with --bilinear only.
+grey values and 8-bit probabilities out of logits.
 """
 
 import argparse
@@ -135,12 +135,10 @@ def prepare(folder, width, train, bilinear):
     quantize_static(onnx, f"{folder}/{width}-int8.onnx", Tiles(), quant_format=QuantFormat.QDQ, per_channel=True)
     model = f"{folder}/{width}-hairline.safetensors"
     subprocess.run([train, "import", f"{folder}/{width}.safetensors", "--out", model], check=True, stdout=subprocess.DEVNULL)
-    if bilinear:
-        # Random weights find nothing, so that there is no IoU to lose.
-        quantise = [train, "quantise", "--model", model, "--simulate", "laser", "--wafers", "2", "--cracked-share", "1",
-                    "--calibrate", "1", "--tolerance", "2"]
-        return subprocess.run([*quantise, "--out", model], stdout=subprocess.DEVNULL).returncode == 0
-    return False
+    # Random weights find nothing, so that there is no IoU to lose.
+    quantise = [train, "quantise", "--model", model, "--simulate", "laser", "--wafers", "2", "--cracked-share", "1",
+                "--calibrate", "1", "--tolerance", "2"]
+    return subprocess.run([*quantise, "--out", model], stdout=subprocess.DEVNULL).returncode == 0
 
 
 def runner(name, folder, width, threads, bilinear):

@@ -83,6 +83,11 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
             "none of the {compared} pictures that int8 was compared on shows a crack: nothing is known of its cost; give more or other pictures"
         );
     }
+    if exact.tp == 0 {
+        bail!(
+            "the model finds none of the cracks in f32 either: nothing is known of what int8 costs; give a model that has learnt something"
+        );
+    }
     let cost = exact.iou() - coarse.iou();
     println!("on {compared} pictures int8 costs {:.2} points of IoU", 100.0 * cost);
     if cost > args.tolerance {

@@ -13,6 +13,8 @@ pub(super) struct Keeper<'a> {
     pub source: &'a dyn Source,
     pub data_digest: String,
     pub best: Option<Best>,
+    /// Whether it was said that nothing is called a crack.
+    pub told_of_silence: bool,
 }
 
 impl Keeper<'_> {
@@ -50,7 +52,15 @@ impl Keeper<'_> {
             checkpoint.save(&settings.files.best)?;
             self.best = Some(Best { step, counts });
         }
-        observer.evaluated(step, &counts, &evaluation, best)
+        observer.evaluated(step, &counts, &evaluation, best)?;
+        let silent = counts.tp + counts.fp == 0 && counts.fn_ > 0;
+        if silent && settings.progress(step, elapsed) >= 0.5 && !self.told_of_silence {
+            self.told_of_silence = true;
+            let warning = "nothing is called a crack, and more than half of the training is over: many losses have no gradient there to come \
+                           back by; begin anew with a lower --learning-rate or another --seed, or take --loss dibe";
+            observer.warned(step, warning)?;
+        }
+        Ok(())
     }
 
     /// Saves the network as the last one; as the best, too, where there is no other and `ends` says that none may come.

@@ -109,7 +109,8 @@ pub fn fit(
 ) -> Result<Outcome, TrainError> {
     settings.check()?;
     let mut optimiser = Optimiser::new(network.variables(), settings.optimiser);
-    let mut keeper = Keeper { settings, network, data_digest: source.digest()?, source: source.as_ref(), best: None };
+    let mut keeper =
+        Keeper { settings, network, data_digest: source.digest()?, source: source.as_ref(), best: None, told_of_silence: false };
     let (mut at, mut before) = (Position::default(), Duration::ZERO);
     if let Some(state) = from {
         keeper.check_data(state)?;

@@ -106,15 +106,11 @@ impl<F: Multiply> Block<F> {
             Some((raising, skip, below)) => (Some(raise::<F>(F::order(isa), raising, [h / 2, w / 2], below)), vec![skip, a.inputs - skip]),
         };
         let zero = joined.map_or(0, |(raising, ..)| raising.zero());
+        let of_first = Sources { channels: &sources, zeros: &[0, zero][..sources.len()] };
+        let of_second = Sources { channels: &[b.inputs], zeros: &[0] };
         let (first, second) = rayon::join(
-            || {
-                Filter::<F>::new(
-                    method,
-                    a,
-                    Place { isa, w, sources: Sources { channels: &sources, zeros: &[0, zero][..sources.len()] }, first: true },
-                )
-            },
-            || Filter::<F>::new(method, b, Place { isa, w, sources: Sources { channels: &[b.inputs], zeros: &[0] }, first: false }),
+            || Filter::<F>::new(method, a, Place { isa, w, sources: of_first, first: true }),
+            || Filter::<F>::new(method, b, Place { isa, w, sources: of_second, first: false }),
         );
         let of_raised = if let Some(Raised::Transposed(products)) = &raised { products.iter().map(Product::bytes).sum() } else { 0 };
         let large = first.bytes() + second.bytes() + of_raised >= LARGE;

@@ -221,7 +221,7 @@ impl Product<u16> {
 
 impl Product<u8> {
     /// Weights as whole numbers of ±127, each column's greatest being 127. Negative results become zero, ReLU or not; what
-    /// stands for 0 in a source is taken off by the bias, to the bit: the weights are those that are multiplied.
+    /// stands for 0 in a source is taken off by the bias, with the rounded weights, so that nothing is left of it.
     pub fn byte(order: Order, recipe: &Recipe) -> Self {
         let window = if recipe.lines == 3 { recipe.unit + 2 } else { recipe.unit };
         let of_source = |source: usize| {

@@ -23,7 +23,8 @@ pub(super) struct PixelMajor {
 pub(super) enum Filter {
     /// They stay what they are.
     Plain,
-    /// Strips of six lines, each four below the one before, go to the points of [`super::winograd`]: a convolution's inputs.
+    /// Strips of six lines, each four below the one before, go to the points of [`winograd`](super::super::winograd): a
+    /// convolution's inputs.
     Inputs,
     /// Strips of four lines go there: the gradient of its results.
     Results,

@@ -6,7 +6,7 @@ use super::picture::{Apart, Pictures};
 use super::scratch::{block_lines, with_scratch};
 use super::simd::{Lanes, Task, dispatch};
 use super::weights::Weights;
-use super::winograd::{POINTS, REACH, SIDE, TAPS, gather, scatter};
+use super::winograd::{POINTS, SIDE, Strip, TAPS, ToPoints, scatter};
 use rayon::prelude::*;
 
 /// The weights at one point: kernels of one line of three taps.
@@ -46,7 +46,7 @@ pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
                     let to = gathered[c * gathered_plane + strip * line..].as_mut_ptr();
                     // SAFETY: six lines from there on are in the bordered plane, and so many values at each point; a
                     // vector more is SLACK at most.
-                    unsafe { dispatch(Gather { from, line, to, of_point }) };
+                    unsafe { dispatch(ToPoints { strip: Strip::Inputs, from, line, to, of_point, values: line }) };
                 }
                 // The last line's right border.
                 (0..POINTS).for_each(|point| gathered[point * of_point + c * gathered_plane + run] = 0.0);
@@ -83,35 +83,6 @@ pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
             }
         });
     });
-}
-
-/// Six lines to the points.
-struct Gather {
-    from: *const f32,
-    /// Values of a line.
-    line: usize,
-    to: *mut f32,
-    /// Distance of points.
-    of_point: usize,
-}
-
-impl Task for Gather {
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        for at in (0..self.line).step_by(L::WIDTH) {
-            // Loops, not closures: a closure that is not inlined has no vectors.
-            // SAFETY: the caller's promise.
-            unsafe {
-                let mut values = [L::splat(0.0); REACH];
-                for (y, value) in values.iter_mut().enumerate() {
-                    *value = L::load(self.from.add(y * self.line + at));
-                }
-                for (point, value) in gather(values).into_iter().enumerate() {
-                    value.store_up_to(self.to.add(point * self.of_point + at), self.line - at);
-                }
-            }
-        }
-    }
 }
 
 /// A line at each point back to four.

@@ -3,7 +3,7 @@
 //!
 //! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015.
 
-use super::simd::Lanes;
+use super::simd::{Lanes, Task};
 
 /// Neighbours that are computed together.
 pub(super) const SIDE: usize = 4;
@@ -93,5 +93,58 @@ pub(super) unsafe fn scatter_gradient<L: Lanes>([g0, g1, g2, g3]: [L; SIDE]) -> 
         let near = [near_even.plus_product(near_odd, L::splat(NEAR)), near_even.plus_product(near_odd, L::splat(-NEAR))];
         let far = [far_even.plus_product(far_odd, L::splat(FAR)), far_even.plus_product(far_odd, L::splat(-FAR))];
         [g0, near[0], near[1], far[0], far[1], g3]
+    }
+}
+
+/// Lines that go to the points together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strip {
+    /// Six of a convolution's inputs, of which the next strip has two again.
+    Inputs,
+    /// Four of the gradient of its results.
+    Results,
+}
+
+impl Strip {
+    /// How many lines.
+    pub fn lines(self) -> usize {
+        match self {
+            Self::Inputs => REACH,
+            Self::Results => SIDE,
+        }
+    }
+}
+
+/// A strip to the points.
+pub(super) struct ToPoints {
+    pub strip: Strip,
+    pub from: *const f32,
+    /// Distance of lines.
+    pub line: usize,
+    pub to: *mut f32,
+    /// Distance of points.
+    pub of_point: usize,
+    /// Values of a line; whole vectors are read.
+    pub values: usize,
+}
+
+impl Task for ToPoints {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for at in (0..self.values).step_by(L::WIDTH) {
+            // Loops, not closures: a closure that is not inlined has no vectors.
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut values = [L::splat(0.0); REACH];
+                for (y, value) in values.iter_mut().enumerate().take(self.strip.lines()) {
+                    *value = L::load(self.from.add(y * self.line + at));
+                }
+                let [a, b, c, d, ..] = values;
+                let values = if self.strip == Strip::Inputs { gather(values) } else { scatter_gradient([a, b, c, d]) };
+                for (point, value) in values.into_iter().enumerate() {
+                    value.store_up_to(self.to.add(point * self.of_point + at), self.values - at);
+                }
+            }
+        }
     }
 }

@@ -8,10 +8,10 @@
 use super::buffer::Buffer;
 use super::filter::{Filter, Input, Method, Place};
 use super::format::{Format, Single};
-use super::layers::{Convolution, Raised, Raising, Sources, raise};
+use super::layers::{Convolution, Raised, Raising, raise};
 use super::map::{Map, View};
 use super::multiply::{Multiply, line_tasks};
-use super::product::Product;
+use super::product::{Product, Sources};
 use super::resize::{Head, Pool, Raise};
 use super::winograd;
 use crate::nn::kernels::isa::Isa;

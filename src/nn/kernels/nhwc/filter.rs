@@ -2,10 +2,10 @@
 
 use super::fma;
 use super::format::Single;
-use super::layers::{Convolution, Sources, convolution};
+use super::layers::{Convolution, convolution};
 use super::map::View;
 use super::multiply::{Multiply, line_tasks};
-use super::product::{Order, Product};
+use super::product::{Order, Product, Sources};
 use super::winograd::{self, Winograd};
 use crate::nn::kernels::isa::Isa;
 use rayon::prelude::*;

@@ -3,7 +3,7 @@
 use super::buffer::Number;
 use super::format::Format;
 use super::multiply::Multiply;
-use super::product::{Order, Product, Recipe, best_unit};
+use super::product::{Order, Product, Recipe, Sources, best_unit};
 use crate::nn::kernels::upsample::taps;
 
 /// A 3×3 convolution with what batch norm makes of it: weights `[output][input][9]`.
@@ -42,32 +42,22 @@ pub(super) enum Raised<F: Format> {
     Transposed(Box<[Product<F::Value>; 2]>),
 }
 
-/// What a convolution reads.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sources<'a> {
-    /// Channels of each.
-    pub channels: &'a [usize],
-    /// What stands for 0 in each.
-    pub zeros: &'a [u8],
-}
-
 /// Packs a 3×3 convolution.
 pub(super) fn convolution<T: Number>(
     order: Order,
     convolution: &Convolution,
-    Sources { channels: sources, zeros }: Sources,
+    sources: Sources,
     w: usize,
     pack: impl Fn(Order, &Recipe) -> Product<T>,
 ) -> Product<T> {
     let (inputs, outputs) = (convolution.inputs, convolution.outputs);
     assert!(
-        sources.iter().sum::<usize>() == inputs && convolution.weights.len() == inputs * outputs * 9,
+        sources.channels.iter().sum::<usize>() == inputs && convolution.weights.len() == inputs * outputs * 9,
         "size of a convolution's weights"
     );
-    let unit = best_unit(order, sources, outputs, w);
+    let unit = best_unit(order, sources.channels, outputs, w);
     let recipe = Recipe {
         sources,
-        zeros,
         lines: 3,
         unit,
         columns: unit * outputs,
@@ -75,8 +65,9 @@ pub(super) fn convolution<T: Number>(
         bias: &|column| convolution.bias[column % outputs],
         weight: &|column, source, line, k| {
             let (pixel, output) = (column / outputs, column % outputs);
-            let input = sources[..source].iter().sum::<usize>() + k % sources[source];
-            match (k / sources[source]).wrapping_sub(pixel) {
+            let channels = sources.channels[source];
+            let input = sources.channels[..source].iter().sum::<usize>() + k % channels;
+            match (k / channels).wrapping_sub(pixel) {
                 tap @ 0..3 => convolution.weights[(output * inputs + input) * 9 + line * 3 + tap],
                 _ => 0.0,
             }
@@ -93,8 +84,7 @@ pub(super) fn raise<F: Multiply>(order: Order, raising: &Raising, [h, w]: [usize
             assert!(weights.len() == inputs * outputs * 4, "size of a transposed convolution's weights");
             Raised::Transposed(Box::new([0, 1].map(|line| {
                 let recipe = Recipe {
-                    sources: &[inputs],
-                    zeros: &[0],
+                    sources: Sources { channels: &[inputs], zeros: &[0] },
                     lines: 1,
                     unit: 1,
                     columns: 2 * outputs,

@@ -87,11 +87,18 @@ pub(in crate::nn) struct Product<T: Number> {
     pub bias: Buffer<f32>,
 }
 
+/// What a product reads.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Sources<'a> {
+    /// Channels of each.
+    pub channels: &'a [usize],
+    /// What stands for 0 in each; for bytes alone.
+    pub zeros: &'a [u8],
+}
+
 /// A product before it is packed.
 pub(in crate::nn) struct Recipe<'a> {
-    pub sources: &'a [usize],
-    /// What stands for 0 in each source; for bytes alone.
-    pub zeros: &'a [u8],
+    pub sources: Sources<'a>,
     pub lines: usize,
     pub unit: usize,
     pub columns: usize,
@@ -128,8 +135,8 @@ impl<T: Number> Product<T> {
     fn packed(order: Order, recipe: &Recipe, put: impl Fn(&mut [T], usize, f32)) -> Self {
         let window = if recipe.lines == 3 { recipe.unit + 2 } else { recipe.unit };
         let (inputs, column_quantum) = order.quanta();
-        let reads: Vec<usize> = recipe.sources.iter().map(|c| window * c).collect();
-        let steps: Vec<Vec<usize>> = recipe.sources.iter().zip(&reads).map(|(c, read)| steps(*c, *read, inputs)).collect();
+        let reads: Vec<usize> = recipe.sources.channels.iter().map(|c| window * c).collect();
+        let steps: Vec<Vec<usize>> = recipe.sources.channels.iter().zip(&reads).map(|(c, read)| steps(*c, *read, inputs)).collect();
         let block = order.block();
         let columns = recipe.columns.next_multiple_of(column_quantum);
         let parts = if let Order::Brain { parts } = order { parts } else { 1 };
@@ -169,7 +176,7 @@ impl<T: Number> Product<T> {
                 }
             }
         }
-        let (sources, lines, unit, relu) = (recipe.sources.to_vec(), recipe.lines, recipe.unit, recipe.relu);
+        let (sources, lines, unit, relu) = (recipe.sources.channels.to_vec(), recipe.lines, recipe.unit, recipe.relu);
         Self {
             sources,
             lines,
@@ -225,17 +232,17 @@ impl Product<u8> {
     pub fn byte(order: Order, recipe: &Recipe) -> Self {
         let window = if recipe.lines == 3 { recipe.unit + 2 } else { recipe.unit };
         let of_source = |source: usize| {
-            let inputs = 0..window * recipe.sources[source];
+            let inputs = 0..window * recipe.sources.channels[source];
             inputs.flat_map(move |k| (0..recipe.lines).map(move |line| (source, line, k)))
         };
         let greatest = |column: usize| {
-            let all = (0..recipe.sources.len()).flat_map(of_source);
+            let all = (0..recipe.sources.channels.len()).flat_map(of_source);
             all.map(|(source, line, k)| (recipe.weight)(column, source, line, k).abs()).fold(f32::MIN_POSITIVE, f32::max)
         };
         let worth: Vec<f32> = (0..recipe.columns).map(|column| greatest(column) / 127.0).collect();
         let weight = |column: usize, source, line, k| (recipe.weight)(column, source, line, k) / worth[column];
         let bias = |column: usize| {
-            let of_zero = recipe.zeros.iter().enumerate().filter(|(_, zero)| **zero > 0).map(|(source, zero)| {
+            let of_zero = recipe.sources.zeros.iter().enumerate().filter(|(_, zero)| **zero > 0).map(|(source, zero)| {
                 let sum: f32 = of_source(source).map(|(source, line, k)| weight(column, source, line, k).round()).sum();
                 f64::from(*zero) * f64::from(sum) * f64::from(worth[column])
             });

@@ -3,6 +3,7 @@
 use super::ROWS;
 use crate::nn::kernels::Dims;
 use crate::nn::kernels::picture::{Pictures, Plane};
+use crate::nn::kernels::simd::Lanes;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -124,28 +125,8 @@ fn rest(values: __m512, rounded: __m512i) -> __m512 {
 /// AVX-512; rows and 256 pairs behind `to` in bounds.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn turned(from: *const u32, pitch: usize, to: *mut u32) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let rows: [__m512i; ROWS] = std::array::from_fn(|row| _mm512_loadu_si512(from.add(row * pitch).cast()));
-        let two: [__m512i; ROWS] = std::array::from_fn(|i| {
-            let (a, b) = (rows[i & !1], rows[i | 1]);
-            if i & 1 == 0 { _mm512_unpacklo_epi32(a, b) } else { _mm512_unpackhi_epi32(a, b) }
-        });
-        // Lane L of four[4 q + j] holds column 4 L + j of rows 4 q to 4 q + 3.
-        let four: [__m512i; ROWS] = std::array::from_fn(|i| {
-            let (a, b) = (two[(i & !3) + (i & 2) / 2], two[(i & !3) + (i & 2) / 2 + 2]);
-            if i & 1 == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) }
-        });
-        for j in 0..4 {
-            let even = |a, b| _mm512_shuffle_i32x4::<0x88>(a, b);
-            let odd = |a, b| _mm512_shuffle_i32x4::<0xdd>(a, b);
-            let (a, b) = (even(four[j], four[4 + j]), odd(four[j], four[4 + j]));
-            let (c, d) = (even(four[8 + j], four[12 + j]), odd(four[8 + j], four[12 + j]));
-            for (lane, column) in [even(a, c), even(b, d), odd(a, c), odd(b, d)].into_iter().enumerate() {
-                _mm512_storeu_si512(to.add((4 * lane + j) * ROWS).cast(), column);
-            }
-        }
-    }
+    // SAFETY: the caller's promise. Nothing is computed: these are 32 bits each, numbers or not.
+    unsafe { __m512::transpose(from.cast(), pitch, to.cast(), ROWS, [ROWS; 2]) }
 }
 
 /// Planes `channels` of picture `n`, and `None` up to a whole number of `step` planes.
@@ -172,4 +153,27 @@ unsafe fn worth(plane: &Plane, at: usize, mask: __mmask16) -> __m512 {
     let scaled = _mm512_maskz_add_ps(mask, _mm512_mul_ps(values, _mm512_set1_ps(plane.scale)), _mm512_set1_ps(plane.shift));
     // The second operand is what comes out if one of them is not a number.
     _mm512_max_ps(_mm512_set1_ps(plane.floor), scaled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::kernels::isa::Isa;
+
+    #[test]
+    fn rows_of_pairs_are_turned_bit_for_bit() {
+        if !Isa::Avx512.is_here() {
+            return println!("skipped: vectors of {}, which this processor has not", Isa::Avx512);
+        }
+        const PITCH: usize = 20;
+        // Among them what would be no number as an `f32`.
+        let from: Vec<u32> =
+            (0..ROWS * PITCH).map(|i| (i as u32).wrapping_mul(0x9E37_79B9) | if i % 3 == 0 { 0x7F80_0000 } else { 0 }).collect();
+        let mut to = [0; ROWS * ROWS];
+        // SAFETY: AVX-512 is here; both hold 16 rows.
+        unsafe { turned(from.as_ptr(), PITCH, to.as_mut_ptr()) };
+        for (i, value) in to.iter().enumerate() {
+            assert_eq!(*value, from[i % ROWS * PITCH + i / ROWS], "pair {i}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ mod pixel_major;
 #[cfg(test)]
 mod tests;
 
-use self::pixel_major::{Filter, Lines, PixelMajor};
+use self::pixel_major::{Lines, PixelMajor};
 use super::isa::Isa;
 use super::picture::Pictures;
 use super::scratch::{BLOCK_VALUES, with_scratch};
@@ -12,7 +12,7 @@ use super::simd::{Lanes, Task, dispatch_on, width_on};
 use super::split::{Kernel, Part, Split, Tasks};
 use super::tiled;
 use super::weights::{halved, parts};
-use super::winograd::{POINTS, TAPS, plus};
+use super::winograd::{POINTS, SIDE, Strip, TAPS, plus};
 use crate::config::Precision;
 use rayon::prelude::*;
 
@@ -85,8 +85,8 @@ impl Plan {
         let group = if width == 16 { 8 } else { 4 };
         let margin = kernel.side / 2 * kernel.dilation;
         let line = size.w + margin;
-        let filters = if filtered { [Filter::Inputs, Filter::Results] } else { [Filter::Plain; 2] };
-        let split = Split::new(size, kernel.outputs, Tasks { group, lines: filters[0].step(), values });
+        let (filters, step) = if filtered { ([Some(Strip::Inputs), Some(Strip::Results)], SIDE) } else { ([None; 2], 1) };
+        let split = Split::new(size, kernel.outputs, Tasks { group, lines: step, values });
         let (together, rows) = match kernel {
             Kernel { side: 1, .. } => (1, 1),
             Kernel { dilation: 1, .. } if filtered => (3, POINTS),
@@ -95,7 +95,7 @@ impl Plan {
         };
         // Lines above and below are read by strips themselves.
         let border = if filtered { 0 } else { margin };
-        let stretch = (split.lines / filters[0].step() + 2 * border) * line;
+        let stretch = (split.lines / step + 2 * border) * line;
         // Nothing is summed over lines above the first picture and below the last.
         let run = split.pictures * stretch - 2 * border * line;
         // As many channels in each block, as far as whole vectors allow.
@@ -112,7 +112,7 @@ impl Plan {
 
     /// Whether a kernel's lines are points.
     fn filtered(&self) -> bool {
-        self.layouts[0].filter != Filter::Plain
+        self.layouts[0].filter.is_some()
     }
 
     /// Pixels from a result to the first tap of a row.
@@ -168,7 +168,7 @@ impl Task for Share<'_> {
         let (margin, [of_inputs, of_gradient]) = (plan.margin, plan.layouts);
         assert!(plan.group == if L::MANY { 8 } else { 4 } && width_on(plan.isa) == L::WIDTH, "a plan for other vectors");
         let [inputs, gradients, scratch] = plan.apart(scratch);
-        let (last, count) = (pictures.len() - 1, lines.len().div_ceil(of_inputs.filter.step()));
+        let (last, count) = (pictures.len() - 1, lines.len().div_ceil(of_inputs.step()));
         for (at, n) in pictures.enumerate() {
             let first = at * plan.stretch;
             let place = |whole: usize| first..if at == last { whole } else { first + plan.stretch };

@@ -1,54 +1,21 @@
 //! Channels laid out pixel by pixel, for sums over pixels: the channels of a pixel are then a vector.
 
 use super::super::picture::Pictures;
-use super::super::simd::Lanes;
-use super::super::winograd::{POINTS, REACH, SIDE, gather, scatter_gradient};
+use super::super::simd::{Lanes, Task};
+use super::super::winograd::{POINTS, REACH, SIDE, Strip, ToPoints};
 use std::ops::Range;
 
 /// Channels in blocks, for each point `[block][pixel][channel of the block]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PixelMajor {
-    /// What becomes of the lines.
-    pub filter: Filter,
+    /// Which strips go to the points of [`winograd`](super::super::winograd); without, lines stay what they are.
+    pub filter: Option<Strip>,
     /// How many are asked for; what fills up the last block are the pictures' next ones, or zeros.
     pub channels: usize,
     /// Channels of a block.
     pub of_block: usize,
     /// Pixels of each.
     pub pixels: usize,
-}
-
-/// What becomes of a picture's lines on their way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Filter {
-    /// They stay what they are.
-    Plain,
-    /// Strips of six lines, each four below the one before, go to the points of [`winograd`](super::super::winograd): a
-    /// convolution's inputs.
-    Inputs,
-    /// Strips of four lines go there: the gradient of its results.
-    Results,
-}
-
-impl Filter {
-    /// Points at which there are lines.
-    pub fn points(self) -> usize {
-        if self == Self::Plain { 1 } else { POINTS }
-    }
-
-    /// Lines from one strip to the next.
-    pub fn step(self) -> usize {
-        if self == Self::Plain { 1 } else { SIDE }
-    }
-
-    /// Lines of a strip.
-    fn reach(self) -> usize {
-        match self {
-            Self::Plain => 1,
-            Self::Inputs => REACH,
-            Self::Results => SIDE,
-        }
-    }
 }
 
 /// Lines of a picture, and where they go.
@@ -65,6 +32,16 @@ pub(super) struct Lines {
 }
 
 impl PixelMajor {
+    /// Points at which there are lines.
+    pub fn points(&self) -> usize {
+        self.filter.map_or(1, |_| POINTS)
+    }
+
+    /// Lines from one strip to the next.
+    pub fn step(&self) -> usize {
+        self.filter.map_or(1, |_| SIDE)
+    }
+
     /// How many blocks.
     pub fn blocks(&self) -> usize {
         self.channels.div_ceil(self.of_block)
@@ -72,7 +49,7 @@ impl PixelMajor {
 
     /// Values of all of them.
     pub fn values(&self) -> usize {
-        self.filter.points() * self.blocks() * self.pixels * self.of_block
+        self.points() * self.blocks() * self.pixels * self.of_block
     }
 
     /// Where a pixel of a block lies.
@@ -101,7 +78,7 @@ impl PixelMajor {
         for block in 0..self.blocks() {
             for strip in 0..lines.count {
                 let start = lines.place.start + strip * line;
-                let y = lines.first.wrapping_add(strip * self.filter.step());
+                let y = lines.first.wrapping_add(strip * self.step());
                 for part in (0..self.of_block).step_by(L::WIDTH) {
                     let channels = L::WIDTH.min(self.of_block - part);
                     for c in 0..channels {
@@ -109,7 +86,7 @@ impl PixelMajor {
                         // SAFETY: lines of the scratch, in whole vectors.
                         unsafe { self.strip::<L>(pictures, [n, channel], y, raw, &mut scratch[c * pitch..], L::WIDTH * pitch) };
                     }
-                    for point in 0..self.filter.points() {
+                    for point in 0..self.points() {
                         for x in (0..w).step_by(L::WIDTH) {
                             let from = scratch[point * L::WIDTH * pitch + x..].as_ptr();
                             let to = to[self.at(point, block, start + lines.margin + x) + part..].as_mut_ptr();
@@ -119,7 +96,7 @@ impl PixelMajor {
                     }
                 }
             }
-            for point in 0..self.filter.points() {
+            for point in 0..self.points() {
                 for strip in 0..lines.count {
                     let start = lines.place.start + strip * line;
                     to[self.at(point, block, start)..self.at(point, block, start + lines.margin)].fill(0.0);
@@ -142,31 +119,17 @@ impl PixelMajor {
     ) {
         let size = pictures.size();
         let pitch = size.w.next_multiple_of(L::WIDTH);
-        let lines = if self.filter == Filter::Plain { &mut *to } else { &mut *raw };
-        for (i, values) in lines.chunks_mut(pitch).enumerate().take(self.filter.reach()) {
+        let (lines, count) = self.filter.map_or((&mut *to, 1), |strip| (&mut *raw, strip.lines()));
+        for (i, values) in lines.chunks_mut(pitch).enumerate().take(count) {
             let values = &mut values[..size.w];
             match y.wrapping_add(i) {
                 y if y < size.h && channel < size.c => pictures.plane(n, channel).write(y * size.w, values),
                 _ => values.fill(0.0),
             }
         }
-        if self.filter == Filter::Plain {
-            return;
-        }
-        for x in (0..pitch).step_by(L::WIDTH) {
-            // Loops, not closures: a closure that is not inlined has no vectors.
-            // SAFETY: whole vectors of the scratch; the instruction set is the caller's promise.
-            unsafe {
-                let mut values = [L::splat(0.0); REACH];
-                for (i, value) in values.iter_mut().enumerate().take(self.filter.reach()) {
-                    *value = L::load(raw[i * pitch + x..].as_ptr());
-                }
-                let [a, b, c, d, ..] = values;
-                let values = if self.filter == Filter::Inputs { gather(values) } else { scatter_gradient([a, b, c, d]) };
-                for (point, value) in values.into_iter().enumerate() {
-                    value.store(to[point * of_point + x..].as_mut_ptr());
-                }
-            }
-        }
+        let Some(strip) = self.filter else { return };
+        assert!(raw.len() >= count * pitch && to.len() >= (POINTS - 1) * of_point + pitch, "room for a strip");
+        // SAFETY: whole vectors of the scratch, checked above; the instruction set is the caller's promise.
+        unsafe { ToPoints { strip, from: raw.as_ptr(), line: pitch, to: to.as_mut_ptr(), of_point, values: pitch }.run::<L>() }
     }
 }

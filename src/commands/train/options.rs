@@ -39,8 +39,13 @@ pub struct FitOptions {
     #[arg(long, value_name = "WAY", default_value = "bilinear", value_parser = upsampling, help_heading = "Network")]
     upsampling: Upsampling,
     /// Continue from the weights of this checkpoint (its network, its width)
-    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["network", "base_width", "upsampling"], help_heading = "Network")]
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["network", "base_width", "upsampling", "prior"], help_heading = "Network")]
     init: Option<PathBuf>,
+    /// Probability of crack that a new network begins with, everywhere: near the share of crack in the data it learns
+    /// from the first steps on; 0.5 as in the paper, where much of a training can go by before anything is found
+    #[arg(long, value_name = "P", default_value_t = PRIOR, help_heading = "Network")]
+    #[serde(default = "before_prior")]
+    prior: f64,
     /// Smallest pixel pitch the model is good for, mm
     #[arg(long, value_name = "MM", default_value_t = 0.10, help_heading = "Network")]
     mm_per_px_min: f64,
@@ -190,6 +195,14 @@ pub struct FitOptions {
     /// Keep the checkpoint of every evaluation in the run folder
     #[arg(long, help_heading = "Validation")]
     pub(super) keep_all: bool,
+}
+
+/// What a new network takes for the share of crack, unless told.
+const PRIOR: f64 = 0.01;
+
+/// What runs were before they could be told.
+fn before_prior() -> f64 {
+    0.5
 }
 
 /// What runs were before they could be told.
@@ -349,7 +362,7 @@ impl FitOptions {
             return Ok(Network::from_checkpoint(&Checkpoint::load(path, device).context("--init")?, device)?);
         }
         let shape = NetworkShape { architecture: self.network, base_width: self.base_width, upsampling: self.upsampling };
-        Ok(Network::new(&shape, self.seed, device)?)
+        Network::new(&shape, self.seed, device)?.expecting(self.prior).context("--prior")
     }
 }
 

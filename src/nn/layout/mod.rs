@@ -27,6 +27,16 @@ pub(super) fn parameters(shape: &NetworkShape) -> Vec<Parameter> {
     }
 }
 
+/// The last convolution of a network.
+pub(super) fn head(shape: &NetworkShape) -> Head {
+    match shape.architecture {
+        Architecture::UNet => UNet::new(shape).head,
+        Architecture::SegNet => SegNet::new(shape.base_width).head,
+        Architecture::PspNet => PspNet::new(shape.base_width).head,
+        Architecture::DeepLabV3 => DeepLab::new(shape.base_width).head,
+    }
+}
+
 /// What a parameter is at the start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Start {
@@ -102,12 +112,17 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Name of its bias.
+    pub fn bias(&self) -> String {
+        format!("{}.bias", self.name)
+    }
+
     fn parameters(&self) -> [Parameter; 2] {
         let start = Start::Uniform((3.0 / self.input as f32).sqrt());
-        let (weight, bias) = (format!("{}.weight", self.name), format!("{}.bias", self.name));
+        let weight = format!("{}.weight", self.name);
         [
             Parameter { name: weight, shape: vec![1, self.input, 1, 1], start, trainable: true },
-            Parameter { name: bias, shape: vec![1], start: Start::Constant(0.0), trainable: true },
+            Parameter { name: self.bias(), shape: vec![1], start: Start::Constant(0.0), trainable: true },
         ]
     }
 }

@@ -95,6 +95,25 @@ impl Network {
         })
     }
 
+    /// The same network, whose probabilities begin around `share` instead of a half: the bias of its last convolution
+    /// becomes ln(share / (1 − share)) (Lin et al. 2017, section 4.1).
+    ///
+    /// Where few pixels are crack, the overlap losses have next to no gradient at a half: nearly everything is a false alarm,
+    /// and thousands of steps can go by before that has been learnt.
+    ///
+    /// # Errors
+    /// A share that is not between 0 and 1, or a device that fails.
+    pub fn expecting(self, share: f64) -> Result<Self, NnError> {
+        if !(share > 0.0 && share < 1.0) {
+            return Err(NnError::Shape { found: format!("a prior of {share}"), expected: "one above 0 and below 1".into() });
+        }
+        let name = layout::head(&self.shape).bias();
+        for (_, bias, _) in self.parameters.iter().filter(|(parameter, _, _)| *parameter == name) {
+            bias.set(&bias.as_detached_tensor().zeros_like()?.affine(1.0, (share / (1.0 - share)).ln())?)?;
+        }
+        Ok(self)
+    }
+
     /// The network of a checkpoint.
     ///
     /// # Errors

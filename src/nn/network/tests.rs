@@ -196,3 +196,27 @@ fn names_in_files_are_those_of_the_papers() {
         assert_eq!(clap::ValueEnum::to_possible_value(&architecture).unwrap().get_name(), name);
     }
 }
+
+#[test]
+fn every_network_begins_with_the_probability_it_is_told() {
+    for architecture in ALL {
+        for share in [0.01, 0.5, 0.9] {
+            let network = Network::new(&shape(architecture), 5, &Device::Cpu).unwrap().expecting(share).unwrap();
+            let bias = network.tensors().unwrap().remove(&layout::head(network.shape()).bias()).unwrap().to_vec1::<f32>().unwrap();
+            let begins = 1.0 / (1.0 + f64::exp(-f64::from(bias[0])));
+            assert!((begins - share).abs() < 1e-6, "{architecture}: {begins} instead of {share}");
+            // Random weights spread the logits around it.
+            let without = logits(&Network::new(&shape(architecture), 5, &Device::Cpu).unwrap(), 48);
+            let gap = logits(&network, 48)
+                .iter()
+                .zip(&without)
+                .map(|(with, without)| with - without - bias[0])
+                .fold(0.0_f32, |m, g| m.max(g.abs()));
+            assert!(gap < 1e-4, "{architecture}: logits move by {gap} more than the bias");
+        }
+    }
+    for share in [0.0, 1.0, -0.2, f64::NAN] {
+        let told = Network::new(&shape(Architecture::UNet), 5, &Device::Cpu).unwrap().expecting(share).err().unwrap().to_string();
+        assert!(told.contains("prior"), "{told}");
+    }
+}

@@ -1,20 +1,77 @@
 //! The inspection thread: rows of every lane, one network.
 
+use super::StationError;
 use super::queue::{DeskEvent, InspectJob, InspectedRow};
 use crate::http::Pulse;
-use crate::inspect::Inspector;
-use crossbeam_channel::{Receiver, Select, Sender};
+use crate::inspect::{InspectError, Inspector};
+use crossbeam_channel::{Receiver, Select, Sender, bounded};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long the thread may sleep before it shows that it lives.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Where the rows of each lane come from and where their results go.
+pub(super) struct Lanes {
+    pub jobs: Vec<Receiver<InspectJob>>,
+    pub desks: Vec<Sender<DeskEvent>>,
+    pub pulse: Pulse,
+}
+
+/// The inspection thread, warm and waiting for its lanes; it ends when it is dropped without any.
+pub(super) struct WarmThread {
+    lanes: Option<Sender<Lanes>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WarmThread {
+    /// Starts the thread and has the network run there once: what CUDA's libraries make ready they keep for each thread.
+    pub fn start(mut inspector: Inspector) -> Result<Self, StationError> {
+        let (lanes, lanes_in) = bounded::<Lanes>(1);
+        let (warm, warm_in) = bounded(1);
+        let thread = super::setup::spawn("inspection".into(), move || {
+            let warmed = inspector.warm_up();
+            let failed = warmed.is_err();
+            if warm.send(warmed).is_err() || failed {
+                return;
+            }
+            if let Ok(lanes) = lanes_in.recv() {
+                run(inspector, &lanes);
+            }
+        })?;
+        let waiting = Self { lanes: Some(lanes), thread: Some(thread) };
+        warm_in.recv().map_err(|_| StationError::Failed("inspection".into()))??;
+        Ok(waiting)
+    }
+
+    /// Gives the thread its lanes and hands it over to whoever joins it; none where it has failed.
+    pub fn serve(mut self, lanes: Lanes) -> Option<JoinHandle<()>> {
+        // A thread that is gone is seen when it is joined.
+        let _ = self.lanes.take()?.send(lanes);
+        self.thread.take()
+    }
+}
+
+impl Drop for WarmThread {
+    fn drop(&mut self) {
+        drop(self.lanes.take());
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the thread `inspection` has failed");
+        }
+    }
+}
+
 /// Inspects rows until every lane has closed its queue. What is still queued then is inspected, so that
 /// cells on their way get their verdicts.
-pub(super) fn run(mut inspector: Inspector, jobs: Vec<Receiver<InspectJob>>, desks: Vec<Sender<DeskEvent>>, pulse: &Pulse) {
+fn run(mut inspector: Inspector, Lanes { jobs, desks, pulse }: &Lanes) {
     let mut open: Vec<usize> = (0..jobs.len()).collect();
+    let mut works = true;
     while !open.is_empty() {
-        pulse.beat();
+        // A device that is lost stays lost until the process ends; every cell is held meanwhile. A network that fails
+        // is no progress, so that the watchdog ends it.
+        if works {
+            pulse.beat();
+        }
         let mut select = Select::new();
         for lane in &open {
             select.recv(&jobs[*lane]);
@@ -26,10 +83,20 @@ pub(super) fn run(mut inspector: Inspector, jobs: Vec<Receiver<InspectJob>>, des
             open.remove(position);
             continue;
         };
-        let batch = gather((lane, job), &open, &jobs, inspector.batch());
+        let batch = gather((lane, job), &open, jobs, inspector.batch());
         let started = Instant::now();
         let results = inspector.inspect_all(batch.iter().map(|(_, job)| &job.row));
         let took = started.elapsed();
+        let failure = results.iter().find_map(|result| match result {
+            Err(error @ InspectError::Network(_)) => Some(error),
+            _ => None,
+        });
+        match failure {
+            Some(error) if works => tracing::error!("{error}; cells are held, and unless it recovers the watchdog starts the station anew"),
+            None if !works => tracing::info!("the network works again"),
+            _ => {}
+        }
+        works = failure.is_none();
         for ((lane, job), result) in batch.into_iter().zip(results) {
             let result = result.map_err(|e| e.to_string());
             let waited = started.saturating_duration_since(job.sent);

@@ -1,7 +1,7 @@
 //! From a configuration to a running station: everything is loaded and checked before a thread starts.
 
 use super::halt::Halt;
-use super::inspection;
+use super::inspection::{Lanes, WarmThread};
 use super::lane::{CellBudget, LaneWorker};
 use super::queue::{DeskEvent, InspectJob};
 use super::recipes::RecipeSlot;
@@ -76,7 +76,7 @@ struct PreparedLane {
 /// Everything loaded and bound, nothing running yet.
 pub(super) struct Prepared {
     lanes: Vec<PreparedLane>,
-    inspector: Inspector,
+    inspection: WarmThread,
     office: Office,
     ledger: Arc<Ledger>,
     health: Arc<Health>,
@@ -91,7 +91,7 @@ impl Prepared {
             Some(checkpoint) => checkpoint,
             None => load_checkpoint(&config.network.model)?,
         };
-        let mut inspector = Inspector::new(&checkpoint, config.network.device, config.network.precision, config.network.threads.clone())?;
+        let inspector = Inspector::new(&checkpoint, config.network.device, config.network.precision, config.network.threads.clone())?;
         let mut lanes = Vec::new();
         for lane in &config.lanes {
             inspector.check_pitch(&lane.name, mm_per_px(lane))?;
@@ -114,9 +114,9 @@ impl Prepared {
             let http = listener.local_addr()?;
             told(super::Endpoints { feed: feed.to_owned(), requests: requests.to_owned(), http });
         }
-        inspector.warm_up()?;
+        let info = inspector.info().clone();
+        let inspection = WarmThread::start(inspector)?;
         health.warmed_up();
-        let info = inspector.info();
         tracing::info!(run, model = info.name, engine = info.engine, "warm");
         metrics.model_info(&crate::http::ModelInfo {
             name: info.name.clone(),
@@ -139,7 +139,7 @@ impl Prepared {
             halt: Arc::new(Halt::new()),
         };
         let status_every = Duration::from_secs_f64(config.publish.status_every_s);
-        Ok(Self { lanes, inspector, office, ledger, health, runtime, listener, status_every })
+        Ok(Self { lanes, inspection, office, ledger, health, runtime, listener, status_every })
     }
 
     /// Starts every thread. Where a camera cannot be started, what was started before is stopped again.
@@ -197,13 +197,14 @@ impl Prepared {
             jobs.push(rows_out);
             desks.push(desk);
         }
-        let (inspector, pulse) = (self.inspector, self.health.pulse("inspection"));
-        running.inspection_thread(spawn("inspection".into(), move || inspection::run(inspector, jobs, desks, &pulse))?);
+        let lanes = Lanes { jobs, desks, pulse: self.health.pulse("inspection") };
+        let thread = self.inspection.serve(lanes).ok_or_else(|| StationError::Failed("inspection".into()))?;
+        running.inspection_thread(thread);
         Ok(running)
     }
 }
 
-fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name).spawn(work)
 }
 

@@ -1,4 +1,4 @@
-use super::layout;
+use super::layout::{self, Start};
 use super::{NetworkShape, NnError, Normalisation};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
@@ -193,6 +193,9 @@ impl Checkpoint {
                 Some(tensor) if tensor.dims() != parameter.shape.as_slice() || tensor.dtype() != DType::F32 => {
                     let found = format!("{} of {:?} {}", parameter.name, tensor.dims(), tensor.dtype().as_str());
                     return Err(refuse(found, format!("{:?} f32", parameter.shape)));
+                }
+                Some(tensor) if parameter.start == Start::Variance && tensor.min_all()?.to_scalar::<f32>()? < 0.0 => {
+                    return Err(refuse(format!("{} with values below 0", parameter.name), "variances".into()));
                 }
                 Some(_) => {}
             }

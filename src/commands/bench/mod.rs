@@ -174,7 +174,9 @@ impl Spread {
     fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let Some(most) = values.len().checked_sub(1) else { return Self::default() };
-        Self { min: values[0], median: values[values.len() / 2], p99: values[most * 99 / 100], max: values[most] }
+        // The least that 99 of 100 are not above.
+        let p99 = values[(values.len() * 99).div_ceil(100) - 1];
+        Self { min: values[0], median: values[values.len() / 2], p99, max: values[most] }
     }
 }
 

@@ -22,6 +22,7 @@ pub struct MachineOptions {
 impl MachineOptions {
     /// Sets the number of threads that the whole process reckons with.
     pub(super) fn apply(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.threads <= 1024, "--threads {}: at most 1024; 0 takes as many as the machine has", self.threads);
         if self.threads > 0 {
             rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global().context("--threads")?;
         }

@@ -1,3 +1,4 @@
+use super::layerwise::missing;
 use super::pool::pool;
 use super::tensors::FoldedUNet;
 use super::{Engine, Probabilities, check_count, check_tiles, finite, without_unsound};
@@ -66,7 +67,8 @@ impl DeviceEngine {
         let (body, used) = if shape.architecture == Architecture::UNet {
             (Body::Folded(FoldedUNet::new(checkpoint, &device, dtype)?), dtype)
         } else {
-            tracing::warn!(network = %shape, "network: only U-Nets are compiled for this device, it runs layer by layer in f32");
+            let lacking = missing(shape.architecture);
+            tracing::warn!(network = %shape, lacking, "network: the compiled engine lacks operators of this network, it runs layer by layer in f32");
             (Body::Layered(Network::from_checkpoint(checkpoint, &device)?), DType::F32)
         };
         let precision = if used == DType::BF16 { Precision::Bf16 } else { Precision::F32 };

@@ -7,11 +7,11 @@ use crate::nn::kernels::Isa;
 /// # Errors
 /// Another name, or kernels that have been chosen already.
 pub fn limit_instructions(most: &str) -> Result<(), NnError> {
-    let name = |isa: &Isa| isa.to_string().to_lowercase().replace("avx-512", "avx512").replace(' ', "-");
     let refused = |reason: &str, remedy: String| NnError::Device { wanted: format!("CPU with {most}"), reason: reason.into(), remedy };
-    match Isa::ALL.into_iter().find(|isa| name(isa) == most) {
+    match Isa::ALL.into_iter().find(|isa| isa.key() == most) {
         None => {
-            Err(refused("no such instruction set", format!("give one of {}", Isa::ALL.iter().map(name).collect::<Vec<_>>().join(", "))))
+            let known = Isa::ALL.map(Isa::key).join(", ");
+            Err(refused("no such instruction set", format!("give one of {known}")))
         }
         Some(isa) if isa.limit() => Ok(()),
         Some(_) => Err(refused("kernels have been chosen already", "set the limit before anything is computed".into())),

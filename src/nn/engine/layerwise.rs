@@ -47,7 +47,7 @@ fn computed_in(asked: Precision, architecture: Architecture) -> Precision {
 }
 
 /// What the compiled engine lacks.
-fn missing(architecture: Architecture) -> &'static str {
+pub(super) fn missing(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::UNet => "nothing",
         Architecture::SegNet => "pooling with places, unpooling",

@@ -105,7 +105,7 @@ fn quantised(logit: f32) -> u8 {
 ///
 /// `threads` is about the CPU, which on CUDA makes tiles ready; 0 stands for as many as there are. On CUDA only `bf16` and,
 /// of U-Nets, `f16` are less than `f32`. With [`DeviceChoice::Auto`] the first CUDA device is used if this build and machine have
-/// one, else the CPU; the log says which and why.
+/// one, and it has room for the network; else the CPU. The log says which and why.
 ///
 /// # Errors
 /// A checkpoint whose tensors do not fit, or a device that is not there.
@@ -122,7 +122,7 @@ pub fn engine(
         }
         DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, precision, &threads)?)),
         DeviceChoice::Cuda(ordinal) => cuda_engine(checkpoint, ordinal, precision, &threads),
-        DeviceChoice::Auto => match cuda_engine(checkpoint, 0, precision, &threads) {
+        DeviceChoice::Auto => match cuda_engine(checkpoint, 0, precision, &threads).and_then(tried) {
             Ok(engine) => {
                 tracing::info!(device = "cuda:0", "network: CUDA device found");
                 Ok(engine)
@@ -131,9 +131,19 @@ pub fn engine(
                 tracing::info!(device = "cpu", reason, "network: no CUDA device, the CPU does it");
                 engine(checkpoint, DeviceChoice::Cpu, precision, threads)
             }
+            Err(error @ NnError::Tensor(_)) => {
+                tracing::warn!(device = "cpu", %error, "network: the CUDA device fails with it, the CPU does it");
+                engine(checkpoint, DeviceChoice::Cpu, precision, threads)
+            }
             Err(other) => Err(other),
         },
     }
+}
+
+/// An engine that has done as many tiles as it ever will at a time: before that nobody knows whether its device has room.
+fn tried(mut engine: Box<dyn Engine>) -> Result<Box<dyn Engine>, NnError> {
+    engine.probabilities(engine.batch(), &mut |tiles| tiles.fill(0.0))?;
+    Ok(engine)
 }
 
 /// The fastest engine for a CUDA device that computes this network as it should.

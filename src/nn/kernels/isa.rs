@@ -36,7 +36,33 @@ impl Isa {
     }
 
     fn greatest() -> Self {
-        Self::ALL.into_iter().find(|isa| isa.detected()).unwrap_or(Self::Portable)
+        let found = Self::ALL.into_iter().find(|isa| isa.detected()).unwrap_or(Self::Portable);
+        #[cfg(target_arch = "x86_64")]
+        if found == Self::Avx512Bf16 && has_tiles() {
+            tracing::warn!(
+                used = %found,
+                "processor: Linux does not let this process use the tiles of AMX, which is slower; that takes Linux 5.16, and system \
+                 call filters that let arch_prctl through"
+            );
+        }
+        found.min(Self::tested())
+    }
+
+    /// What tests are held to, so that smaller instruction sets are tested as a whole, too.
+    #[cfg(test)]
+    fn tested() -> Self {
+        let Ok(most) = std::env::var("HAIRLINE_TEST_INSTRUCTIONS") else { return Self::Amx };
+        Self::ALL.into_iter().find(|isa| isa.key() == most).unwrap_or_else(|| panic!("no instruction set {most}"))
+    }
+
+    #[cfg(not(test))]
+    fn tested() -> Self {
+        Self::Amx
+    }
+
+    /// Its name in arguments, such as `avx512-vnni`.
+    pub fn key(self) -> String {
+        self.to_string().to_lowercase().replace("avx-512", "avx512").replace(' ', "-")
     }
 
     /// Whether this processor has it.

@@ -43,6 +43,8 @@ pub(super) enum Start {
     /// Uniform in ± this (He et al. 2015).
     Uniform(f32),
     Constant(f32),
+    /// One, and never below 0.
+    Variance,
 }
 
 impl Start {
@@ -51,6 +53,7 @@ impl Start {
         match self {
             Self::Uniform(bound) => f64::from(bound).powi(2) / 3.0,
             Self::Constant(value) => f64::from(value).powi(2),
+            Self::Variance => 1.0,
         }
     }
 }
@@ -94,11 +97,16 @@ impl ConvNorm {
             start: Start::Uniform((6.0 / (self.input * taps) as f32).sqrt()),
             trainable: true,
         };
-        let norm = [("weight", 1.0, true), ("bias", 0.0, true), ("running_mean", 0.0, false), ("running_var", 1.0, false)];
+        let norm = [
+            ("weight", Start::Constant(1.0), true),
+            ("bias", Start::Constant(0.0), true),
+            ("running_mean", Start::Constant(0.0), false),
+            ("running_var", Start::Variance, false),
+        ];
         std::iter::once(weight).chain(norm.into_iter().map(|(part, start, trainable)| Parameter {
             name: format!("{}.{part}", self.norm),
             shape: vec![self.output],
-            start: Start::Constant(start),
+            start,
             trainable,
         }))
     }

@@ -89,6 +89,7 @@ impl Network {
             let count = parameter.shape.iter().product();
             let values: Vec<f32> = match parameter.start {
                 Start::Constant(value) => vec![value; count],
+                Start::Variance => vec![1.0; count],
                 Start::Uniform(bound) => (0..count).map(|_| random.random_range(-bound..bound)).collect(),
             };
             Ok(Var::from_vec(values, parameter.shape.as_slice(), device)?)

@@ -150,6 +150,7 @@ impl FitSettings {
         let (min, max) = self.mm_per_px;
         check(min > 0.0 && max >= min && max.is_finite(), "mm-per-px", "the smallest must be above 0 and not above the largest");
         check(self.batch > 0, "batch", "0 crops teach nothing");
+        check(self.workers <= 256, "workers", "at most 256; 2 are enough for most");
         faults.extend(super::plan(self).check().err());
         match faults.len() {
             0 => Ok(()),

@@ -245,4 +245,4 @@ impl<'a> Prepared<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -35,7 +35,8 @@ impl Engine for Broken {
     }
 }
 
-fn inspector(engine: impl Engine + 'static) -> Inspector {
+/// An inspector of `engine`, which sees grey values around 0.
+pub(crate) fn inspector(engine: impl Engine + 'static) -> Inspector {
     Inspector {
         engine: Box::new(engine),
         normalisation: Normalisation::Fixed { mean: 0.5, std: 0.25 },
@@ -45,7 +46,7 @@ fn inspector(engine: impl Engine + 'static) -> Inspector {
 }
 
 /// A row with one pixel of `grey` at column `x` of its tenth line.
-fn row(number: u64, x: usize, grey: u16) -> TileRow {
+pub(crate) fn row(number: u64, x: usize, grey: u16) -> TileRow {
     let mut pixels = vec![1000u16; TileRow::PIXELS];
     pixels[10 * CELL_PX + x] = grey;
     let spans = vec![Span { start: 0, end: CELL_PX as u16 }; TILE_PX];

@@ -130,8 +130,71 @@ fn gather<T>(first: (usize, T), open: &[usize], jobs: &[Receiver<T>], most: usiz
 
 #[cfg(test)]
 mod tests {
-    use super::gather;
-    use crossbeam_channel::bounded;
+    use super::*;
+    use crate::http::Health;
+    use crate::inspect::tests::{inspector, row};
+    use crate::nn::{Engine, NnError};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    /// A device that can be lost and come back.
+    struct Device {
+        lost: Arc<AtomicBool>,
+    }
+
+    impl Engine for Device {
+        fn logits(&mut self, tiles: &[f32], _: usize) -> Result<Vec<f32>, NnError> {
+            let lost = || NnError::Device { wanted: "cuda:0".into(), reason: "lost".into(), remedy: "start anew".into() };
+            if self.lost.load(Relaxed) { Err(lost()) } else { Ok(vec![0.0; tiles.len()]) }
+        }
+
+        fn describe(&self) -> String {
+            "a device".into()
+        }
+    }
+
+    fn until(what: &str, mut done: impl FnMut() -> bool) {
+        let started = Instant::now();
+        while !done() {
+            assert!(started.elapsed() < Duration::from_secs(60), "{what} has not come");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_network_that_fails_is_no_sign_of_life_until_it_works_again() {
+        let lost = Arc::new(AtomicBool::new(false));
+        let health = Health::new(&[], 5 * TICK);
+        let thread = WarmThread::start(inspector(Device { lost: lost.clone() })).unwrap();
+        let (jobs, jobs_out) = bounded(4);
+        let (desk, events) = bounded(4);
+        let lanes = Lanes { jobs: vec![jobs_out], desks: vec![desk], pulse: health.pulse("inspection") };
+        let thread = thread.serve(lanes).unwrap();
+        let inspect = || {
+            jobs.send(InspectJob { row: row(1, 5, 9), sent: Instant::now() }).unwrap();
+            let Ok(DeskEvent::Inspected(row)) = events.recv() else { panic!("no row") };
+            row.result
+        };
+        assert!(inspect().is_ok());
+        lost.store(true, Relaxed);
+        assert!(inspect().unwrap_err().contains("cuda:0"));
+        until("its silence", || !health.live().is_ok());
+        lost.store(false, Relaxed);
+        assert!(inspect().is_ok());
+        until("its next beat", || health.live().is_ok());
+        drop(jobs);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_network_that_cannot_be_warmed_up_starts_no_station_and_a_thread_without_lanes_ends() {
+        let lost = Arc::new(AtomicBool::new(true));
+        let told = WarmThread::start(inspector(Device { lost: lost.clone() })).err().unwrap().to_string();
+        assert!(told.contains("cuda:0") && told.contains("start anew"), "{told}");
+        lost.store(false, Relaxed);
+        drop(WarmThread::start(inspector(Device { lost: lost.clone() })).unwrap());
+        assert_eq!(Arc::strong_count(&lost), 1, "the thread has ended");
+    }
 
     #[test]
     fn a_batch_takes_from_every_lane_in_turn_and_waits_for_none() {

@@ -183,3 +183,17 @@ impl Spread {
 fn ms_since(started: Instant) -> f64 {
     started.elapsed().as_secs_f64() * 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ninety_nine_of_a_hundred_are_not_above_p99() {
+        let spread = |count: u32| Spread::of((1..=count).rev().map(f64::from).collect());
+        assert_eq!([1, 2, 20, 100, 101, 1000].map(|count| spread(count).p99), [1.0, 2.0, 20.0, 99.0, 100.0, 990.0]);
+        let Spread { min, median, max, .. } = spread(3);
+        assert_eq!([min, median, max], [1.0, 2.0, 3.0]);
+        assert_eq!(Spread::of(Vec::new()), Spread::default());
+    }
+}

@@ -220,3 +220,13 @@ fn every_network_begins_with_the_probability_it_is_told() {
         assert!(told.contains("prior"), "{told}");
     }
 }
+
+#[test]
+fn a_variance_below_0_is_refused_by_name() {
+    let mut checkpoint = checkpoint(&Network::new(&shape(Architecture::UNet), 5, &Device::Cpu).unwrap());
+    let name = "down1.maxpool_conv.1.double_conv.1.running_var";
+    let below = checkpoint.tensors[name].affine(1.0, -1.5).unwrap();
+    checkpoint.tensors.insert(name.into(), below);
+    let told = engine(&checkpoint, DeviceChoice::Cpu, Precision::Int8, 1).err().unwrap().to_string();
+    assert!(told.contains(name) && told.contains("below 0"), "{told}");
+}

@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh Debian 12+ or Ubuntu 24.04 machine with Rust:
 #   make demo   sets up, builds and shows the line at work on its embedded default
 #   make test   sets up and passes all tests
-.PHONY: help setup setup-test demo build test lint deploy-checks check-cuda check-arm check-fuzz fuzz valgrind bench bench-peers bench-training bench-cuda peers fmt deb
+.PHONY: help setup setup-test demo build test test-portable lint deploy-checks check-cuda check-arm check-fuzz fuzz valgrind bench bench-peers bench-training bench-cuda peers fmt deb
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -24,6 +24,10 @@ demo: setup
 # Property tests draw the same cases each time here; plain `cargo test` draws new ones.
 test: setup-test
 	PROPTEST_RNG_SEED=1 cargo test
+
+# The networks once more without any vectors of the processor's own, as on ARM.
+test-portable: setup-test
+	HAIRLINE_TEST_INSTRUCTIONS=portable PROPTEST_RNG_SEED=1 cargo test --lib -- nn:: --skip on_cuda --skip on_host
 
 fmt:
 	cargo fmt --check

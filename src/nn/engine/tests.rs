@@ -56,7 +56,7 @@ fn ways() -> Vec<(Isa, Precision)> {
 /// The greatest difference that the precision allows, in deviations of the logits.
 fn tolerance(precision: Precision) -> f32 {
     match precision {
-        Precision::F32 => 2e-5,
+        Precision::F32 => 3e-5, // rounding of both sides
         Precision::F32Grade => 3e-4,
         Precision::Bf16 => 0.15,
         Precision::F16 | Precision::Int8 => f32::NAN, // for CUDA alone; has a test of its own

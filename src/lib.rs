@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod album;
 pub mod camera;
 pub mod cell;
 pub mod commands;

@@ -14,7 +14,7 @@ mod units;
 pub use problem::{Problem, Problems, Severity};
 pub use reader::{Reader, read_document};
 pub use sections::{
-    Belt, Camera, CameraKind, DeviceChoice, FeatureValue, FilesCamera, GapKind, GigeCamera, GstreamerCamera, Http, Lane, Network,
+    Album, Belt, Camera, CameraKind, DeviceChoice, FeatureValue, FilesCamera, GapKind, GigeCamera, GstreamerCamera, Http, Lane, Network,
     Precision, Publish, Review, SimulatedCamera, Station, Threads, Wafer, WaferKind,
 };
 pub use station::StationConfig;

@@ -147,6 +147,17 @@ pub struct Review {
     pub window_cells: usize,
 }
 
+/// `[album]`: pictures of cells to learn from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Album {
+    /// Folder of the pictures and of the masks that people told.
+    pub dir: PathBuf,
+    /// Of cells that passed one in so many is kept; 0: none.
+    pub passed_every: u64,
+    /// Pictures that may wait for their truth; the oldest make room.
+    pub unreviewed_max: usize,
+}
+
 /// `[[lane]]`: one camera and its corridor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lane {

@@ -1,5 +1,7 @@
 use super::lane::read_lane;
-use super::{CameraKind, DeviceChoice, Http, Lane, Network, Precision, Problems, Publish, Reader, Review, Station, Threads, read_document};
+use super::{
+    Album, CameraKind, DeviceChoice, Http, Lane, Network, Precision, Problems, Publish, Reader, Review, Station, Threads, read_document,
+};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,8 @@ pub struct StationConfig {
     pub http: Http,
     /// `[review]`
     pub review: Review,
+    /// `[album]`, where it names a folder.
+    pub album: Option<Album>,
     /// `[[lane]]`, at least one.
     pub lanes: Vec<Lane>,
 }
@@ -65,6 +69,11 @@ fn read_station(root: &mut Reader) -> StationConfig {
         keep_cells: t.number("keep_cells", "a whole number of cells, 1 to 100000", 1..=100_000, 200),
         window_cells: t.number("window_cells", "a whole number of cells, 1 to 100000", 1..=100_000, 500),
     });
+    let album = root.table("album", |t| {
+        let passed_every = t.number("passed_every", "a whole number of cells, 0 to 1000000", 0..=1_000_000, 100);
+        let unreviewed_max = t.number("unreviewed_max", "a whole number of pictures, 1 to 1000000", 1..=1_000_000, 1000);
+        t.optional_path("dir", "a folder in quotes").map(|dir| Album { dir, passed_every, unreviewed_max })
+    });
     let lanes = root.tables("lane", read_lane);
     if lanes.is_empty() {
         root.error(
@@ -74,7 +83,7 @@ fn read_station(root: &mut Reader) -> StationConfig {
         );
     }
     check_lanes_apart(root, &lanes);
-    StationConfig { file: root.file().to_owned(), station, network, publish, http, review, lanes }
+    StationConfig { file: root.file().to_owned(), station, network, publish, http, review, album, lanes }
 }
 
 fn read_cpus(t: &mut Reader) -> Vec<usize> {

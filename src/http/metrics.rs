@@ -31,6 +31,8 @@ pub struct Metrics {
     queue_capacity: IntGaugeVec,
     late_results: IntCounterVec,
     ledger_failures: IntCounterVec,
+    pictures_kept: IntCounterVec,
+    pictures_lost: IntCounterVec,
     model: IntGaugeVec,
     recipe_reloads: IntCounterVec,
     bad_requests: IntCounterVec,
@@ -73,6 +75,8 @@ impl Metrics {
             queue_capacity: new.gauges("queue_capacity", "Entries that a queue can hold", &["lane", "queue"])?,
             late_results: new.counters("late_results_total", "Results of the network that came after their cell's deadline", &["lane"])?,
             ledger_failures: new.counters("ledger_failures_total", "Writes that the ledger did not confirm", &["lane"])?,
+            pictures_kept: new.counters("album_pictures_total", "Pictures of cells that went to the album", &["lane"])?,
+            pictures_lost: new.counters("album_pictures_lost_total", "Pictures that the disk did not take (in time)", &["lane"])?,
             model: new.gauges("model_info", "The model in use; always 1", &["name", "digest", "device", "shape"])?,
             recipe_reloads: new.counters("recipe_reloads_total", "Recipes read again, by result", &["lane", "result"])?,
             bad_requests: new.counters("bad_requests_total", "Requests that were refused", &["socket"])?,
@@ -144,7 +148,8 @@ impl Metrics {
             self.recipe_reloads.with_label_values(&[lane, result]);
         }
         let by_lane = [&self.defects, &self.lines, &self.reconnects, &self.late_results, &self.ledger_failures];
-        for counter in by_lane.into_iter().chain([&self.corrections, &self.overkill, &self.escape]) {
+        let of_people = [&self.corrections, &self.overkill, &self.escape, &self.pictures_kept, &self.pictures_lost];
+        for counter in by_lane.into_iter().chain(of_people) {
             counter.with_label_values(&[lane]);
         }
         self.blind.with_label_values(&[lane]);
@@ -223,6 +228,16 @@ impl Metrics {
     /// The ledger did not confirm a write.
     pub fn ledger_failure(&self, lane: &str) {
         self.ledger_failures.with_label_values(&[lane]).inc();
+    }
+
+    /// A picture goes to the album.
+    pub fn picture_kept(&self, lane: &str) {
+        self.pictures_kept.with_label_values(&[lane]).inc();
+    }
+
+    /// The disk did not take a picture of the album, or was too slow for it.
+    pub fn picture_lost(&self, lane: &str) {
+        self.pictures_lost.with_label_values(&[lane]).inc();
     }
 
     /// This model is in use from now on, and no other.

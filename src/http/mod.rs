@@ -8,6 +8,7 @@
 //! | `GET /` | a small page: lanes, counts, links |
 //! | `GET /review` | cells that can be judged, JSON (loopback only, as all of `/review`) |
 //! | `GET /review/<lane>/<number>/mask.png` | the network's mask, 1 bit a pixel |
+//! | `GET /review/<lane>/<number>/picture.png` | the stitched cell, 16 bits a pixel, where the [`album`](crate::album) has it |
 //! | `POST /review/<lane>/<number>` | the truth: a mask as `image/png`, or `{"truth": "mask_is_right"}` / `{"truth": "no_defect"}` as `application/json` |
 
 mod error;
@@ -25,6 +26,7 @@ pub use error::HttpError;
 pub use health::{Health, Pulse, Report};
 pub use labels::{LaneTotals, ModelInfo, Queue, Socket, Stage};
 pub use metrics::Metrics;
+pub use rooms::Rooms;
 pub use server::{bind, serve};
 pub use truth::apply_truth;
 

@@ -3,7 +3,7 @@
 use super::refusal::Refusal;
 use super::rooms::Rooms;
 use super::truth::apply_truth;
-use crate::cell::{CELL_PX, CellId};
+use crate::cell::{CELL_PX, CellId, Mask};
 use crate::review::{Outcome, RecentCell, Reviewed, Truth, png};
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
@@ -27,6 +27,7 @@ pub(super) fn routes() -> Router<Rooms> {
         .route("/review", get(list))
         .route("/review/{lane}/{number}", axum::routing::post(tell))
         .route("/review/{lane}/{number}/mask.png", get(mask))
+        .route("/review/{lane}/{number}/picture.png", get(picture))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(loopback_only))
 }
@@ -48,6 +49,7 @@ async fn list(State(rooms): State<Rooms>) -> Json<Value> {
                 "verdict": cell.verdict,
                 "crack_px": cell.crack_px,
                 "mask": format!("/review/{lane}/{}/mask.png", cell.number),
+                "picture": rooms.album.as_ref().map(|_| format!("/review/{lane}/{}/picture.png", cell.number)),
                 "truth": cell.outcome.as_ref().map(outcome_json),
             })
         };
@@ -70,6 +72,25 @@ async fn mask(State(rooms): State<Rooms>, path: CellPath) -> Result<Response, Re
     Ok(([(header::CONTENT_TYPE, "image/png")], bytes).into_response())
 }
 
+async fn picture(State(rooms): State<Rooms>, path: CellPath) -> Result<Response, Refusal> {
+    let cell = cell_id(path)?;
+    let Some(album) = rooms.album.clone() else {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "this station keeps no pictures; name a folder under `album.dir`"));
+    };
+    // A few megabytes from the disk: not on the thread that answers everybody.
+    let found = tokio::task::spawn_blocking({
+        let cell = cell.clone();
+        move || album.picture(&cell)
+    });
+    match found.await.ok().flatten() {
+        Some(bytes) => Ok(([(header::CONTENT_TYPE, "image/png")], bytes).into_response()),
+        None => {
+            let sentence = format!("the album has no picture of {cell}: of cells that passed it keeps one in `album.passed_every`");
+            Err(Refusal::new(StatusCode::NOT_FOUND, sentence))
+        }
+    }
+}
+
 async fn tell(
     State(rooms): State<Rooms>,
     path: CellPath,
@@ -82,8 +103,12 @@ async fn tell(
     })?;
     let truth = truth(content_type(&headers), &body)?;
     let reviewed = apply_truth(&rooms.review, &rooms.metrics, &cell, &truth)?;
-    tracing::info!(%cell, oii = reviewed.outcome.counts.oii(), corrected = reviewed.replaced.is_some(), "the truth was told");
-    Ok(Json(reviewed_json(&cell, &reviewed)))
+    let in_album = match &rooms.album {
+        Some(album) => album.tell(&cell, true_mask(&rooms, &cell, &truth)?),
+        None => false,
+    };
+    tracing::info!(%cell, oii = reviewed.outcome.counts.oii(), corrected = reviewed.replaced.is_some(), in_album, "the truth was told");
+    Ok(Json(reviewed_json(&cell, &reviewed, in_album)))
 }
 
 type CellPath = Result<Path<(String, String)>, PathRejection>;
@@ -137,8 +162,20 @@ fn truth(content_type: String, body: &[u8]) -> Result<Truth, Refusal> {
     }
 }
 
-fn reviewed_json(cell: &CellId, reviewed: &Reviewed) -> Value {
-    json!({ "cell": cell, "truth": outcome_json(&reviewed.outcome), "replaced": reviewed.replaced.as_ref().map(outcome_json) })
+/// The truth, pixel by pixel.
+fn true_mask(rooms: &Rooms, cell: &CellId, truth: &Truth) -> Result<Arc<Mask>, Refusal> {
+    Ok(match truth {
+        Truth::Mask(mask) => mask.clone(),
+        Truth::MaskIsRight => rooms.review.mask(cell)?,
+        Truth::NoDefect => Arc::new(Mask::new(CELL_PX, CELL_PX)),
+    })
+}
+
+fn reviewed_json(cell: &CellId, reviewed: &Reviewed, in_album: bool) -> Value {
+    json!({
+        "cell": cell, "truth": outcome_json(&reviewed.outcome), "replaced": reviewed.replaced.as_ref().map(outcome_json),
+        "in_album": in_album,
+    })
 }
 
 fn outcome_json(outcome: &Outcome) -> Value {

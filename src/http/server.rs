@@ -1,7 +1,6 @@
 use super::refusal::Refusal;
 use super::rooms::Rooms;
-use super::{Health, HttpError, Metrics, Report, Socket, page, review_routes};
-use crate::review::Review;
+use super::{HttpError, Report, Socket, page, review_routes};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -10,7 +9,6 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -26,14 +24,8 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener, HttpError> {
 }
 
 /// Serves until `shutdown` is done; then answers what is under way, for two seconds at most.
-pub async fn serve(
-    listener: TcpListener,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
-    review: Arc<Review>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), HttpError> {
-    let service = router(Rooms { metrics, health, review }).into_make_service_with_connect_info::<SocketAddr>();
+pub async fn serve(listener: TcpListener, rooms: Rooms, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), HttpError> {
+    let service = router(rooms).into_make_service_with_connect_info::<SocketAddr>();
     let (stopping, stopped) = oneshot::channel();
     let told = async move {
         shutdown.await;

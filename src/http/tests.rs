@@ -33,6 +33,7 @@ fn rooms() -> Rooms {
         metrics: Arc::new(Metrics::new(&lanes).unwrap()),
         health: Health::new(&lanes, Duration::from_secs(3600)),
         review: Arc::new(review),
+        album: None,
     }
 }
 
@@ -41,8 +42,7 @@ fn server() -> Server {
     let (runtime, rooms) = (Runtime::new().unwrap(), rooms());
     let listener = runtime.block_on(bind(LOCALHOST)).unwrap();
     let at = listener.local_addr().unwrap();
-    let Rooms { metrics, health, review } = rooms.clone();
-    runtime.spawn(serve(listener, metrics, health, review, std::future::pending()));
+    runtime.spawn(serve(listener, rooms.clone(), std::future::pending()));
     Server { at, rooms, agent: agent(), runtime }
 }
 
@@ -229,13 +229,12 @@ fn a_port_in_use_is_told_with_key_and_remedy() {
 #[test]
 fn a_connection_that_never_ends_does_not_keep_the_server_from_stopping() {
     let runtime = Runtime::new().unwrap();
-    let Rooms { metrics, health, review } = rooms();
     let listener = runtime.block_on(bind(LOCALHOST)).unwrap();
     let mut idle = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let head = b"POST /review/a/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
     idle.write_all(head).unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = runtime.spawn(serve(listener, metrics, health, review, async {
+    let serving = runtime.spawn(serve(listener, rooms(), async {
         let _ = stopped.await;
     }));
     // The server waits for the body now, which never comes.

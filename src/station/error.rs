@@ -43,6 +43,9 @@ pub enum StationError {
     /// The ledger cannot be opened.
     #[error("station.data_dir: {0}")]
     Ledger(#[from] crate::ledger::LedgerError),
+    /// The album cannot be opened.
+    #[error("album.dir: {0}")]
+    Album(#[from] crate::album::AlbumError),
     /// The sockets cannot be bound.
     #[error(transparent)]
     Publish(#[from] crate::publish::PublishError),
@@ -72,7 +75,7 @@ impl StationError {
             Self::Inspect(InspectError::Network(error)) => wrong_model(error),
             Self::Inspect(_) | Self::Recipe(_) | Self::Calibration { .. } | Self::Stitch { .. } => true,
             Self::Camera { source, .. } => source.is_configuration(),
-            Self::Ledger(_) | Self::Publish(_) | Self::Http(_) => false,
+            Self::Ledger(_) | Self::Album(_) | Self::Publish(_) | Self::Http(_) => false,
             Self::Failed(_) | Self::StreamEnded { .. } | Self::Thread(_) => false,
         }
     }

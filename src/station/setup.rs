@@ -10,9 +10,10 @@ use super::state::LaneState;
 use super::supervisor::{LaneWatch, Running};
 use super::verdicts::{Office, VerdictWorker};
 use super::{RunOptions, StationError};
+use crate::album::Album;
 use crate::camera::CameraLink;
 use crate::cell::{CELL_PX, Moment};
-use crate::config::{CameraKind, Lane, StationConfig};
+use crate::config::{self, CameraKind, Lane, StationConfig};
 use crate::http::{Health, Metrics};
 use crate::inspect::Inspector;
 use crate::ledger::Ledger;
@@ -79,6 +80,7 @@ pub(super) struct Prepared {
     inspection: WarmThread,
     office: Office,
     ledger: Arc<Ledger>,
+    album_thread: Option<JoinHandle<()>>,
     health: Arc<Health>,
     runtime: tokio::runtime::Runtime,
     listener: tokio::net::TcpListener,
@@ -103,6 +105,7 @@ impl Prepared {
         let metrics = Arc::new(Metrics::new(&names)?);
         let health = Health::new(&names, STALL_AFTER);
         let ledger = Arc::new(Ledger::open(&config.station.data_dir, config.station.keep_days)?);
+        let (album, album_thread) = open_album(config.album.as_ref(), &health, &metrics)?.unzip();
         let run = uuid::Uuid::now_v7().to_string();
         let bindings = Arc::new(Bindings::new(names.iter().cloned(), BINDINGS));
         let id = StationId { station: config.station.name.clone(), run: run.clone(), lanes: names };
@@ -131,6 +134,7 @@ impl Prepared {
             model_threshold: info.threshold,
             metrics,
             review: Arc::new(Review::new(&config.review)),
+            album: album.map(Arc::new),
             publisher,
             bindings,
             observer: options.observer,
@@ -139,7 +143,7 @@ impl Prepared {
             halt: Arc::new(Halt::new()),
         };
         let status_every = Duration::from_secs_f64(config.publish.status_every_s);
-        Ok(Self { lanes, inspection, office, ledger, health, runtime, listener, status_every })
+        Ok(Self { lanes, inspection, office, ledger, album_thread, health, runtime, listener, status_every })
     }
 
     /// Starts every thread. Where a camera cannot be started, what was started before is stopped again.
@@ -149,6 +153,9 @@ impl Prepared {
         let (recorder, thread) =
             Recorder::start(self.ledger.clone(), office.run.clone(), office.metrics.clone(), self.health.pulse("ledger"))?;
         running.ledger_thread(thread);
+        if let Some(thread) = self.album_thread {
+            running.album_thread(thread);
+        }
         let budget = Arc::new(CellBudget::new(office.wanted));
         let (mut jobs, mut desks) = (Vec::new(), Vec::new());
         for prepared in self.lanes {
@@ -202,6 +209,17 @@ impl Prepared {
         running.inspection_thread(thread);
         Ok(running)
     }
+}
+
+/// The album that the configuration asks for, and its thread.
+fn open_album(
+    settings: Option<&config::Album>,
+    health: &Arc<Health>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<(Album, JoinHandle<()>)>, StationError> {
+    let Some(settings) = settings else { return Ok(None) };
+    let (pulse, metrics) = (health.pulse("album"), metrics.clone());
+    Ok(Some(Album::open(settings, move || pulse.beat(), move |lane| metrics.picture_lost(lane))?))
 }
 
 pub(super) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {

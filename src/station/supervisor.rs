@@ -45,7 +45,7 @@ pub(super) struct Running {
     status_every: Duration,
     lanes: Vec<LaneWatch>,
     /// Threads in the order in which they end: lanes, inspection, verdicts, ledger.
-    stages: [Vec<JoinHandle<()>>; 4],
+    stages: [Vec<JoinHandle<()>>; 5],
     /// The first thread that failed.
     failed: Option<String>,
     /// What the publisher had done when it was last asked.
@@ -60,7 +60,7 @@ impl Running {
         health: Arc<Health>,
         status_every: Duration,
     ) -> Self {
-        let stages = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        let stages = [const { Vec::new() }; 5];
         Self {
             runtime: Some(runtime),
             listener: Some(listener),
@@ -94,16 +94,26 @@ impl Running {
         self.stages[3].push(thread);
     }
 
+    pub fn album_thread(&mut self, thread: JoinHandle<()>) {
+        self.stages[4].push(thread);
+    }
+
     /// Watches until `shutdown`, until enough verdicts are given, or until every lane has ended.
     pub fn supervise(mut self, shutdown: impl Future<Output = ()>) -> Result<Summary, StationError> {
         let Some(runtime) = self.runtime.take() else { return Ok(self.summary()) };
         let (close_http, closing) = oneshot::channel::<()>();
         let http = self.listener.take().map(|listener| {
-            let (metrics, health, review) = (self.office.metrics.clone(), self.health.clone(), self.office.review.clone());
+            let office = &self.office;
+            let rooms = crate::http::Rooms {
+                metrics: office.metrics.clone(),
+                health: self.health.clone(),
+                review: office.review.clone(),
+                album: office.album.clone(),
+            };
             let closed = async move {
                 let _ = closing.await;
             };
-            runtime.spawn(crate::http::serve(listener, metrics, health, review, closed))
+            runtime.spawn(crate::http::serve(listener, rooms, closed))
         });
         let watched = runtime.block_on(self.watch_over(shutdown));
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
@@ -253,9 +263,11 @@ impl Running {
         self.office.halt.stop();
         let until = Instant::now() + END_GRACE;
         for stage in 0..self.stages.len() {
-            if stage == self.stages.len() - 1 {
-                // The recorder ends when nobody can hand it anything any more.
-                self.lanes.clear();
+            // What writes ends when nobody can hand it anything any more.
+            match (stage, &self.office.album) {
+                (3, _) => self.lanes.clear(),
+                (4, Some(album)) => album.close(),
+                _ => {}
             }
             for thread in std::mem::take(&mut self.stages[stage]) {
                 let name = thread.thread().name().unwrap_or("a thread").to_owned();

@@ -8,7 +8,8 @@ use super::recipes::RecipeSlot;
 use super::recorder::Recorder;
 use super::state::LaneState;
 use super::{CellOutcome, Observer};
-use crate::cell::{Gate, HoldReason, Judgement, Moment, ProbabilityMap, TILES_PER_SIDE, Verdict};
+use crate::album::{Album, Kept, Page};
+use crate::cell::{Gate, HoldReason, Judgement, Moment, ProbabilityMap, TILES_PER_SIDE, Verdict, VerdictKind};
 use crate::http::{Metrics, Pulse, Stage, apply_truth};
 use crate::judge::{Recipe, judge};
 use crate::ledger::Entry;
@@ -35,6 +36,7 @@ pub(super) struct Office {
     pub model_threshold: f32,
     pub metrics: Arc<Metrics>,
     pub review: Arc<Review>,
+    pub album: Option<Arc<Album>>,
     pub publisher: Arc<Publisher>,
     pub bindings: Arc<Bindings>,
     pub observer: Option<Arc<dyn Observer>>,
@@ -180,6 +182,7 @@ impl VerdictWorker {
         }
         let published_at = Instant::now();
         let total_ms = since(published_at);
+        self.put_into_album(&cell, message.verdict, judgement.as_ref());
         self.count(&cell, &message, judgement.as_ref());
         let (waited, took) = cell.last_row.unzip();
         for (stage, spent) in [
@@ -209,6 +212,23 @@ impl VerdictWorker {
         }
         if office.verdicts.fetch_add(1, Ordering::AcqRel) + 1 == office.wanted.unwrap_or(u64::MAX) {
             office.halt.stop();
+        }
+    }
+
+    /// Keeps the picture of a whole cell that is worth learning from.
+    fn put_into_album(&self, cell: &ReadyCell, verdict: VerdictKind, judgement: Option<&Judgement>) {
+        let (Some(album), Some(rows)) = (&self.office.album, &cell.rows) else { return };
+        let kept = album.keep(Page {
+            cell: cell.id.clone(),
+            unix_ns: cell.end.at.unix_ns,
+            verdict,
+            rows: rows.each_ref().map(|row| (row.pixels.clone(), row.spans.clone())),
+            found: judgement.map(|judgement| Arc::new(judgement.mask.clone())),
+        });
+        match kept {
+            Kept::Yes => self.office.metrics.picture_kept(&self.state.name),
+            Kept::NotWanted => {}
+            Kept::Lost => self.office.metrics.picture_lost(&self.state.name),
         }
     }
 
@@ -318,6 +338,7 @@ impl VerdictWorker {
         };
         let message = VerdictMessage { resent: true, ..self.message(cell, verdict, judgement, &recipe, carrier_id) };
         self.office.metrics.late_result(&self.state.name);
+        self.put_into_album(cell, VerdictKind::Hold, judgement);
         self.recorder.late(self.state.name.clone(), cell.id.number, message.to_json().unwrap_or_default());
     }
 }

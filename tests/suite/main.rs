@@ -1,5 +1,6 @@
 //! Tests that need the outside world: processes, sockets, network namespaces.
 
+mod album;
 mod bad_input;
 mod bench;
 mod cuda;

@@ -1,0 +1,190 @@
+//! Pictures of cells that are worth learning from, kept for `train`.
+//!
+//! Of every cell that was rejected or held, and of one in so many that passed, the stitched picture goes to the folder
+//! `unreviewed/`, with the mask that the network found beside it. Once a person tells the truth about such a cell its picture goes
+//! to `images/` and the truth to `masks/`: a folder that `train fit --data` takes as it is. No verdict waits for any of
+//! this: what the disk does not take in time is not kept, and is told.
+
+mod error;
+mod picture;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+pub use error::AlbumError;
+
+use crate::cell::{CellId, Mask, Spans, VerdictKind};
+use crate::config;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use shelf::Shelf;
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Cells that may wait for the disk, 4 MB each; what comes while as many wait is not kept.
+const QUEUE_CELLS: usize = 8;
+/// How long the thread may sleep before it shows that it lives.
+const TICK: Duration = Duration::from_millis(200);
+/// A disk that refuses one picture after the other is told once in so long.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// Cells of this run whose pictures can be found by number, at least.
+const KNOWN_CELLS: usize = 1000;
+
+/// A cell as it is put into the album.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Which cell.
+    pub cell: CellId,
+    /// When its trailing edge passed, nanoseconds since the Unix epoch.
+    pub unix_ns: i64,
+    /// What became of it.
+    pub verdict: VerdictKind,
+    /// Its rows of tiles, from the leading edge: 448 × 1344 grey values and the outline of each line.
+    pub rows: [(Arc<[u16]>, Spans); 3],
+    /// The mask that the network found, where it found one.
+    pub found: Option<Arc<Mask>>,
+}
+
+/// What became of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is on its way to the disk.
+    Yes,
+    /// It is one of those that are not kept.
+    NotWanted,
+    /// The disk is too slow: it is not kept.
+    Lost,
+}
+
+enum Job {
+    Keep { name: Arc<str>, page: Box<Page> },
+    Tell { name: Arc<str>, truth: Arc<Mask> },
+}
+
+/// The album. Thread-safe; share it by `Arc`.
+#[derive(Debug)]
+pub struct Album {
+    jobs: Mutex<Option<Sender<Job>>>,
+    names: Mutex<Names>,
+    passed: AtomicU64,
+    passed_every: u64,
+    dir: PathBuf,
+}
+
+/// The pictures of this run's last cells.
+#[derive(Debug)]
+struct Names {
+    of: HashMap<CellId, Arc<str>>,
+    in_turn: VecDeque<CellId>,
+    most: usize,
+}
+
+impl Album {
+    /// Opens the album in the settings' folder, which is made where it is missing, and starts the thread that writes. The thread
+    /// calls `beat` at each of its turns and `lost` with the lane of a picture that the disk has refused; it ends after
+    /// [`close`](Self::close).
+    ///
+    /// # Errors
+    /// The folder cannot be made, read or written, or the thread not started.
+    pub fn open(
+        settings: &config::Album,
+        beat: impl Fn() + Send + 'static,
+        lost: impl Fn(&str) + Send + 'static,
+    ) -> Result<(Self, JoinHandle<()>), AlbumError> {
+        let shelf = Shelf::open(&settings.dir, settings.unreviewed_max)?;
+        let (jobs, jobs_out) = bounded(QUEUE_CELLS);
+        let thread = std::thread::Builder::new()
+            .name("album".into())
+            .spawn(move || write_all(&jobs_out, shelf, beat, lost))
+            .map_err(AlbumError::Thread)?;
+        let most = settings.unreviewed_max.max(KNOWN_CELLS);
+        let album = Self {
+            jobs: Mutex::new(Some(jobs)),
+            names: Mutex::new(Names { of: HashMap::new(), in_turn: VecDeque::new(), most }),
+            passed: AtomicU64::new(0),
+            passed_every: settings.passed_every,
+            dir: settings.dir.clone(),
+        };
+        Ok((album, thread))
+    }
+
+    /// Puts a cell into the album if it is one of those that are kept; waits for nothing.
+    pub fn keep(&self, page: Page) -> Kept {
+        if page.verdict == VerdictKind::Pass && !self.is_the_turn_of_one_that_passed() {
+            return Kept::NotWanted;
+        }
+        let (cell, name) = (page.cell.clone(), shelf::name(&page));
+        if !self.send(Job::Keep { name: name.clone(), page: Box::new(page) }) {
+            return Kept::Lost;
+        }
+        lock(&self.names).insert(cell, name);
+        Kept::Yes
+    }
+
+    /// Hands over the truth about a cell of this run; `false` where its picture was not kept, or the disk is too slow.
+    /// A second truth replaces the first.
+    pub fn tell(&self, cell: &CellId, truth: Arc<Mask>) -> bool {
+        let name = lock(&self.names).of.get(cell).cloned();
+        name.is_some_and(|name| self.send(Job::Tell { name, truth }))
+    }
+
+    /// The PNG of a cell of this run; `None` where it was not kept or is not on the disk yet.
+    pub fn picture(&self, cell: &CellId) -> Option<Vec<u8>> {
+        let name = lock(&self.names).of.get(cell).cloned()?;
+        shelf::places(&self.dir, &name).iter().find_map(|place| std::fs::read(place).ok())
+    }
+
+    /// Takes nothing any more; the thread ends when all that was taken is on the disk.
+    pub fn close(&self) {
+        lock(&self.jobs).take();
+    }
+
+    fn send(&self, job: Job) -> bool {
+        lock(&self.jobs).as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok())
+    }
+
+    fn is_the_turn_of_one_that_passed(&self) -> bool {
+        self.passed_every > 0 && self.passed.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.passed_every)
+    }
+}
+
+impl Names {
+    fn insert(&mut self, cell: CellId, name: Arc<str>) {
+        if self.of.insert(cell.clone(), name).is_none() {
+            self.in_turn.push_back(cell);
+        }
+        while self.in_turn.len() > self.most {
+            if let Some(oldest) = self.in_turn.pop_front() {
+                self.of.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// Works until nobody can hand it anything any more.
+fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, beat: impl Fn(), lost: impl Fn(&str)) {
+    let mut told_at: Option<Instant> = None;
+    loop {
+        beat();
+        let done = match jobs.recv_timeout(TICK) {
+            Ok(Job::Keep { name, page }) => shelf.put(&name, &page).inspect_err(|_| lost(&page.cell.lane)),
+            Ok(Job::Tell { name, truth }) => shelf.tell(&name, &truth),
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if let Err(error) = done
+            && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY)
+        {
+            told_at = Some(Instant::now());
+            tracing::error!("the album: {error}");
+        }
+    }
+}
+
+// A thread that panicked while it held the lock has changed nothing by halves.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}

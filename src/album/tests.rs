@@ -1,0 +1,176 @@
+//! Through the album's door, onto a real disk.
+
+use super::*;
+use crate::cell::{CELL_PX, Span, TILE_PX, TileRow};
+use std::path::Path;
+
+fn settings(dir: &Path, passed_every: u64, unreviewed_max: usize) -> config::Album {
+    config::Album { dir: dir.to_owned(), passed_every, unreviewed_max }
+}
+
+fn open(settings: &config::Album) -> (Album, JoinHandle<()>) {
+    Album::open(settings, || {}, |_| panic!("the disk took everything")).unwrap()
+}
+
+fn page(number: u64, verdict: VerdictKind) -> Page {
+    let pixels: Arc<[u16]> = (0..TileRow::PIXELS).map(|i| (i % 977) as u16 * 60).collect();
+    let spans: Spans = vec![Span { start: 10, end: CELL_PX as u16 - 20 }; TILE_PX].into();
+    let mut found = Mask::new(CELL_PX, CELL_PX);
+    found.set(100, 200, true);
+    Page {
+        cell: CellId { lane: "A".into(), number },
+        unix_ns: 1_700_000_000_000_000_000 + number as i64 * 1_000_000_000,
+        verdict,
+        rows: [0, 1, 2].map(|_| (pixels.clone(), spans.clone())),
+        found: Some(Arc::new(found)),
+    }
+}
+
+fn end((album, thread): (Album, JoinHandle<()>)) {
+    album.close();
+    thread.join().unwrap();
+}
+
+/// Names in a folder of the album, without their times.
+fn names(dir: &Path, folder: &str) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir.join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().split_once('_').unwrap().1.to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_failed_is_kept_and_one_in_so_many_that_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (album, thread) = open(&settings(dir.path(), 3, 100));
+    let verdicts = [VerdictKind::Pass, VerdictKind::Pass, VerdictKind::Hold, VerdictKind::Pass, VerdictKind::Pass, VerdictKind::Reject];
+    let kept: Vec<Kept> = (1..).zip(verdicts).map(|(number, verdict)| album.keep(page(number, verdict))).collect();
+    use Kept::{NotWanted, Yes};
+    assert_eq!(kept, [Yes, NotWanted, Yes, NotWanted, Yes, Yes]);
+    end((album, thread));
+    let of_both = |numbers: [u64; 4]| numbers.iter().flat_map(|n| [format!("A_{n}.found.png"), format!("A_{n}.png")]).collect::<Vec<_>>();
+    assert_eq!(names(dir.path(), "unreviewed"), of_both([1, 3, 5, 6]));
+    let (none, thread) = open(&settings(dir.path(), 0, 100));
+    assert_eq!(none.keep(page(7, VerdictKind::Pass)), NotWanted);
+    end((none, thread));
+    let mut order: Vec<String> =
+        std::fs::read_dir(dir.path().join("unreviewed")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    order.sort();
+    assert!(order[0].starts_with("20231114T221321.000Z_A_1"), "{order:?}");
+}
+
+#[test]
+fn a_told_truth_makes_a_pair_that_training_reads_and_a_second_one_replaces_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (album, thread) = open(&settings(dir.path(), 1, 100));
+    let cell = |number| CellId { lane: "A".into(), number };
+    for number in 1..=2 {
+        assert_eq!(album.keep(page(number, VerdictKind::Reject)), Kept::Yes);
+    }
+    let none = Mask::new(CELL_PX, CELL_PX);
+    let mut crack = none.clone();
+    (300..340).for_each(|x| crack.set(x, 700, true));
+    for (number, truth) in [(1, &none), (1, &crack), (2, &none)] {
+        assert!(album.tell(&cell(number), Arc::new(truth.clone())));
+    }
+    assert!(!album.tell(&cell(3), Arc::new(none)), "a cell that was never kept");
+    end((album, thread));
+    assert!(names(dir.path(), "unreviewed").is_empty());
+    for folder in ["images", "masks"] {
+        assert_eq!(names(dir.path(), folder), ["A_1.png", "A_2.png"]);
+    }
+    let crack_px = |number: u64| {
+        let mut files = std::fs::read_dir(dir.path().join("masks")).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.find(|file| file.to_str().unwrap().ends_with(&format!("_A_{number}.png"))).unwrap();
+        crate::review::png::decode(&std::fs::read(file).unwrap(), CELL_PX).unwrap().count()
+    };
+    assert_eq!((crack_px(1), crack_px(2)), (40, 0));
+    let image = std::fs::read_dir(dir.path().join("images")).unwrap().next().unwrap().unwrap().path();
+    let image = image::open(image).unwrap().into_luma16();
+    assert_eq!(image.dimensions(), (CELL_PX as u32, CELL_PX as u32));
+    // Outside its outline it is 0, inside nowhere, whatever was seen.
+    assert_eq!([9, 10, 977, CELL_PX as u32 - 21, CELL_PX as u32 - 20].map(|x| image.get_pixel(x, 0).0[0]), [0, 600, 1, 20760, 0]);
+}
+
+#[test]
+fn the_oldest_make_room_and_what_a_power_cut_left_halfway_is_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let (album, thread) = open(&settings(dir.path(), 1, 3));
+    for number in 1..=5 {
+        while album.keep(page(number, VerdictKind::Reject)) == Kept::Lost {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    end((album, thread));
+    let pictures = || names(dir.path(), "unreviewed").into_iter().filter(|name| !name.contains("found")).collect::<Vec<_>>();
+    assert_eq!(pictures(), ["A_3.png", "A_4.png", "A_5.png"]);
+    assert_eq!(names(dir.path(), "unreviewed").len(), 6);
+    // The truth about the fourth was written, its picture not moved yet.
+    let unreviewed = dir.path().join("unreviewed");
+    let fourth =
+        std::fs::read_dir(&unreviewed).unwrap().map(|e| e.unwrap().file_name()).find(|n| n.to_str().unwrap().ends_with("_A_4.png"));
+    std::fs::copy(unreviewed.join("../unreviewed").join(fourth.as_ref().unwrap()), dir.path().join("masks").join(fourth.unwrap())).unwrap();
+    end(open(&settings(dir.path(), 1, 1)));
+    assert_eq!(names(dir.path(), "images"), ["A_4.png"]);
+    assert_eq!(names(dir.path(), "unreviewed"), ["A_5.found.png", "A_5.png"]);
+}
+
+#[test]
+fn a_picture_can_be_looked_at_before_and_after_its_truth() {
+    let dir = tempfile::tempdir().unwrap();
+    let (album, thread) = open(&settings(dir.path(), 1, 100));
+    let cell = CellId { lane: "A".into(), number: 1 };
+    assert_eq!(album.picture(&cell), None);
+    album.keep(page(1, VerdictKind::Hold));
+    let wait = |what: &str, done: &dyn Fn() -> bool| {
+        let started = Instant::now();
+        while !done() {
+            assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    wait("no picture", &|| album.picture(&cell).is_some());
+    let before = album.picture(&cell);
+    album.tell(&cell, Arc::new(Mask::new(CELL_PX, CELL_PX)));
+    wait("no pair", &|| names(dir.path(), "images") == ["A_1.png"]);
+    assert_eq!(album.picture(&cell), before);
+    end((album, thread));
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_told_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = dir.path().join("taken");
+    std::fs::write(&taken, "a file").unwrap();
+    let told = Album::open(&settings(&taken, 1, 1), || {}, |_| {}).err().unwrap().to_string();
+    assert!(told.contains("taken") && told.contains("album.dir"), "{told}");
+}
+
+#[test]
+fn what_the_disk_refuses_is_told_and_the_album_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let lost = Arc::new(AtomicU64::new(0));
+    let count = lost.clone();
+    let (album, thread) = Album::open(
+        &settings(dir.path(), 1, 100),
+        || {},
+        move |lane| {
+            assert_eq!(lane, "A");
+            count.fetch_add(1, Ordering::Relaxed);
+        },
+    )
+    .unwrap();
+    std::fs::remove_dir(dir.path().join("unreviewed")).unwrap();
+    album.keep(page(1, VerdictKind::Hold));
+    let started = Instant::now();
+    while lost.load(Ordering::Relaxed) == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::fs::create_dir(dir.path().join("unreviewed")).unwrap();
+    album.keep(page(2, VerdictKind::Hold));
+    end((album, thread));
+    assert_eq!(names(dir.path(), "unreviewed"), ["A_2.found.png", "A_2.png"]);
+}

@@ -18,6 +18,7 @@ mod queue;
 mod recipes;
 mod recorder;
 mod setup;
+mod slow;
 mod state;
 mod supervisor;
 mod verdicts;

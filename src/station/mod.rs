@@ -10,6 +10,7 @@
 
 mod check;
 mod desk;
+mod empty;
 mod error;
 mod halt;
 mod inspection;

@@ -1,7 +1,7 @@
 //! The command line of the inspection station.
 
 use clap::{Parser, Subcommand};
-use hairline::commands::{bench, calibrate, check, demo, listen, run};
+use hairline::commands::{bench, calibrate, check, demo, listen, run, told};
 use std::process::ExitCode;
 
 /// Finds hair-fine cracks in solar cells while they are being made.
@@ -19,7 +19,7 @@ struct Arguments {
 enum Command {
     /// Inspect: run the station as the configuration says
     Run(run::RunArgs),
-    /// Check a configuration and the files it names, and report every mistake at once
+    /// Check a configuration and the files it names, or a recipe, and report every mistake at once
     Check(check::CheckArgs),
     /// Subscribe to a station and show its verdicts as they come
     Listen(listen::ListenArgs),
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
     };
     result.unwrap_or_else(|e| {
-        eprintln!("hairline: {e:#}");
+        eprintln!("hairline: {}", told(&e));
         ExitCode::FAILURE
     })
 }

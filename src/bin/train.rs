@@ -1,5 +1,6 @@
 //! The training tool: simulated wafers, training, search and comparison, evaluation, model care.
 use clap::{Parser, Subcommand};
+use hairline::commands::told;
 use hairline::commands::train::{augment, compare, eval, fit, import, promote, quantise, search, synth};
 use std::process::ExitCode;
 
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
         Command::Import(args) => import::run(args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", told(&error));
         ExitCode::FAILURE
     })
 }

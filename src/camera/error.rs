@@ -15,8 +15,11 @@ pub enum CameraError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A GigE camera does not answer. Not final: it is tried again.
-    #[error("camera {id} does not answer: {reason}; look for it with `arv-tool-0.8`, at its cable, power and IP address")]
+    /// A GigE camera does not answer, or another program holds it. Not final: it is tried again.
+    #[error(
+        "camera {id} does not answer or is held by another program: {reason}; look for it with `arv-tool-0.8`, at its cable, power \
+         and IP address, and end what else uses it (another station, a viewer)"
+    )]
     NotThere {
         /// Its id from the configuration.
         id: String,

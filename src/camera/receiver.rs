@@ -228,12 +228,8 @@ impl Receiver {
                 let (lines, cause) = (*lines, *cause);
                 return self.lose(lines, cause);
             }
-            CameraEvent::Gone { reason, .. } => {
-                tracing::error!("camera gone: {reason}");
-                self.status.set_connected(false);
-            }
-            CameraEvent::Back { attempts, .. } => {
-                tracing::info!("camera back after {attempts} attempts");
+            CameraEvent::Gone { .. } => self.status.set_connected(false),
+            CameraEvent::Back { .. } => {
                 self.status.set_connected(true);
                 self.status.count_reconnect();
                 self.clock.reset();

@@ -1,6 +1,7 @@
 //! `hairline check`: everything that is wrong with a configuration, at once.
 
-use crate::config::StationConfig;
+use crate::config::{Problems, StationConfig};
+use crate::judge::Recipe;
 use crate::station;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,35 +9,45 @@ use std::process::ExitCode;
 /// Arguments of `hairline check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// The station's configuration
+    /// The station's configuration, or a recipe
     #[arg(value_name = "FILE")]
     config: PathBuf,
 }
 
-/// Checks the configuration, its recipes, calibrations and model. Exits 64 on mistakes.
+/// Checks the configuration, its recipes, calibrations and model, or a recipe alone. Exits 64 on mistakes.
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
-    let Some(config) = load_config(&args.config) else { return Ok(ExitCode::from(super::EXIT_CONFIG)) };
-    let problems = station::check(&config);
-    if !problems.all().is_empty() {
-        eprintln!("{problems}");
+    let file = &args.config;
+    if Recipe::is_one(file) {
+        let (recipe, problems) = match Recipe::load(file) {
+            Ok((recipe, warnings)) => (Some(recipe), warnings),
+            Err(problems) => (None, problems),
+        };
+        tell(&problems);
+        let Some(recipe) = recipe else { return Ok(ExitCode::from(super::EXIT_CONFIG)) };
+        println!("{}: good; the recipe {:?}", file.display(), recipe.name);
+        return Ok(ExitCode::SUCCESS);
     }
-    if problems.has_errors() {
-        return Ok(ExitCode::from(super::EXIT_CONFIG));
-    }
-    println!("{}: good; {} lane(s)", args.config.display(), config.lanes.len());
+    let (config, problems) = station::check(file);
+    tell(&problems);
+    let Some(config) = config.filter(|_| !problems.has_errors()) else { return Ok(ExitCode::from(super::EXIT_CONFIG)) };
+    println!("{}: good; {} lane(s)", file.display(), config.lanes.len());
     for lane in &config.lanes {
         println!("  {}: camera {}, recipe {}", lane.name, lane.camera.kind.name(), lane.recipe.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn tell(problems: &Problems) {
+    if !problems.all().is_empty() {
+        eprintln!("{problems}");
+    }
+}
+
 /// Reads a configuration, telling warnings and mistakes on standard error.
 pub(super) fn load_config(file: &Path) -> Option<StationConfig> {
     match StationConfig::load(file) {
         Ok((config, warnings)) => {
-            if !warnings.all().is_empty() {
-                eprintln!("{warnings}");
-            }
+            tell(&warnings);
             Some(config)
         }
         Err(problems) => {

@@ -14,3 +14,26 @@ pub mod train;
 
 /// Exit code for a configuration that cannot be used (EX_USAGE of sysexits).
 const EXIT_CONFIG: u8 = 64;
+
+/// An error with its causes in one line. Many errors tell their cause themselves: what stands there already is not told again.
+pub fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        told if told.contains(&cause) => told.to_owned(),
+        told => format!("{told}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_an_error_tells_itself_is_told_once() {
+        let error = crate::ledger::LedgerError::NotWritable { dir: "ledger".into(), source: std::io::ErrorKind::StorageFull.into() };
+        let told = told(&anyhow::Error::new(crate::station::StationError::from(error)).context("the station"));
+        assert!(told.starts_with("the station: station.data_dir: the ledger folder ledger cannot be used"), "{told}");
+        assert_eq!(told.matches(&std::io::Error::from(std::io::ErrorKind::StorageFull).to_string()).count(), 1, "{told}");
+        assert!(told.contains("make room") && !told.contains("make it writable"), "{told}");
+    }
+}

@@ -16,7 +16,7 @@ pub(super) fn read_lane(t: &mut Reader) -> Lane {
     let queue_blocks = t.number("queue_blocks", "a whole number of line blocks, 2 to 4096", 2..=4096, 64);
     let queue_rows = t.number("queue_rows", "a whole number of tile rows, 3 to 300", 3..=300, 12);
     let camera = t.table("camera", |t| read_camera(t, deadline_ms));
-    if deadline_ms.is_none() && !camera.can_wait() {
+    if deadline_ms.is_none() && !t.has("deadline_ms") && !camera.can_wait() {
         t.error(
             "deadline_ms",
             "is missing, and this camera cannot wait",
@@ -76,10 +76,20 @@ fn read_gige(t: &mut Reader) -> GigeCamera {
     if reconnect_max_ms < reconnect_first_ms {
         t.error("reconnect_max_ms", "is shorter than `reconnect_first_ms`", "give a longer one");
     }
+    let id_expected = "the camera's id or IP address, as arv-tool-0.8 lists it";
+    let id: String = t.required("id", id_expected).unwrap_or_default();
+    if t.has("id") && id.trim().is_empty() {
+        t.error("id", "is empty: any camera that answers would do", format!("give {id_expected}"));
+    }
+    let formats = "\"Mono8\", \"Mono10\", \"Mono12\" or \"Mono16\"";
+    let pixel_format: Option<String> = t.optional("pixel_format", formats);
+    if let Some(format) = pixel_format.as_deref().filter(|format| !["Mono8", "Mono10", "Mono12", "Mono16"].contains(format)) {
+        t.error("pixel_format", format!("is {format:?}, which is not one grey channel in whole bytes"), format!("give {formats}"));
+    }
     GigeCamera {
-        id: t.required("id", "the camera's id or IP address, as arv-tool-0.8 lists it").unwrap_or_default(),
+        id,
         width_px: t.optional_number("width_px", "pixels of a line, 16 to 65536", 16..=65_536),
-        pixel_format: t.optional("pixel_format", "\"Mono8\", \"Mono10\", \"Mono12\" or \"Mono16\""),
+        pixel_format,
         features: t.or(
             "features",
             "a list of GenICam features with their values, in the order in which they are to be set, such as \
@@ -152,12 +162,16 @@ fn read_belt(t: &mut Reader, calibrated: bool, camera: &Camera, wafer: &Wafer) -
     };
     let edge_level = t.number("edge_level", "a share of white, 0 to 1", 0.0..=1.0, edge);
     let gap_level = t.number("gap_level", "a share of white, 0 to 1", 0.0..=1.0, back);
-    let in_order = match gap {
-        GapKind::Dark => gap_level <= edge_level,
-        GapKind::Bright => gap_level >= edge_level,
+    let (in_order, kind, at) = match gap {
+        GapKind::Dark => (gap_level <= edge_level, "dark", "at most"),
+        GapKind::Bright => (gap_level >= edge_level, "bright", "at least"),
     };
     if !in_order {
-        t.error("gap_level", "lies on the wafer's side of `edge_level`", "dark gap: at most edge_level; bright gap: at least edge_level");
+        t.error(
+            "gap_level",
+            format!("of {gap_level} lies on the wafer's side of `edge_level` ({edge_level}), with a {kind} gap"),
+            format!("leave out both levels, which gives {edge} and {back}, or give `gap_level` {at} {edge_level}"),
+        );
     }
     let scale = "millimetres, 0.001 to 10";
     let mut mm_per_px = t.optional_number("mm_per_px", scale, 0.001..=10.0);

@@ -5,12 +5,14 @@
 //! their settings.
 
 mod lane;
+mod places;
 mod problem;
 mod reader;
 mod sections;
 mod station;
 mod units;
 
+pub use places::Places;
 pub use problem::{Problem, Problems, Severity};
 pub use reader::{Reader, read_document};
 pub use sections::{

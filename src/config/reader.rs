@@ -37,7 +37,7 @@ pub fn read_document<T>(file: &Path, f: impl FnOnce(&mut Reader) -> T) -> (Optio
     (Some(value), problems)
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1
 }
 

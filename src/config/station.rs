@@ -3,6 +3,7 @@ use super::{
     Album, CameraKind, DeviceChoice, Http, Lane, Network, Precision, Problems, Publish, Reader, Review, Station, Threads, read_document,
 };
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A whole, validated configuration.
@@ -29,19 +30,31 @@ pub struct StationConfig {
 impl StationConfig {
     /// Reads and validates `file`. Without errors the configuration comes with its warnings.
     pub fn load(file: &Path) -> Result<(Self, Problems), Problems> {
-        let (config, problems) = read_document(file, read_station);
+        let (config, problems) = Self::read(file);
         match config {
             Some(config) if !problems.has_errors() => Ok((config, problems)),
             _ => Err(problems),
         }
     }
+
+    /// Reads `file` as far as it can be read: what is missing or wrong has its default, paths are empty. Where the problems have
+    /// errors it is good for looking at the files it names, not for running it. `None`: it is no TOML file.
+    pub fn read(file: &Path) -> (Option<Self>, Problems) {
+        read_document(file, read_station)
+    }
 }
 
 fn read_station(root: &mut Reader) -> StationConfig {
-    let station = root.table("station", |t| Station {
-        name: t.or("name", "the station's name in quotes", "hairline".to_owned()),
-        data_dir: t.optional_path("data_dir", "a folder in quotes").unwrap_or_else(|| PathBuf::from("/var/lib/hairline")),
-        keep_days: t.number("keep_days", "a whole number of days, 1 to 3650", 1..=3650, 30),
+    let station = root.table("station", |t| {
+        let name: String = t.or("name", "the station's name in quotes", "hairline".to_owned());
+        if name.trim().is_empty() {
+            t.error("name", "is empty", "give a name that tells this station from others, or leave it out");
+        }
+        Station {
+            name,
+            data_dir: t.optional_path("data_dir", "a folder in quotes").unwrap_or_else(|| PathBuf::from("/var/lib/hairline")),
+            keep_days: t.number("keep_days", "a whole number of days, 1 to 3650", 1..=3650, 30),
+        }
     });
     let network = root.table("network", |t| Network {
         model: t
@@ -57,14 +70,12 @@ fn read_station(root: &mut Reader) -> StationConfig {
         high_water_mark: t.number("high_water_mark", "a whole number of messages, 10 to 1000000", 10..=1_000_000, 1000),
         status_every_s: t.number("status_every_s", "seconds, 0.1 to 3600", 0.1..=3600.0, 5.0),
     });
-    if publish.feed == publish.requests && !publish.feed.ends_with(":0") && !publish.feed.ends_with(":*") {
-        root.error("publish", "has the same endpoint for `feed` and `requests`", "give each a port of its own");
-    }
     let http = root.table("http", |t| Http {
         listen: t
             .optional("listen", "an address and port in quotes, such as \"127.0.0.1:9464\"")
-            .unwrap_or_else(|| std::net::SocketAddr::from(([127, 0, 0, 1], 9464))),
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9464))),
     });
+    check_ports_apart(root, &publish, &http);
     let review = root.table("review", |t| Review {
         keep_cells: t.number("keep_cells", "a whole number of cells, 1 to 100000", 1..=100_000, 200),
         window_cells: t.number("window_cells", "a whole number of cells, 1 to 100000", 1..=100_000, 500),
@@ -113,6 +124,32 @@ fn read_endpoint(t: &mut Reader, key: &'static str, default: &str) -> String {
         t.error(key, format!("is {endpoint:?}, which is no endpoint to bind"), remedy);
     }
     endpoint
+}
+
+/// Two sockets must not share a port, unless on addresses that differ.
+fn check_ports_apart(root: &mut Reader, publish: &Publish, http: &Http) {
+    let endpoint = |endpoint: &str| {
+        let (host, port) = endpoint.strip_prefix("tcp://")?.rsplit_once(':')?;
+        Some((if host == "*" { "0.0.0.0".to_owned() } else { host.to_owned() }, port.parse::<u16>().ok()?))
+    };
+    let listen = match http.listen {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    };
+    let sockets = [
+        ("publish", "publish.feed", endpoint(&publish.feed)),
+        ("publish", "publish.requests", endpoint(&publish.requests)),
+        ("http", "http.listen", Some((listen, http.listen.port()))),
+    ];
+    let every = |host: &str| host == "0.0.0.0" || host == "[::]";
+    for (i, (table, name, socket)) in sockets.iter().enumerate() {
+        for (_, other_name, other) in &sockets[..i] {
+            let (Some((host, port)), Some((other_host, other_port))) = (socket, other) else { continue };
+            if port == other_port && *port != 0 && (host == other_host || every(host) || every(other_host)) {
+                root.error(table, format!("has port {port} for `{name}`, which `{other_name}` has already"), "give each a port of its own");
+            }
+        }
+    }
 }
 
 /// Two lanes must not share a name or a camera.

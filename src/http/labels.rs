@@ -95,7 +95,7 @@ pub struct ModelInfo {
 }
 
 /// Sums of a lane since the start, for the page.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LaneTotals {
     /// Cells passed.
     pub pass: u64,
@@ -103,8 +103,12 @@ pub struct LaneTotals {
     pub reject: u64,
     /// Cells held.
     pub hold: u64,
+    /// The reasons of those, with how many each has.
+    pub holds: Vec<(&'static str, u64)>,
     /// Lines lost.
     pub lines_lost: u64,
     /// Whether the camera is there.
     pub camera_connected: bool,
+    /// Whether lines come and no wafer has been seen for long.
+    pub no_wafer: bool,
 }

@@ -25,6 +25,7 @@ pub struct Metrics {
     lines_lost: IntCounterVec,
     camera_connected: IntGaugeVec,
     belt_standing: IntGaugeVec,
+    no_wafer: IntGaugeVec,
     reconnects: IntCounterVec,
     blind: CounterVec,
     queue_depth: IntGaugeVec,
@@ -69,6 +70,7 @@ impl Metrics {
             )?,
             camera_connected: new.gauges("camera_connected", "1 while the camera is there", &["lane"])?,
             belt_standing: new.gauges("belt_standing", "1 while the camera is there and sends nothing", &["lane"])?,
+            no_wafer: new.gauges("no_wafer", "1 while lines come and no wafer has been seen for ten cells: empty belt, or no light", &["lane"])?,
             reconnects: new.counters("camera_reconnects_total", "Times the camera came back after it was lost", &["lane"])?,
             blind: new.float_counters("blind_seconds_total", "Time without a camera", &["lane"])?,
             queue_depth: new.gauges("queue_depth", "Entries waiting in a queue", &["lane", "queue"])?,
@@ -155,6 +157,7 @@ impl Metrics {
         self.blind.with_label_values(&[lane]);
         self.camera_connected.with_label_values(&[lane]);
         self.belt_standing.with_label_values(&[lane]);
+        self.no_wafer.with_label_values(&[lane]);
         self.running_cells.with_label_values(&[lane]);
     }
 
@@ -202,6 +205,11 @@ impl Metrics {
     /// The belt stands (the camera sends nothing), or moves again.
     pub fn belt_standing(&self, lane: &str, standing: bool) {
         self.belt_standing.with_label_values(&[lane]).set(standing.into());
+    }
+
+    /// Lines come and no wafer has been seen for long, or one is seen again.
+    pub fn no_wafer(&self, lane: &str, none: bool) {
+        self.no_wafer.with_label_values(&[lane]).set(none.into());
     }
 
     /// The camera came back after it was lost.
@@ -290,12 +298,15 @@ impl Metrics {
 
     /// Sums of a lane since the start.
     pub fn totals(&self, lane: &str) -> LaneTotals {
+        let held = |reason| (reason, self.cells.with_label_values(&[lane, VerdictKind::Hold.name(), reason]).get());
         LaneTotals {
             pass: sum(&self.cells, &[("lane", lane), ("verdict", "pass")]),
             reject: sum(&self.cells, &[("lane", lane), ("verdict", "reject")]),
             hold: sum(&self.cells, &[("lane", lane), ("verdict", "hold")]),
+            holds: HoldReason::NAMES.into_iter().map(held).filter(|(_, cells)| *cells > 0).collect(),
             lines_lost: sum(&self.lines_lost, &[("lane", lane)]),
             camera_connected: self.camera_connected.with_label_values(&[lane]).get() == 1,
+            no_wafer: self.no_wafer.with_label_values(&[lane]).get() == 1,
         }
     }
 }

@@ -30,9 +30,16 @@ pub(super) fn render(rooms: &Rooms) -> String {
 
 fn row(rooms: &Rooms, lane: &Arc<str>) -> String {
     let (totals, running) = (rooms.metrics.totals(lane), rooms.review.running(lane));
-    let camera = if totals.camera_connected { "connected" } else { "not connected" };
+    let camera = match (totals.camera_connected, totals.no_wafer) {
+        (false, _) => "not connected",
+        (true, false) => "connected",
+        (true, true) => "connected, sees no wafer: is the belt empty, or the light out?",
+    };
+    let reasons: Vec<String> = totals.holds.iter().map(|(reason, cells)| format!("{reason} {cells}")).collect();
+    let hold = if reasons.is_empty() { "0".to_owned() } else { format!("{} ({})", totals.hold, reasons.join(", ")) };
+    let counts = [totals.pass.to_string(), totals.reject.to_string(), hold, totals.lines_lost.to_string(), running.cells.to_string()];
     let mut row = format!("<tr><td>{}</td><td>{camera}</td>", escape(lane));
-    for count in [totals.pass, totals.reject, totals.hold, totals.lines_lost, running.cells as u64] {
+    for count in counts {
         let _ = write!(row, "<td>{count}</td>");
     }
     for value in [running.iou, running.pa, running.oii] {

@@ -94,9 +94,15 @@ fn verdicts_are_counted_by_reason() {
     assert_eq!(server.value(r#"hairline_cells_total{lane="b",reason="deadline",verdict="hold"}"#), Some(0.0));
     assert_eq!(server.value(r#"hairline_defects_total{lane="a"}"#), Some(3.0));
     let totals = metrics.totals("a");
-    assert_eq!(totals, LaneTotals { pass: 1, reject: 1, hold: 1, lines_lost: 512, camera_connected: true });
+    assert_eq!(
+        totals,
+        LaneTotals { pass: 1, reject: 1, hold: 1, holds: vec![("deadline", 1)], lines_lost: 512, camera_connected: true, no_wafer: false }
+    );
     let (status, page) = server.get("/");
-    assert!(status == 200 && page.contains("<tr><td>a</td><td>connected</td><td>1</td><td>1</td><td>1</td><td>512</td>"), "{page}");
+    assert!(
+        status == 200 && page.contains("<tr><td>a</td><td>connected</td><td>1</td><td>1</td><td>1 (deadline 1)</td><td>512</td>"),
+        "{page}"
+    );
 }
 
 #[test]

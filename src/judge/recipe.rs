@@ -59,6 +59,16 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// Whether `file` has keys of a recipe and none of a station's configuration.
+    pub fn is_one(file: &Path) -> bool {
+        let (found, _) = read_document(file, |reader| {
+            let has = |keys: &[&str]| keys.iter().any(|key| reader.has(key));
+            has(&["threshold", "minimum_length_mm", "minimum_area_mm2", "join_gap_mm", "hold_gate", "limits", "edge", "corners"])
+                && !has(&["station", "network", "publish", "http", "review", "lane"])
+        });
+        found.unwrap_or(false)
+    }
+
     /// Reads a recipe file. With it come the warnings: rules that cannot fire.
     ///
     /// # Errors

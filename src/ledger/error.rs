@@ -1,13 +1,11 @@
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Why the ledger refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The folder or file cannot be made or written.
-    #[error(
-        "the ledger folder {} cannot be used: {source}; make it writable for the user Hairline runs as (systemd: StateDirectory=), or set another folder",
-        dir.display()
-    )]
+    #[error("the ledger folder {} cannot be used: {source}; {}", dir.display(), remedy(source))]
     NotWritable {
         /// The folder.
         dir: PathBuf,
@@ -99,6 +97,19 @@ impl LedgerError {
             },
             other => Self::Storage { file, source: Box::new(other) },
         }
+    }
+}
+
+fn remedy(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk, or set another folder",
+        ErrorKind::ReadOnlyFilesystem => {
+            "mount its disk writable (after an error Linux makes it read-only: look at `dmesg`), or set another folder"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "a file stands where the folder should be: move it away, or set another folder"
+        }
+        _ => "make it writable for the user Hairline runs as (systemd: StateDirectory=), or set another folder",
     }
 }
 

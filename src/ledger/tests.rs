@@ -203,7 +203,7 @@ fn a_folder_that_cannot_be_is_refused() {
     std::fs::write(&in_the_way, b"").unwrap();
     let error = Ledger::open(&in_the_way.join("ledger"), 30).err().unwrap();
     assert!(matches!(&error, LedgerError::NotWritable { .. }), "{error:?}");
-    assert!(error.to_string().contains("writable"));
+    assert!(error.to_string().contains("a file stands where the folder should be"), "{error}");
 }
 
 /// A file whose disk is full while `full` is set.

@@ -68,7 +68,7 @@ impl Publisher {
         let waker = Arc::new(waker);
         let (commands, waiting) = bounded(QUEUE);
         let (stop, counters, unrecorded) = (Arc::<AtomicBool>::default(), Arc::<Counters>::default(), Arc::<Unrecorded>::default());
-        let (jobs, reader) = Reader::new(ledger, station.run.clone(), unrecorded.clone(), waker.clone());
+        let (jobs, reader) = Reader::new(ledger, station.clone(), unrecorded.clone(), waker.clone());
         tracing::info!(feed = endpoints.0, requests = endpoints.1, zeromq = ?zmq::version(), "publishing");
         let last = station.lanes.iter().map(|lane| (lane.clone(), 0)).collect();
         let sockets = Sockets {

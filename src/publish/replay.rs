@@ -1,6 +1,7 @@
 //! Replays under way: read from the ledger by a thread of their own, sent bit by bit between verdicts.
 
 use super::peer::{Peer, Sending};
+use super::station_id::StationId;
 use super::store::{Replay, StoredMessage, StoredRun, Unrecorded};
 use super::waker::Waker;
 use super::wire::{BlindMessage, BlindRequest, ReplayRequest, Reply, ReplyBody, RunNumbers, VerdictMessage};
@@ -17,6 +18,8 @@ const CHUNK: u64 = 16;
 pub(super) const BLIND_MAX: usize = 1000;
 /// Verdicts of one replay sent before fresh ones get their turn again.
 const BURST: usize = 8;
+/// What an error repeats of a name that a client gave, characters.
+const NAME_MAX_CHARS: usize = 64;
 /// A client that takes nothing for so long loses its replay.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
@@ -47,7 +50,7 @@ pub(super) struct Jobs {
 /// The thread that reads the ledger, so that a slow disk never holds up a verdict.
 pub(super) struct Reader {
     ledger: Arc<dyn Replay>,
-    run: String,
+    station: StationId,
     unrecorded: Arc<Unrecorded>,
     jobs: Receiver<Job>,
     done: Sender<Done>,
@@ -55,9 +58,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub fn new(ledger: Arc<dyn Replay>, run: String, unrecorded: Arc<Unrecorded>, waker: Arc<Waker>) -> (Jobs, Self) {
+    pub fn new(ledger: Arc<dyn Replay>, station: StationId, unrecorded: Arc<Unrecorded>, waker: Arc<Waker>) -> (Jobs, Self) {
         let ((ask, jobs), (done, answers)) = (bounded(ACTIVE_MAX), bounded(ACTIVE_MAX));
-        (Jobs { ask, done: answers }, Self { ledger, run, unrecorded, jobs, done, waker })
+        (Jobs { ask, done: answers }, Self { ledger, station, unrecorded, jobs, done, waker })
     }
 
     /// Answers until the other side is gone.
@@ -73,7 +76,8 @@ impl Reader {
                         Ok(found) => (found, None),
                         Err(error) => (Vec::new(), Some(error)),
                     };
-                    let messages = if run == self.run { self.unrecorded.add_to(found, &lane, from, limit) } else { found };
+                    let messages = if run == self.station.run { self.unrecorded.add_to(found, &lane, from, limit) } else { found };
+                    let error = error.or_else(|| messages.is_empty().then(|| self.known(&lane, Some(&run)).err()).flatten());
                     Done::Read { replay, complete: messages.len() < limit, messages, error }
                 }
             };
@@ -81,6 +85,26 @@ impl Reader {
                 return;
             }
             self.waker.wake();
+        }
+    }
+
+    /// Whether the station has `lane`, and `run` is its own, or the ledger holds something of them; the error is for the client, who
+    /// would take nothing found for nothing missed.
+    fn known(&self, lane: &str, run: Option<&str>) -> Result<(), String> {
+        let is_ours = self.station.lanes.iter().any(|ours| **ours == *lane);
+        if is_ours && run.is_none_or(|run| run == self.station.run) {
+            return Ok(());
+        }
+        let mut runs = self.ledger.runs()?;
+        runs.retain(|stored| stored.lane == lane);
+        let short = |name: &str| name.chars().take(NAME_MAX_CHARS).collect::<String>();
+        if runs.is_empty() && !is_ours {
+            let lanes: Vec<String> = self.station.lanes.iter().map(|lane| format!("`{lane}`")).collect();
+            return Err(format!("neither this station nor its ledger has a lane `{}`; the station has {}", short(lane), lanes.join(", ")));
+        }
+        match run.filter(|run| runs.iter().all(|stored| stored.run != *run)) {
+            Some(run) => Err(format!("the ledger holds no run `{}` of lane `{lane}`; `runs` tells which it holds", short(run))),
+            None => Ok(()),
         }
     }
 
@@ -92,6 +116,9 @@ impl Reader {
             }
             Question::Blind(BlindRequest { lane, since_unix_ns }) => {
                 let headers = self.ledger.blind(lane, since_unix_ns.unwrap_or(i64::MIN), BLIND_MAX)?;
+                if headers.is_empty() {
+                    self.known(lane, None)?;
+                }
                 let read = |header: &Vec<u8>| serde_json::from_slice(header);
                 let records: Vec<BlindMessage> = headers
                     .iter()
@@ -229,6 +256,7 @@ impl Active {
     fn last_reply(&self, end: &Result<(), String>) -> Reply {
         Reply::new(match end {
             Ok(()) => ReplyBody::ReplayEnd { run: self.run.clone(), lane: self.lane.clone(), sent: self.sent, next: self.next },
+            Err(error) if self.sent == 0 => ReplyBody::Error { error: error.clone() },
             Err(error) => ReplyBody::Error { error: format!("the replay ended before number {}: {error}", self.next) },
         })
     }

@@ -1,34 +1,91 @@
 //! A configuration against the files it names, this build and this machine.
 
 use super::setup::{calibration, load_checkpoint, mm_per_px, stitcher};
-use crate::config::{DeviceChoice, Network, Precision, Problems, StationConfig};
+use crate::camera;
+use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
+use crate::judge::Recipe;
 use crate::nn::Checkpoint;
+use crate::stitch::{Calibration, StitchError};
+use std::path::Path;
 
-/// Checks a validated configuration against the files it names: model, recipes and calibrations.
-/// Reports everything that is wrong at once.
-pub fn check(config: &StationConfig) -> Problems {
-    let mut problems = Problems::default();
-    let remedy_model = "give the path of a checkpoint that `train fit` wrote";
-    let inspector = match load_checkpoint(&config.network.model) {
-        Ok(checkpoint) => Some(checkpoint),
-        Err(e) => {
-            problems.error(&config.file, None, "network.model", e.to_string(), remedy_model);
-            None
+/// Checks a configuration and the files it names: model, recipes, calibrations, pictures. Reports everything that is wrong at
+/// once; the configuration comes with it where the file is one, sound or not.
+pub fn check(file: &Path) -> (Option<StationConfig>, Problems) {
+    let (config, found) = StationConfig::read(file);
+    let Some(config) = config else { return (None, found) };
+    let mut check = Check { config: &config, places: Places::of(file), sound: !found.has_errors(), problems: found };
+    check.all();
+    let problems = check.problems;
+    (Some(config), problems)
+}
+
+struct Check<'a> {
+    config: &'a StationConfig,
+    places: Places,
+    /// Whether the configuration itself is right; if not, what hangs on several of its values is not looked at.
+    sound: bool,
+    problems: Problems,
+}
+
+impl Check<'_> {
+    fn all(&mut self) {
+        let config = self.config;
+        self.folder("station.data_dir", &config.station.data_dir);
+        if let Some(album) = &config.album {
+            self.folder("album.dir", &album.dir);
         }
-    };
-    check_network(config, inspector.as_ref(), &mut problems);
-    for (i, lane) in config.lanes.iter().enumerate() {
-        match crate::judge::Recipe::load(&lane.recipe) {
-            Ok((_, warnings)) => problems.append(warnings),
-            Err(found) => problems.append(found),
+        let model = &config.network.model;
+        let checkpoint = match is_named(model).then(|| load_checkpoint(model)).transpose() {
+            Ok(checkpoint) => checkpoint,
+            Err(e) => {
+                self.error("network.model", e.to_string(), "give the path of a checkpoint that `train fit` wrote");
+                None
+            }
+        };
+        if self.sound {
+            self.network(checkpoint.as_ref());
         }
-        if let Err(e) = crate::camera::check(&lane.camera) {
-            problems.error(&config.file, None, format!("lane[{i}].camera"), e.to_string(), "correct what this camera is made of");
+        for (i, lane) in config.lanes.iter().enumerate() {
+            self.lane(&format!("lane[{i}]"), lane, checkpoint.as_ref());
         }
-        if let Err(e) = calibration(lane).and_then(|c| stitcher(lane, c.as_ref())) {
-            problems.error(&config.file, None, format!("lane[{i}].calibration"), e.to_string(), "run `hairline calibrate` for this camera");
+    }
+
+    fn lane(&mut self, key: &str, lane: &Lane, checkpoint: Option<&Checkpoint>) {
+        if is_named(&lane.recipe) {
+            self.problems.append(match Recipe::load(&lane.recipe) {
+                Ok((_, warnings)) => warnings,
+                Err(found) => found,
+            });
         }
-        if let Some(meta) = inspector.as_ref().map(|c| &c.meta)
+        if (self.sound || names_source(&lane.camera.kind))
+            && let Err(e) = camera::check(&lane.camera)
+        {
+            self.error(format!("{key}.camera"), e.to_string(), "correct what this camera is made of");
+        }
+        match calibration(lane) {
+            Ok(calibration) if self.sound => self.scale(key, lane, calibration.as_ref(), checkpoint),
+            Ok(_) => {}
+            Err(e) => self.error(format!("{key}.calibration"), e.to_string(), "run `hairline calibrate` for this camera"),
+        }
+    }
+
+    /// The sizes of wafer and pixels against each other and against the model.
+    fn scale(&mut self, key: &str, lane: &Lane, calibration: Option<&Calibration>, checkpoint: Option<&Checkpoint>) {
+        match stitcher(lane, calibration).map(drop) {
+            Ok(()) => {}
+            Err(StitchError::ImplausibleScale { what, size_mm, pixels, unit, scale_mm, .. }) => {
+                let scale = match (calibration, unit) {
+                    (Some(_), _) => "calibration",
+                    (None, "lines") => "belt.mm_per_line",
+                    (None, _) => "belt.mm_per_px",
+                };
+                let told =
+                    format!("gives {scale_mm} mm: a wafer {what} of {size_mm} mm would be {pixels:.0} camera {unit}, expected 64 to 20000");
+                self.error(format!("{key}.{scale}"), told, "correct it, or the size under [lane.wafer]");
+            }
+            Err(e) => self.error(format!("{key}.belt"), e.to_string(), "correct [lane.belt]"),
+        }
+        if let Some(meta) = checkpoint.map(|c| &c.meta)
             && !(meta.mm_per_px_min..=meta.mm_per_px_max).contains(&mm_per_px(lane))
         {
             let what = format!(
@@ -38,30 +95,66 @@ pub fn check(config: &StationConfig) -> Problems {
                 meta.mm_per_px_min,
                 meta.mm_per_px_max
             );
-            problems.error(&config.file, None, format!("lane[{i}].wafer"), what, "use a model trained for this wafer size");
+            self.error(format!("{key}.wafer"), what, "use a model trained for this wafer size");
         }
     }
-    problems
+
+    /// Checks what `[network]` asks for against this build, this machine and the model.
+    fn network(&mut self, checkpoint: Option<&Checkpoint>) {
+        let Network { device, precision, threads, .. } = &self.config.network;
+        if let DeviceChoice::Cuda(ordinal) = device
+            && !cfg!(feature = "cuda")
+        {
+            let remedy = "build with `--features cudnn`, or give \"auto\" or \"cpu\"";
+            self.error("network.device", format!("is cuda:{ordinal}, but this build has no CUDA"), remedy);
+        }
+        if *precision == Precision::Int8
+            && !matches!(device, DeviceChoice::Cuda(_))
+            && let Some(Err(e)) = checkpoint.map(|checkpoint| crate::nn::ranges(&checkpoint.meta))
+        {
+            self.error("network.precision", e.to_string(), "prepare the model with `train quantise`, or give \"bf16\"");
+        }
+        let here = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
+        if threads.cpus.len() > here {
+            let what = format!("names {} CPUs, this machine gives {here}", threads.cpus.len());
+            self.warning("network.cpus", what, "give numbers that `lscpu --extended` shows");
+        }
+    }
+
+    /// A folder that is written to, or the one in which it would be made. Whether the station's own user may write it is for the
+    /// start to see: who checks may be another.
+    fn folder(&mut self, key: &str, dir: &Path) {
+        let Some((there, found)) = dir.ancestors().find_map(|part| Some((part, part.metadata().ok()?))) else { return };
+        if !found.is_dir() {
+            self.error(key, format!("leads through {}, which is no folder", there.display()), "give another folder");
+        } else if rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_err() {
+            let what = format!("cannot be used by this user: {} is not writable", there.display());
+            let remedy = "make it writable for the user Hairline runs as (systemd: StateDirectory=), or set another folder";
+            self.warning(key, what, remedy);
+        }
+    }
+
+    fn error(&mut self, key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        let key = key.into();
+        self.problems.error(&self.config.file, self.places.line(&key), key, what, remedy);
+    }
+
+    fn warning(&mut self, key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        let key = key.into();
+        self.problems.warning(&self.config.file, self.places.line(&key), key, what, remedy);
+    }
 }
 
-/// Checks what `[network]` asks for against this build, this machine and the model.
-fn check_network(config: &StationConfig, checkpoint: Option<&Checkpoint>, problems: &mut Problems) {
-    let Network { device, precision, threads, .. } = &config.network;
-    if let DeviceChoice::Cuda(ordinal) = device
-        && !cfg!(feature = "cuda")
-    {
-        let remedy = "build with `--features cudnn`, or give \"auto\" or \"cpu\"";
-        problems.error(&config.file, None, "network.device", format!("is cuda:{ordinal}, but this build has no CUDA"), remedy);
-    }
-    if *precision == Precision::Int8
-        && !matches!(device, DeviceChoice::Cuda(_))
-        && let Some(Err(e)) = checkpoint.map(|checkpoint| crate::nn::ranges(&checkpoint.meta))
-    {
-        problems.error(&config.file, None, "network.precision", e.to_string(), "prepare the model with `train quantise`, or give \"bf16\"");
-    }
-    let here = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
-    if threads.cpus.len() > here {
-        let what = format!("names {} CPUs, this machine gives {here}", threads.cpus.len());
-        problems.warning(&config.file, None, "network.cpus", what, "give numbers that `lscpu --extended` shows");
+/// Whether the configuration gives this path.
+fn is_named(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
+}
+
+/// Whether the configuration gives what a camera is made of.
+fn names_source(kind: &CameraKind) -> bool {
+    match kind {
+        CameraKind::Files(files) => is_named(&files.path),
+        CameraKind::Gstreamer(source) => !source.fragment.is_empty(),
+        CameraKind::Gige(_) | CameraKind::Simulated(_) => false,
     }
 }

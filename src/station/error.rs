@@ -1,6 +1,5 @@
 use crate::inspect::InspectError;
 use crate::nn::NnError;
-use std::path::PathBuf;
 
 /// What keeps a station from starting, or from going on.
 #[derive(Debug, thiserror::Error)]
@@ -15,23 +14,16 @@ pub enum StationError {
     #[error("{0}")]
     Recipe(crate::config::Problems),
     /// A calibration does not fit.
-    #[error("lane {lane:?}: calibration {file}: {source}")]
+    #[error("lane {lane:?}: {source}")]
     Calibration {
         /// The lane.
         lane: String,
-        /// The calibration file.
-        file: PathBuf,
         /// What is wrong with it.
         source: crate::stitch::CalibrationError,
     },
     /// The stitcher cannot work with the lane's settings.
-    #[error("lane {lane:?}: {source}")]
-    Stitch {
-        /// The lane.
-        lane: String,
-        /// What is wrong.
-        source: crate::stitch::StitchError,
-    },
+    #[error(transparent)]
+    Stitch(#[from] crate::stitch::StitchError),
     /// A camera cannot be started.
     #[error("lane {lane:?}: {source}")]
     Camera {
@@ -73,7 +65,7 @@ impl StationError {
         match self {
             Self::Model(error) => wrong_model(error),
             Self::Inspect(InspectError::Network(error)) => wrong_model(error),
-            Self::Inspect(_) | Self::Recipe(_) | Self::Calibration { .. } | Self::Stitch { .. } => true,
+            Self::Inspect(_) | Self::Recipe(_) | Self::Calibration { .. } | Self::Stitch(_) => true,
             Self::Camera { source, .. } => source.is_configuration(),
             Self::Ledger(_) | Self::Album(_) | Self::Publish(_) | Self::Http(_) => false,
             Self::Failed(_) | Self::StreamEnded { .. } | Self::Thread(_) => false,

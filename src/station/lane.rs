@@ -1,5 +1,6 @@
 //! The lane thread: a camera's events through the stitcher, rows on to the network, cells to the desk.
 
+use super::empty::EmptyBelt;
 use super::halt::Halt;
 use super::queue::{DeskEvent, InspectJob};
 use super::state::LaneState;
@@ -34,6 +35,7 @@ impl CellBudget {
 pub(super) struct LaneWorker {
     pub link: CameraLink,
     pub stitcher: Stitcher,
+    pub empty: EmptyBelt,
     /// Sources that can wait block on full queues; live ones hold the cell.
     pub can_wait: bool,
     pub jobs: Sender<InspectJob>,
@@ -71,12 +73,17 @@ impl LaneWorker {
                 default(TICK) => continue,
             };
             self.note(&event, &mut gone);
+            let cells = self.stitcher.cells();
             self.stitcher.push(&event, &mut stitched);
             if !stitched.drain(..).all(|e| self.deliver(e, &mut refused)) {
                 break;
             }
             let belt = self.stitcher.state();
             self.note_blocked(&belt, &mut blocked);
+            if let CameraEvent::Block(block) = &event {
+                let wafer_seen = belt != BeltState::Gap || self.stitcher.cells() > cells;
+                self.state.no_wafer_since(self.empty.note(block.lines, block.last_line_at, wafer_seen));
+            }
             self.state.belt(&belt);
         }
         let now = Moment::now();
@@ -87,7 +94,10 @@ impl LaneWorker {
         }
         self.note_blocked(&BeltState::Gap, &mut blocked);
         let _ = self.desk.send(DeskEvent::LaneOver);
-        self.link.stop();
+        // The network's queue closes first: a camera that is just being opened may take long to stop.
+        let Self { link, jobs, .. } = self;
+        drop(jobs);
+        link.stop();
     }
 
     /// Keeps the lane's state and tells the desk what is not about a cell.

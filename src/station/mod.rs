@@ -10,6 +10,7 @@
 
 mod check;
 mod desk;
+mod empty;
 mod error;
 mod halt;
 mod inspection;
@@ -18,6 +19,7 @@ mod queue;
 mod recipes;
 mod recorder;
 mod setup;
+mod slow;
 mod state;
 mod supervisor;
 mod verdicts;

@@ -1,6 +1,6 @@
 use crate::config::Problems;
 use crate::judge::Recipe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The recipe a lane judges by; exchanged between two cells.
@@ -12,11 +12,8 @@ pub(super) struct RecipeSlot {
 impl RecipeSlot {
     /// Reads the lane's recipe.
     pub fn load(file: PathBuf) -> Result<Self, Problems> {
-        let (recipe, warnings) = Recipe::load(&file)?;
-        for warning in warnings.all() {
-            tracing::warn!("{warning}");
-        }
-        Ok(Self { file, recipe: Mutex::new(Arc::new(recipe)) })
+        let recipe = Mutex::new(read(&file)?);
+        Ok(Self { file, recipe })
     }
 
     /// The recipe for the next cell.
@@ -26,9 +23,17 @@ impl RecipeSlot {
 
     /// Reads the file again. A bad recipe is refused and the old one stays.
     pub fn reload(&self) -> Result<Arc<Recipe>, Problems> {
-        let (recipe, _) = Recipe::load(&self.file)?;
-        let recipe = Arc::new(recipe);
+        let recipe = read(&self.file)?;
         *self.recipe.lock().unwrap_or_else(PoisonError::into_inner) = recipe.clone();
         Ok(recipe)
     }
+}
+
+/// Reads a recipe; what it probably does not mean is told in the log.
+fn read(file: &Path) -> Result<Arc<Recipe>, Problems> {
+    let (recipe, warnings) = Recipe::load(file)?;
+    for warning in warnings.all() {
+        tracing::warn!("{warning}");
+    }
+    Ok(Arc::new(recipe))
 }

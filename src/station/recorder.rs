@@ -63,6 +63,12 @@ impl Recorder {
         Ok((Self { jobs }, thread))
     }
 
+    /// One whose disk takes nothing.
+    #[cfg(test)]
+    pub fn refusing() -> Self {
+        Self { jobs: bounded(0).0 }
+    }
+
     /// Whether `entry` is on disk by `deadline`. If not, publish something else and give that to
     /// [`later`](Self::later): it takes the entry's place whenever the disk comes round.
     pub fn confirm(&self, entry: Entry, deadline: Option<Instant>) -> bool {

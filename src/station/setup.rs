@@ -1,5 +1,6 @@
 //! From a configuration to a running station: everything is loaded and checked before a thread starts.
 
+use super::empty::EmptyBelt;
 use super::halt::Halt;
 use super::inspection::{Lanes, WarmThread};
 use super::lane::{CellBudget, LaneWorker};
@@ -21,7 +22,7 @@ use crate::nn::{Checkpoint, NnError};
 use crate::publish::wire::ModelInfo;
 use crate::publish::{Bindings, Publisher, StationId};
 use crate::review::Review;
-use crate::stitch::{Calibration, Stitcher};
+use crate::stitch::{Calibration, CalibrationError, StitchError, Stitcher};
 use crossbeam_channel::bounded;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,28 +50,27 @@ pub(super) fn mm_per_px(lane: &Lane) -> f64 {
     lane.wafer.width_mm.max(lane.wafer.length_mm) / CELL_PX as f64
 }
 
-pub(super) fn calibration(lane: &Lane) -> Result<Option<Calibration>, StationError> {
+pub(super) fn calibration(lane: &Lane) -> Result<Option<Calibration>, CalibrationError> {
     let Some(file) = &lane.calibration else { return Ok(None) };
-    let wrap = |source| StationError::Calibration { lane: lane.name.to_string(), file: file.clone(), source };
-    let calibration = Calibration::load(file).map_err(wrap)?;
+    let calibration = Calibration::load(file)?;
     let (width_px, id) = match &lane.camera.kind {
         CameraKind::Gige(gige) => (gige.width_px, gige.id.as_str()),
         CameraKind::Files(files) => (files.width_px, ""),
         CameraKind::Simulated(simulated) => (Some(simulated.width_px), ""),
         CameraKind::Gstreamer(_) => (None, ""),
     };
-    calibration.fits(width_px.unwrap_or(calibration.width_px), id).map_err(wrap)?;
+    calibration.fits(width_px.unwrap_or(calibration.width_px), id)?;
     Ok(Some(calibration))
 }
 
-pub(super) fn stitcher(lane: &Lane, calibration: Option<&Calibration>) -> Result<Stitcher, StationError> {
+pub(super) fn stitcher(lane: &Lane, calibration: Option<&Calibration>) -> Result<Stitcher, StitchError> {
     Stitcher::new(lane.name.clone(), &lane.wafer, &lane.belt, calibration)
-        .map_err(|source| StationError::Stitch { lane: lane.name.to_string(), source })
 }
 
 struct PreparedLane {
     lane: Lane,
     stitcher: Stitcher,
+    empty: EmptyBelt,
     recipe: Arc<RecipeSlot>,
 }
 
@@ -97,9 +97,13 @@ impl Prepared {
         let mut lanes = Vec::new();
         for lane in &config.lanes {
             inspector.check_pitch(&lane.name, mm_per_px(lane))?;
-            let stitcher = stitcher(lane, calibration(lane)?.as_ref())?;
+            let unfit = |source| StationError::Calibration { lane: lane.name.to_string(), source };
+            let calibration = calibration(lane).map_err(unfit)?;
+            let stitcher = stitcher(lane, calibration.as_ref())?;
+            let mm_per_line = calibration.map(|c| c.mm_per_line).or(lane.belt.mm_per_line);
+            let empty = EmptyBelt::new(mm_per_line.map_or(f64::INFINITY, |mm| lane.wafer.length_mm / mm));
             let recipe = Arc::new(RecipeSlot::load(lane.recipe.clone()).map_err(StationError::Recipe)?);
-            lanes.push(PreparedLane { lane: lane.clone(), stitcher, recipe });
+            lanes.push(PreparedLane { lane: lane.clone(), stitcher, empty, recipe });
         }
         let names: Vec<Arc<str>> = config.lanes.iter().map(|l| l.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&names)?);
@@ -181,6 +185,7 @@ impl Prepared {
             let worker = LaneWorker {
                 link,
                 stitcher: prepared.stitcher,
+                empty: prepared.empty,
                 can_wait: lane.camera.can_wait(),
                 jobs: rows.clone(),
                 desk: desk.clone(),

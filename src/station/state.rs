@@ -21,6 +21,8 @@ pub(super) struct Now {
     pub camera: CameraState,
     pub in_cell: bool,
     pub since_unix_ns: i64,
+    /// Since when lines come and no wafer is seen, where that is for long.
+    pub no_wafer_since_unix_ns: Option<i64>,
 }
 
 impl Now {
@@ -36,7 +38,7 @@ impl Now {
 
 impl LaneState {
     pub fn new(name: Arc<str>, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
-        let now = Now { camera: CameraState::Starting, in_cell: false, since_unix_ns: Moment::now().unix_ns };
+        let now = Now { camera: CameraState::Starting, in_cell: false, since_unix_ns: Moment::now().unix_ns, no_wafer_since_unix_ns: None };
         Self { name, metrics, health, now: Mutex::new(now), lines_lost: AtomicU64::new(0), cells: AtomicU64::new(0) }
     }
 
@@ -76,6 +78,23 @@ impl LaneState {
     /// Where the stitcher stands.
     pub fn belt(&self, belt: &stitch::BeltState) {
         self.lock().in_cell = matches!(belt, stitch::BeltState::InCell { .. });
+    }
+
+    /// Lines come and no wafer is seen since then, for long; told once until one is seen.
+    pub fn no_wafer_since(&self, since: Option<Moment>) {
+        let mut now = self.lock();
+        let before = std::mem::replace(&mut now.no_wafer_since_unix_ns, since.map(|since| since.unix_ns));
+        match (before, since) {
+            (None, Some(_)) => {
+                tracing::warn!(lane = %self.name, "no wafer is seen: is the belt empty? Else check light, lens and `belt.edge_level`");
+                self.metrics.no_wafer(&self.name, true);
+            }
+            (Some(_), None) => {
+                tracing::info!(lane = %self.name, "wafers are seen again");
+                self.metrics.no_wafer(&self.name, false);
+            }
+            _ => {}
+        }
     }
 
     /// A verdict was given.

@@ -33,7 +33,7 @@ pub(super) struct LaneWatch {
     pub live: bool,
     pub blocks: Receiver<CameraEvent>,
     pub recorder: Recorder,
-    pub told: Option<(CameraState, BeltState)>,
+    pub told: Option<(CameraState, BeltState, Option<i64>)>,
 }
 
 /// A station whose threads run. Dropping it stops and joins them.
@@ -218,7 +218,7 @@ impl Running {
         let office = &self.office;
         for lane in &mut self.lanes {
             let now = lane.state.now();
-            let state = (now.camera, now.belt());
+            let state = (now.camera, now.belt(), now.no_wafer_since_unix_ns);
             if !due && lane.told == Some(state) {
                 continue;
             }
@@ -245,6 +245,7 @@ impl Running {
                 camera: now.camera,
                 belt: state.1,
                 since_unix_ns: now.since_unix_ns,
+                no_wafer_since_unix_ns: now.no_wafer_since_unix_ns,
                 cells: lane.state.cells(),
                 lines_lost: lane.state.lines_lost(),
                 queues: [("rows".to_owned(), rows), ("masks".to_owned(), events)].into(),
@@ -274,7 +275,9 @@ impl Running {
                 while !thread.is_finished() && Instant::now() < until {
                     std::thread::sleep(Duration::from_millis(2));
                 }
-                if !thread.is_finished() {
+                if !thread.is_finished() && self.waits_for_camera(&name) {
+                    tracing::info!("{name} still waits for its camera and is left behind");
+                } else if !thread.is_finished() {
                     tracing::error!("{name} does not end and is left behind");
                 } else if thread.join().is_err() {
                     tracing::error!("{name} has failed");
@@ -282,6 +285,12 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Whether `thread` is a lane's whose camera does not answer, which may hold it for longer than a station takes to end.
+    fn waits_for_camera(&self, thread: &str) -> bool {
+        let away = |camera| matches!(camera, CameraState::Starting | CameraState::Gone);
+        self.lanes.iter().any(|lane| thread.strip_prefix("lane-") == Some(&*lane.state.name) && away(lane.state.now().camera))
     }
 }
 

@@ -6,6 +6,7 @@ use super::halt::Halt;
 use super::queue::DeskEvent;
 use super::recipes::RecipeSlot;
 use super::recorder::Recorder;
+use super::slow::TooSlow;
 use super::state::LaneState;
 use super::{CellOutcome, Observer};
 use crate::album::{Album, Kept, Page};
@@ -65,6 +66,7 @@ impl VerdictWorker {
         let mut stop_waiting_at: Option<Instant> = None;
         // A cell's id is given once: what was said with its hold is said with its late result again.
         let mut carriers: VecDeque<(u64, Option<String>)> = VecDeque::new();
+        let mut too_slow = TooSlow::default();
         while !desk.is_done() {
             self.pulse.beat();
             let now = Instant::now();
@@ -72,7 +74,7 @@ impl VerdictWorker {
             while let Some(cell) = desk.take_ready(Instant::now()) {
                 let (number, carrier_id) = (cell.id.number, self.carrier_id(&cell));
                 let out_of_time = cell.hold == Some(HoldReason::Deadline);
-                self.give_verdict(cell, carrier_id.clone());
+                self.give_verdict(cell, carrier_id.clone(), &mut too_slow);
                 if out_of_time {
                     carriers.truncate(LATE_CELLS - 1);
                     carriers.push_front((number, carrier_id));
@@ -141,7 +143,7 @@ impl VerdictWorker {
         self.office.bindings.take(&self.state.name, cell.end.encoder_count, cell.end.at.unix_ns)
     }
 
-    fn give_verdict(&self, cell: ReadyCell, carrier_id: Option<String>) {
+    fn give_verdict(&self, cell: ReadyCell, carrier_id: Option<String>, too_slow: &mut TooSlow) {
         let office = &self.office;
         let recipe = self.recipe.get();
         let trailing = cell.end.at.instant;
@@ -155,6 +157,10 @@ impl VerdictWorker {
         if late.is_some() {
             hold = Some(HoldReason::Deadline);
         }
+        let judging = late.is_some().then(|| judged_at - taken_at);
+        if let Some(told) = hold.as_ref().and_then(|reason| too_slow.note(reason, &cell, judging, judged_at)) {
+            tracing::warn!(lane = %self.state.name, "{told}");
+        }
         let stitched_at = cell.inspected_at.zip(cell.last_row).and_then(|(at, (waited, took))| at.checked_sub(waited + took));
         let verdict = match (&judgement, hold) {
             (_, Some(reason)) => Verdict::Hold(reason),
@@ -162,6 +168,9 @@ impl VerdictWorker {
             (None, None) => Verdict::Hold(HoldReason::Network { detail: "rows are missing".into() }),
         };
         let mut message = self.message(&cell, verdict, judgement.as_ref(), &recipe, carrier_id.clone());
+        if late.as_ref().is_some_and(|late| late.verdict == Verdict::Reject) {
+            message.gate = Gate::Eject;
+        }
         message.latency_ms = LatencyMs {
             stitch: stitched_at.map(since),
             inspect: cell.inspected_at.map(since),
@@ -285,7 +294,8 @@ impl VerdictWorker {
         }
     }
 
-    /// Puts the verdict on disk. What the disk does not confirm in time is held, and says so.
+    /// Puts the verdict on disk. What the disk does not confirm in time is held, and says so; what was found cracked is ejected
+    /// all the same.
     fn record(&self, cell: &ReadyCell, message: VerdictMessage, png: &[u8], recipe: &Recipe, deadline: Option<Instant>) -> VerdictMessage {
         let entry = |message: &VerdictMessage| {
             let header = message.to_json().unwrap_or_default();
@@ -298,18 +308,23 @@ impl VerdictWorker {
                 payload: png.to_vec(),
             }
         };
-        if self.recorder.confirm(entry(&message), deadline.map(|d| d.max(Instant::now() + MARGIN))) {
+        let out_of_time = message.hold == Some(HoldReason::Deadline);
+        // An `open` that waited for the disk until the deadline would come too late for the gate.
+        let hurries = out_of_time && message.opens_gate(Moment::now().unix_ns);
+        if !hurries && self.recorder.confirm(entry(&message), deadline.map(|d| d.max(Instant::now() + MARGIN))) {
             return message;
         }
+        if !out_of_time {
+            tracing::error!(cell = %cell.id, "the verdict was not on disk by its deadline: the cell is held; check `station.data_dir`");
+        }
         let held = VerdictMessage {
-            verdict: crate::cell::VerdictKind::Hold,
-            hold: Some(message.hold.clone().unwrap_or(HoldReason::NotRecorded)),
+            verdict: VerdictKind::Hold,
+            hold: Some(message.hold.unwrap_or(HoldReason::NotRecorded)),
             rule: None,
-            gate: gate(&Verdict::Hold(HoldReason::NotRecorded), recipe),
+            gate: if message.verdict == VerdictKind::Pass { recipe.hold_gate } else { message.gate },
             recorded: false,
             ..message
         };
-        tracing::error!(cell = %cell.id, "the verdict was not on disk by its deadline: the cell is held; check `station.data_dir`");
         self.recorder.later(entry(&held));
         held
     }
@@ -354,3 +369,6 @@ fn gate(verdict: &Verdict, recipe: &Recipe) -> Gate {
 fn probability_map(rows: &[SeenRow; TILES_PER_SIDE]) -> Option<ProbabilityMap> {
     ProbabilityMap::new(rows.each_ref().map(|r| r.probabilities.clone()), rows.each_ref().map(|r| r.spans.clone()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,7 +138,60 @@ fn a_ledger_that_cannot_be_written_is_told_with_its_key() {
     let config = station(folder.path(), SIMULATED);
     // A file where the folder should be: root may write everywhere else.
     std::fs::write(folder.path().join("ledger"), b"").unwrap();
-    refused(RUN, &config, &["ledger", "data_dir"]);
+    refused(CHECK, &config, &["station.toml:3", "station.data_dir", "which is no folder"]);
+    refused(RUN, &config, &["station.data_dir", "a file stands where the folder should be"]);
+}
+
+#[test]
+fn files_are_looked_at_also_where_the_configuration_has_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), &SIMULATED.replace("seed = 3", "sed = 3"));
+    std::fs::write(folder.path().join("recipe.toml"), "hold_gat = \"open\"\n").unwrap();
+    std::fs::remove_file(folder.path().join("tiny.safetensors")).unwrap();
+    refused(CHECK, &config, &["`lane[0].camera.sed`", "`hold_gat`", "station.toml:5: error: `network.model`"]);
+}
+
+#[test]
+fn two_sockets_on_one_port_are_told_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    change(&config, "feed = \"tcp://127.0.0.1:*\"", "feed = \"tcp://*:5999\"");
+    change(&config, "listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:5999\"");
+    refused(CHECK, &config, &["port 5999", "`http.listen`", "`publish.feed`"]);
+    change(&config, "tcp://*:5999", "tcp://127.0.0.2:5999");
+    assert!(hairline(CHECK).arg(&config).status().unwrap().success(), "one port on two addresses is no mistake");
+}
+
+#[test]
+fn a_scale_that_cannot_be_is_told_with_its_own_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), &format!("{SIMULATED}[lane.belt]\nmm_per_line = 9\n"));
+    refused(CHECK, &config, &["`lane[0].belt.mm_per_line`", "9 mm", "20 camera lines", "correct it"]);
+}
+
+#[test]
+fn names_and_formats_that_say_nothing_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let lane = "deadline_ms = 5\n[lane.camera]\nkind = \"gige\"\nid = \"\"\npixel_format = \"RGB8\"\nline_rate_hz = 5000\n[lane.wafer]\n\
+        format = \"M10\"\n[lane.belt]\ngap = \"bright\"\nedge_level = 0.9\ngap_level = 0.1\nmm_per_px = 0.14\nmm_per_line = 0.14\n";
+    let config = station(folder.path(), lane);
+    change(&config, "name = \"test\"", "name = \" \"");
+    let keys = ["`station.name`", "`lane[0].camera.id` is empty", "`lane[0].camera.pixel_format` is \"RGB8\"", "0.93 and 0.955"];
+    refused(CHECK, &config, &keys);
+    let output = hairline(CHECK).arg(&config).output().unwrap();
+    assert_eq!(told(&output).matches("deadline_ms").count(), 1, "{}", told(&output));
+}
+
+#[test]
+fn a_recipe_is_checked_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("product.toml");
+    std::fs::write(&recipe, "threshold = 7\n[limits]\nlongest_crack_mm = 2\n").unwrap();
+    refused(CHECK, &recipe, &["product.toml:1", "`threshold` is 7", "0.01 to 0.99"]);
+    std::fs::write(&recipe, "name = \"x\"\nthreshold = 0.9\n").unwrap();
+    let output = hairline(CHECK).arg(&recipe).output().unwrap();
+    let told = told(&output);
+    assert!(output.status.success() && told.contains("no crack ever rejects") && told.contains("the recipe \"x\""), "{told}");
 }
 
 #[test]

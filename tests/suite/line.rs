@@ -2,6 +2,7 @@
 
 use crate::loopback::{LineCamera, cell_pictures, in_loopback};
 use crate::station::{SIMULATED, hairline, station, told, verdicts};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,28 @@ fn a_station_that_is_told_to_stop_gives_its_verdicts_and_goes() {
     assert!(status.success(), "{status}");
     let numbers: Vec<u64> = verdicts(folder.path()).iter().filter_map(|v| v["number"].as_u64()).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_reloaded_recipe_without_limits_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    let mut running = hairline(&["run", "--config", config.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap();
+    let (id, log) = (running.id().to_string(), BufReader::new(running.stderr.take().unwrap()));
+    let (mut warned, mut reloaded) = (false, false);
+    for line in log.lines().map_while(Result::ok) {
+        if line.trim_end().ends_with("ready") {
+            std::fs::write(folder.path().join("recipe.toml"), "name = \"nolimits\"\nthreshold = 0.99\n").unwrap();
+            Command::new("kill").args(["-HUP", &id]).status().unwrap();
+        }
+        warned |= line.contains("no crack ever rejects a cell");
+        if line.contains("recipe reloaded") {
+            reloaded = true;
+            Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        }
+    }
+    running.wait().unwrap();
+    assert!(reloaded && warned, "reloaded: {reloaded}, warned: {warned}");
 }
 
 #[test]

@@ -119,6 +119,31 @@ fn hello_and_runs_tell_who_is_there_and_what_is_stored() {
     assert_eq!(old[0].0.number, 7);
 }
 
+/// Nothing found must not be taken for nothing missed.
+#[test]
+fn what_neither_station_nor_ledger_knows_is_an_error() {
+    let station = Station::start();
+    station.ledger.record(&VerdictMessage { run: "0000".into(), ..samples::pass("old", 7) }, &[]);
+    let client = station.client();
+    for (request, named) in [
+        (json!({"request": "replay", "lane": "nowhere", "from": 1}), "`nowhere`"),
+        (json!({"request": "replay", "run": "1111", "lane": "a", "from": 1}), "`1111`"),
+        (json!({"request": "blind", "lane": "nowhere"}), "`nowhere`"),
+    ] {
+        let reply = client.ask(request);
+        assert_eq!(reply["reply"], "error", "{reply}");
+        assert!(reply["error"].as_str().unwrap().contains(named), "{reply}");
+    }
+    for request in [
+        json!({"request": "replay", "lane": "a", "from": 1}),
+        json!({"request": "replay", "run": "0000", "lane": "old", "from": 8}),
+        json!({"request": "blind", "lane": "a"}),
+        json!({"request": "blind", "lane": "old"}),
+    ] {
+        assert_eq!(client.ask(request.clone())["ok"], true, "{request}");
+    }
+}
+
 #[test]
 fn blind_times_are_told_again_in_portions() {
     let station = Station::start();

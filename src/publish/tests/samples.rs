@@ -92,6 +92,7 @@ pub fn status(lane: &str) -> StatusMessage {
         camera: CameraState::Idle,
         belt: BeltState::StandsInCell,
         since_unix_ns: NOON_NS - 4_000_000_000,
+        no_wafer_since_unix_ns: None,
         cells: 5120,
         lines_lost: 512,
         queues: BTreeMap::from([

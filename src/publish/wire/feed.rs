@@ -55,6 +55,9 @@ pub struct StatusMessage {
     pub belt: BeltState,
     /// Since when camera and belt have been so, nanoseconds since the Unix epoch.
     pub since_unix_ns: i64,
+    /// Since when lines come and no wafer is seen, nanoseconds since the Unix epoch; null where that is shorter than ten cells. The
+    /// belt is empty, or the light is out.
+    pub no_wafer_since_unix_ns: Option<i64>,
     /// Number of the last cell that has its verdict; 0 before the first.
     pub cells: u64,
     /// Lines lost since the start of the run.

@@ -1,0 +1,128 @@
+//! A lane's verdict thread between a lane that feeds it by hand, a disk that takes or refuses, and an observer.
+
+use super::*;
+use crate::cell::{CELL_PX, CellEnd, CellId, ProbabilityRow, Span, TILE_PX, TileRow};
+use crate::config;
+use crate::http::Health;
+use crate::ledger::Ledger;
+use crate::publish::StationId;
+use crate::station::queue::InspectedRow;
+use std::sync::Mutex;
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<VerdictMessage>>);
+
+impl Observer for Heard {
+    fn cell(&self, outcome: &CellOutcome<'_>) {
+        self.0.lock().unwrap().push(outcome.message.clone());
+    }
+}
+
+/// What comes of one cell, cracked or sound, held by the lane or not, with a disk that takes verdicts or refuses them; the recipe
+/// lets through what could not be judged.
+fn verdict(cracked: bool, hold: Option<HoldReason>, disk_takes: bool) -> VerdictMessage {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("recipe.toml");
+    std::fs::write(&recipe, "hold_gate = \"open\"\nthreshold = 0.5\n[limits]\nlongest_crack_mm = 2.0\n").unwrap();
+    let lanes = [Arc::<str>::from("a")];
+    let (metrics, health) = (Arc::new(Metrics::new(&lanes).unwrap()), Health::new(&lanes, Duration::from_secs(60)));
+    let ledger = Arc::new(Ledger::open(folder.path(), 1).unwrap());
+    let (recorder, thread) = Recorder::start(ledger.clone(), "r".into(), metrics.clone(), health.pulse("ledger")).unwrap();
+    let recorder = if disk_takes {
+        recorder
+    } else {
+        drop(recorder);
+        Recorder::refusing()
+    };
+    let bindings = Arc::new(Bindings::new(lanes.iter().cloned(), 1));
+    let any = "tcp://127.0.0.1:*".to_owned();
+    let settings = config::Publish { feed: any.clone(), requests: any, high_water_mark: 10, status_every_s: 1.0 };
+    let id = StationId { station: "s".into(), run: "r".into(), lanes: lanes.to_vec() };
+    let heard = Arc::<Heard>::default();
+    let office = Office {
+        station: "s".into(),
+        run: "r".into(),
+        model: ModelInfo { name: "m".into(), digest: "d".into() },
+        model_threshold: 0.5,
+        metrics: metrics.clone(),
+        review: Arc::new(Review::new(&config::Review { keep_cells: 1, window_cells: 1 })),
+        album: None,
+        publisher: Arc::new(Publisher::start(id, &settings, ledger, bindings.clone()).unwrap()),
+        bindings,
+        observer: Some(heard.clone()),
+        verdicts: AtomicU64::new(0),
+        wanted: None,
+        halt: Arc::new(Halt::new()),
+    };
+    let (desk, events) = crossbeam_channel::bounded(16);
+    feed(&desk, cracked, hold);
+    let worker = VerdictWorker {
+        office: Arc::new(office),
+        recorder,
+        state: Arc::new(LaneState::new(lanes[0].clone(), metrics, health.clone())),
+        recipe: Arc::new(RecipeSlot::load(recipe).unwrap()),
+        mm_per_px: 0.125,
+        deadline: Some(Duration::from_secs(60)),
+        events,
+        pulse: health.pulse("verdicts"),
+    };
+    worker.run();
+    thread.join().unwrap();
+    heard.0.lock().unwrap().pop().unwrap()
+}
+
+/// One cell as its lane and the network tell it.
+fn feed(desk: &crossbeam_channel::Sender<DeskEvent>, cracked: bool, hold: Option<HoldReason>) {
+    let cell = CellId { lane: "a".into(), number: 1 };
+    desk.send(DeskEvent::Begun { cell: cell.clone() }).unwrap();
+    for row in 0..3 {
+        let mut values = vec![0; TileRow::PIXELS];
+        if cracked && row == 1 {
+            values[100 * CELL_PX + 300..100 * CELL_PX + 500].fill(255);
+        }
+        let spans = vec![Span { start: 0, end: CELL_PX as u16 }; TILE_PX];
+        let result = Ok(ProbabilityRow { cell: cell.clone(), row, values: values.into(), spans: spans.into() });
+        let (waited, took) = (Duration::ZERO, Duration::ZERO);
+        let row = InspectedRow { cell: cell.clone(), row, pixels: [0_u16].into(), result, waited, took };
+        desk.send(DeskEvent::Inspected(row)).unwrap();
+    }
+    let end = CellEnd {
+        cell,
+        at: Moment::now(),
+        camera_time_ns: None,
+        encoder_count: None,
+        geometry: None,
+        missing_corners: Vec::new(),
+        hold,
+        truth: None,
+    };
+    desk.send(DeskEvent::Ended(end)).unwrap();
+    desk.send(DeskEvent::LaneOver).unwrap();
+}
+
+#[test]
+fn a_cell_found_cracked_is_ejected_also_where_the_disk_refuses_its_verdict() {
+    let told = verdict(true, None, true);
+    assert_eq!((told.verdict, told.gate, told.recorded), (VerdictKind::Reject, Gate::Eject, true));
+    let told = verdict(true, None, false);
+    assert_eq!((told.verdict, told.gate, told.recorded), (VerdictKind::Hold, Gate::Eject, false));
+    assert_eq!(told.hold, Some(HoldReason::NotRecorded));
+}
+
+#[test]
+fn a_sound_cell_whose_verdict_the_disk_refuses_does_what_the_recipe_says() {
+    let told = verdict(false, None, true);
+    assert_eq!((told.verdict, told.gate, told.recorded), (VerdictKind::Pass, Gate::Open, true));
+    let told = verdict(false, None, false);
+    assert_eq!((told.hold, told.gate, told.recorded), (Some(HoldReason::NotRecorded), Gate::Open, false));
+}
+
+/// The disk would take until the deadline, and the gate would stay shut.
+#[test]
+fn a_cell_that_is_out_of_time_and_let_through_does_not_wait_for_the_disk() {
+    let told = verdict(false, Some(HoldReason::Deadline), true);
+    assert_eq!((told.hold, told.gate, told.recorded), (Some(HoldReason::Deadline), Gate::Open, false));
+    let lost = HoldReason::LinesLost { lines: 3 };
+    let told = verdict(false, Some(lost.clone()), true);
+    assert_eq!((told.hold, told.gate, told.recorded), (Some(lost), Gate::Open, true));
+}

@@ -10,3 +10,4 @@ mod loopback;
 mod pytorch;
 mod station;
 mod train;
+mod wire;

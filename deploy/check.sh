@@ -26,29 +26,37 @@ printf '#!/bin/sh\n' | tee "$work/bin/hairline" >"$work/bin/train"
 chmod +x "$work/bin/hairline" "$work/bin/train"
 echo weights >"$work/src/models/crack.safetensors"
 echo 'longest_crack_mm = 2' >"$work/src/configs/recipe.toml"
+printf '[network]\nmodel = "embedded"\n' >"$work/src/configs/demo.toml"
 cat >"$work/src/configs/station.toml" <<END
 [station]
 name = "template"
 data_dir = "ledger"
 [network]
 model = "../models/crack.safetensors" # the shipped one
+[publish]
+feed = "tcp://127.0.0.1:5556"
+requests = "tcp://127.0.0.1:*"
+[http]
+listen = "127.0.0.1:9464"
 [[lane]]
 name = "a"
 recipe = "recipe.toml"
 END
 
 to=$work/root
-install_it() { "$work/src/deploy/install.sh" --destdir "$to" --binaries "$work/bin" "$@" >/dev/null; }
+install_it() { "$work/src/deploy/install.sh" --destdir "$to" --binaries "$work/bin" "$@" >/dev/null 2>"$work/said" || fail "$(cat "$work/said")"; }
+station() { DESTDIR=$to "$to/usr/local/sbin/hairline-station" "$@" >/dev/null 2>"$work/said"; }
+has() { grep -qxF "$2" "$1" || fail "$1 lacks: $2"; }
 listing() { (cd "$to" && find . -type f -exec sha256sum {} + | sort); }
 
 install_it --station line-1 --cuda
 config=$to/etc/hairline/line-1.toml
-for line in 'name = "line-1"' 'data_dir = "/var/lib/hairline/line-1"' 'recipe = "recipe.toml"' \
+for line in 'name = "line-1"' 'data_dir = "/var/lib/hairline/line-1"' 'recipe = "line-1-recipe.toml"' 'feed = "tcp://127.0.0.1:5556"' \
     'model = "/usr/local/share/hairline/models/crack.safetensors" # the shipped one'; do
-    grep -qxF "$line" "$config" || fail "$config lacks: $line"
+    has "$config" "$line"
 done
 [ "$(grep -c data_dir "$config")" = 1 ] || fail "$config has two data_dir"
-[ -r "$to/etc/hairline/recipe.toml" ] || fail "the recipe was not made"
+[ -r "$to/etc/hairline/line-1-recipe.toml" ] || fail "the recipe was not made"
 grep -q '^ExecStart=/usr/local/bin/hairline run' "$to/etc/systemd/system/hairline@.service" || fail "the unit does not follow --prefix"
 
 listing >"$work/first"
@@ -56,16 +64,48 @@ install_it --station line-1 --cuda
 listing | cmp -s - "$work/first" || fail "a second installation changed something"
 
 echo '# edited' >>"$config"
-echo '# edited' >>"$to/etc/hairline/recipe.toml"
+echo '# edited' >>"$to/etc/hairline/line-1-recipe.toml"
 install_it --station line-1
 grep -q '# edited' "$config" || fail "an edited configuration was overwritten"
-grep -q '# edited' "$to/etc/hairline/recipe.toml" || fail "an edited recipe was overwritten"
+grep -q '# edited' "$to/etc/hairline/line-1-recipe.toml" || fail "an edited recipe was overwritten"
 
-"$work/src/deploy/install.sh" --destdir "$to" --uninstall >/dev/null
-left=$(cd "$to" && find . -type f | sort | tr '\n' ' ')
-[ "$left" = "./etc/hairline/line-1.toml ./etc/hairline/recipe.toml " ] || fail "left behind: $left"
+station line-2 || fail "$(cat "$work/said")"
+for line in 'recipe = "line-2-recipe.toml"' 'feed = "tcp://127.0.0.1:5566"' 'requests = "tcp://127.0.0.1:*"' 'listen = "127.0.0.1:9474"'; do
+    has "$to/etc/hairline/line-2.toml" "$line"
+done
+if station line-3 "$work/src/configs/demo.toml"; then fail "a station was made that cannot start"; fi
+
+# An update replaces and removes what came with the version before, and nothing that was changed or added since.
+share=$to/usr/local/share/hairline
+[ ! -e "$share/configs/demo.toml" ] || fail "a template was installed from which no station can start"
+echo promoted >"$share/models/crack.safetensors"
+echo promoted >"$share/models/ours.safetensors"
+echo 'expr: 1 # yours' >>"$share/prometheus/rules.yml"
+rm "$work/src/deploy/prometheus/scrape.yml"
+echo 'longest_crack_mm = 3' >"$work/src/configs/recipe.toml"
+echo 'new weights' >"$work/src/models/crack.safetensors"
+install_it
+has "$share/models/crack.safetensors" promoted
+has "$share/models/crack.safetensors.shipped" 'new weights'
+has "$share/models/ours.safetensors" promoted
+has "$share/prometheus/rules.yml" 'expr: 1 # yours'
+has "$share/configs/recipe.toml" 'longest_crack_mm = 3'
+[ ! -e "$share/prometheus/scrape.yml" ] || fail "what is not shipped any more stayed behind"
+grep -q 'models/crack.safetensors was changed' "$work/said" || fail "that a changed model stays was not told"
+rm "$share/prometheus/rules.yml" "$share/models/crack.safetensors"
+install_it
+has "$share/models/crack.safetensors" 'new weights'
+[ ! -e "$share/models/crack.safetensors.shipped" ] || fail "a file was left beside the one that it stood in for"
+
+wants=$to/etc/systemd/system/multi-user.target.wants
+mkdir "$wants"
+ln -s ../hairline@.service "$wants/hairline@line-1.service"
+install_it --uninstall
+left=$(cd "$to" && find . ! -type d | sort | tr '\n' ' ')
+kept="./etc/hairline/line-1-recipe.toml ./etc/hairline/line-1.toml ./etc/hairline/line-2-recipe.toml ./etc/hairline/line-2.toml "
+[ "$left" = "$kept./usr/local/share/hairline/models/ours.safetensors " ] || fail "left behind: $left"
 if "$work/src/deploy/hairline-station" 'Bad/Name' >/dev/null 2>&1; then fail "a bad station name was taken"; fi
-echo "install: files, second run, edited configuration, removal: right"
+echo "install: files, second run, second station, update of what was changed, removal: right"
 
 ./notices.py
 prometheus/check.sh

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs Hairline from a built source tree. Run again to update; configurations are never touched.
+# Installs Hairline from a built source tree. Run again to update; configurations, and what was changed of the files that
+# came with an earlier version, are never touched.
 set -eu
 here=$(dirname "$(realpath "$0")")
 source=$(dirname "$here")
@@ -16,7 +17,8 @@ hairline@.service and its user «hairline». As root, unless --destdir says othe
   --binaries DIR   where the built programs are (default target/release)
   --station NAME   also make /etc/hairline/NAME.toml where it does not exist
   --cuda           also relax the service as a CUDA build needs it
-  --uninstall      remove what was installed; keeps /etc/hairline, /var/lib/hairline and the user
+  --uninstall      stop every station and remove what was installed; keeps /etc/hairline, /var/lib/hairline, the user,
+                   and what was changed since
 END
 }
 
@@ -51,6 +53,8 @@ root=$destdir$prefix
 share=$root/share/hairline
 units=$destdir/etc/systemd/system
 sysusers=$destdir/etc/sysusers.d/hairline.conf
+# What was put under share, as sha256sum tells it: only that is replaced and removed, and only while it is unchanged.
+manifest=$share/.installed
 
 live() { [ -z "$destdir" ]; }
 systemd_runs() { live && [ -d /run/systemd/system ]; }
@@ -58,16 +62,26 @@ if live && [ "$(id -u)" -ne 0 ]; then
     fail "needs root: sudo $0 … (or --destdir DIR to only put the files together)"
 fi
 
+unchanged=''
+if [ -r "$manifest" ]; then
+    unchanged=$(cd "$share" && LC_ALL=C sha256sum --check .installed 2>/dev/null | sed -n 's/: OK$//p')
+fi
+is_unchanged() { printf '%s\n' "$unchanged" | grep -qxF "$1"; }
+
 if [ "$action" = uninstall ]; then
-    if systemd_runs; then
-        systemctl disable --now 'hairline@*.service' 2>/dev/null || systemctl stop 'hairline@*.service'
-    fi
+    if systemd_runs; then systemctl stop 'hairline@*.service'; fi
+    # `systemctl disable` takes names only; these links are what it removes.
+    rm -f "$units"/*.wants/hairline@*.service
     rm -f "$root/bin/hairline" "$root/bin/hairline-train" "$root/sbin/hairline-station" "$sysusers" \
-        "$units/hairline@.service" "$units/hairline@.service.d/cuda.conf"
-    rm -rf "$share"
+        "$units/hairline@.service" "$units/hairline@.service.d/cuda.conf" "$manifest"
+    printf '%s\n' "$unchanged" | while IFS= read -r file; do
+        if [ -n "$file" ]; then rm -f "$share/$file"; fi
+    done
+    if [ -d "$share" ]; then find "$share" -depth -type d -empty -delete; fi
     rmdir "$units/hairline@.service.d" 2>/dev/null || true
     if systemd_runs; then systemctl daemon-reload; fi
     echo "removed; kept: $destdir/etc/hairline, $destdir/var/lib/hairline and the user hairline"
+    if [ -d "$share" ]; then echo "kept as well, changed or added since: $(find "$share" -type f | sort | tr '\n' ' ')"; fi
     exit 0
 fi
 
@@ -81,17 +95,32 @@ done
 install -D -m 755 "$binaries/hairline" "$root/bin/hairline"
 install -D -m 755 "$binaries/train" "$root/bin/hairline-train"
 install -D -m 755 "$here/hairline-station" "$root/sbin/hairline-station"
-for folder in configs models deploy/prometheus; do
-    to=$share/$(basename "$folder")
-    # What an earlier version shipped and this one does not shall not stay behind.
-    rm -rf "$to"
-    install -d "$to"
-    cp -R "$source/$folder/." "$to/"
+
+# put FILE AS: a file of the source tree to share/AS, or beside it where that is not the one that was put there.
+put() {
+    to=$share/$2
+    if [ -e "$to" ] && ! is_unchanged "$2" && ! cmp -s "$source/$1" "$to"; then
+        echo "install.sh: $to was changed since it was installed, and stays; the new one is $to.shipped" >&2
+        to=$to.shipped
+    fi
+    install -D -m 644 "$source/$1" "$to"
+    (cd "$share" && sha256sum "${to#"$share/"}") >>"$manifest.new"
+}
+install -d "$share"
+rm -f "$manifest.new"
+# `hairline demo` brings its configuration along.
+(cd "$source" && find configs models deploy/prometheus -type f ! -name 'demo*' ! -name '*.sh') | sort | while IFS= read -r file; do
+    put "$file" "${file#deploy/}"
 done
 for notice in LICENSE-MIT LICENSE-APACHE target/THIRD-PARTY-NOTICES; do
-    if [ -r "$source/$notice" ]; then cp "$source/$notice" "$share/"; fi
+    if [ -r "$source/$notice" ]; then put "$notice" "$(basename "$notice")"; fi
 done
-chmod -R u=rwX,go=rX "$share"
+# What an earlier version shipped and this one does not shall not stay behind.
+printf '%s\n' "$unchanged" | while IFS= read -r file; do
+    if [ -n "$file" ] && ! sed 's/^[^ ]*  //' "$manifest.new" | grep -qxF "$file"; then rm -f "$share/$file"; fi
+done
+mv "$manifest.new" "$manifest"
+chmod 644 "$manifest"
 
 install -d "$units"
 sed -e "s|/usr/bin/hairline|$prefix/bin/hairline|" "$source/systemd/hairline@.service" >"$units/hairline@.service"
@@ -100,7 +129,7 @@ install -D -m 644 "$source/systemd/hairline.sysusers" "$sysusers"
 if [ "$cuda" = yes ]; then
     install -D -m 644 "$source/systemd/cuda.conf" "$units/hairline@.service.d/cuda.conf"
 fi
-install -d "$destdir/etc/hairline"
+install -d "$destdir/etc/hairline/models"
 
 if live; then
     if command -v systemd-sysusers >/dev/null; then

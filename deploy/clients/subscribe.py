@@ -9,26 +9,37 @@ import time
 
 import zmq
 
+SILENCE_MS = 15_000  # 3 × publish.status_every_s
+
 endpoint, lane = sys.argv[1:3]
 count = int(sys.argv[3]) if len(sys.argv) > 3 else None
 feed = zmq.Context().socket(zmq.SUB)
+# Without heartbeats a cut cable looks like a silent station, for ever. In ms.
+feed.heartbeat_ivl, feed.heartbeat_timeout, feed.connect_timeout = 2000, 6000, 6000
 feed.subscribe(f"verdict.{lane}")
+feed.subscribe(f"status.{lane}")
 feed.connect(endpoint)
 
 last = None  # (run, number) of the verdict before
 while count is None or count > 0:
+    if not feed.poll(SILENCE_MS):
+        print(f"nothing for {SILENCE_MS / 1000:.0f} s: no connection, the gate stays shut", file=sys.stderr)
+        continue
     topic, header, _ = feed.recv_multipart()
-    if topic.decode() != f"verdict.{lane}":  # a subscription is a prefix: `a` brings `ab` as well
+    if topic.decode() != f"verdict.{lane}":  # a status, or another lane: a subscription is a prefix, `a` brings `ab` as well
         continue
     cell = json.loads(header)
-    if last and last[0] == cell["run"] and cell["number"] > last[1] + 1:
-        print(f"missed {last[1] + 1} to {cell['number'] - 1}: ask for a replay, the gate stayed shut", file=sys.stderr)
-    last = (cell["run"], cell["number"])
+    run, number = cell["run"], cell["number"]
+    if last and last[0] != run:
+        print(f"a new run: ask for replays of run {last[0]} from {last[1] + 1} and of {run} from 1, the gate stayed shut", file=sys.stderr)
+    elif last and number > last[1] + 1:
+        print(f"missed {last[1] + 1} to {number - 1}: ask for a replay, the gate stayed shut", file=sys.stderr)
+    last = (run, number)
 
     # The gate opens on an explicit `open` that is fresh and in time. Everything else, silence too, ejects.
     in_time = cell["gate_by_unix_ns"] is None or time.time_ns() <= cell["gate_by_unix_ns"]
     gate = "OPEN" if cell["gate"] == "open" and in_time and not cell["resent"] else "EJECT"
     why = cell["hold"] or cell["rule"] or ""
-    print(f"{gate:5} {cell['lane']}/{cell['number']} {cell['carrier_id'] or '-'} {cell['verdict']} {why}", flush=True)
+    print(f"{gate:5} {cell['lane']}/{number} {cell['carrier_id'] or '-'} {cell['verdict']} {why}", flush=True)
     if count is not None:
         count -= 1

@@ -1,8 +1,10 @@
 //! `hairline listen`: a station's verdicts on the terminal.
 
 use crate::cell::{Gate, VerdictKind};
-use crate::publish::wire::{BeltState, BlindMessage, CameraState, ReplayRequest, StatusMessage, VerdictMessage};
-use crate::publish::{Gap, Heard, Numbers, Requester, Subscriber, decode_mask};
+use crate::publish::wire::{
+    BeltState, BlindMessage, CameraState, ReplayRequest, ReplyBody, Request, RunNumbers, StatusMessage, VerdictMessage,
+};
+use crate::publish::{Gap, Heard, Numbers, PublishError, Requester, Stretch, Subscriber, decode_mask};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,8 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for a message before looking whether to stop.
 const TICK_MS: i64 = 100;
-/// Silence after which the user is told that there is some.
-const SILENCE: Duration = Duration::from_secs(5);
+/// Silence after which the user is told that there is some: three times what lies between two status messages by default.
+const SILENCE: Duration = Duration::from_secs(15);
 /// How long the mask of the last wanted cell is waited for.
 const LAST_MASK: Duration = Duration::from_secs(1);
 /// Verdicts asked for at once in a replay.
@@ -147,17 +149,38 @@ impl<O: Write, N: Write> Session<'_, O, N> {
         self.show(message)
     }
 
-    /// Tells a gap, and fills it by a replay where the station can be asked.
+    /// Tells a gap, and fills it by replays where the station can be asked.
     fn gap(&mut self, gap: &Gap) -> anyhow::Result<()> {
-        self.note(&format!("missed {}/{} to {} ({} cells)", gap.lane, gap.from, gap.to, gap.cells()))?;
-        let (mut next, mut filled) = (gap.from, 0);
-        while let Some(requester) = self.requester.as_ref().filter(|_| next <= gap.to) {
-            let limit = (gap.to - next + 1).min(REPLAY);
-            let request = ReplayRequest { run: Some(gap.run.clone()), lane: gap.lane.clone(), from: next, limit: Some(limit) };
+        let mut runs = Vec::new();
+        if gap.is_restart() {
+            let (lane, last) = (&gap.lane, gap.after.1);
+            let unknown = match self.requester.as_ref().map(known_runs) {
+                None => "; what it said after that is not known here (--requests asks for it)".to_owned(),
+                Some(Ok(held)) if held.iter().all(|r| r.lane != *lane || r.run != gap.after.0) => {
+                    "; what it said after that is not in its ledger".to_owned()
+                }
+                Some(Ok(held)) => {
+                    runs = held;
+                    String::new()
+                }
+                Some(Err(error)) => format!("; what it said after that cannot be asked: {error}"),
+            };
+            self.note(&format!("lane {lane}: the station was started anew after {lane}/{last} was heard{unknown}"))?;
+        }
+        gap.stretches(&runs).iter().try_for_each(|stretch| self.fill(&gap.lane, stretch))
+    }
+
+    /// Tells what is missing of one run, and asks for it.
+    fn fill(&mut self, lane: &str, missing: &Stretch) -> anyhow::Result<()> {
+        self.note(&format!("missed {lane}/{} to {} ({} cells)", missing.from, missing.to, missing.cells()))?;
+        let (mut next, mut filled) = (missing.from, 0);
+        while let Some(requester) = self.requester.as_ref().filter(|_| next <= missing.to) {
+            let limit = (missing.to - next + 1).min(REPLAY);
+            let request = ReplayRequest { run: Some(missing.run.clone()), lane: lane.to_owned(), from: next, limit: Some(limit) };
             let mut told = Vec::new();
             let replay = requester.replay(request, |message, mask| told.push((message, mask.to_vec())));
             // Where the ledger lacks some, the replay goes on behind the gap.
-            for (message, mask) in told.iter().filter(|(message, _)| message.number <= gap.to) {
+            for (message, mask) in told.iter().filter(|(message, _)| message.number <= missing.to) {
                 self.show(message)?;
                 self.save(&message.lane, message.number, mask)?;
                 filled += 1;
@@ -171,7 +194,7 @@ impl<O: Write, N: Write> Session<'_, O, N> {
                 }
             }
         }
-        self.summary.missed = self.summary.missed.saturating_add(gap.cells().saturating_sub(filled));
+        self.summary.missed = self.summary.missed.saturating_add(missing.cells().saturating_sub(filled));
         Ok(())
     }
 
@@ -234,6 +257,14 @@ impl<O: Write, N: Write> Session<'_, O, N> {
             return self.note(&format!("mask of {lane}/{number} not saved: {error}"));
         }
         std::fs::write(&file, png).with_context(|| format!("--save: cannot write {}", file.display()))
+    }
+}
+
+/// The runs that the station's ledger holds.
+fn known_runs(requester: &Requester) -> Result<Vec<RunNumbers>, PublishError> {
+    match requester.ask(&Request::Runs)? {
+        ReplyBody::Runs { runs } => Ok(runs),
+        other => Err(PublishError::Answer(format!("{other:?}, which does not tell the runs"))),
     }
 }
 

@@ -54,7 +54,7 @@ pub struct Pulse {
 
 impl Health {
     /// Health of a station with these lanes, whose threads may be silent for `stall_after` at most
-    /// (longer than the longest inference, shorter than systemd's `WatchdogSec`).
+    /// (longer than the longest inference). systemd ends it `WatchdogSec` after that.
     pub fn new(lanes: &[Arc<str>], stall_after: Duration) -> Arc<Self> {
         Arc::new(Self {
             stall_after,

@@ -32,4 +32,4 @@ pub use requester::{Requester, Resent};
 pub use station_id::StationId;
 pub use statistics::Statistics;
 pub use store::{Replay, StoredMessage, StoredRun};
-pub use subscriber::{Gap, Heard, Numbers, Subscriber};
+pub use subscriber::{Gap, Heard, Numbers, Stretch, Subscriber};

@@ -1,4 +1,4 @@
-use super::wire::{BlindMessage, MaskMessage, StatusMessage, Topic, VerdictMessage};
+use super::wire::{BlindMessage, MaskMessage, RunNumbers, StatusMessage, Topic, VerdictMessage};
 use super::{PublishError, endpoint};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -7,6 +7,10 @@ use std::collections::btree_map::Entry;
 const FRAME_MAX_BYTES: i64 = 16 * 1024 * 1024;
 /// Messages that wait here while the caller is busy.
 const QUEUE: i32 = 10_000;
+/// How often the station is asked whether it is there, ms.
+const HEARTBEAT_MS: i32 = 2000;
+/// Silence after which the connection is given up for a new one, and the longest attempt at one, ms.
+const GIVE_UP_MS: i32 = 6000;
 
 /// Listens to a station's feed.
 pub struct Subscriber {
@@ -47,6 +51,10 @@ impl Subscriber {
             socket.set_linger(0)?;
             socket.set_rcvhwm(QUEUE)?;
             socket.set_maxmsgsize(FRAME_MAX_BYTES)?;
+            // Without it a cut cable looks like a silent station, for ever.
+            socket.set_heartbeat_ivl(HEARTBEAT_MS)?;
+            socket.set_heartbeat_timeout(GIVE_UP_MS)?;
+            socket.set_connect_timeout(GIVE_UP_MS)?;
             for topic in [Topic::Verdict, Topic::Status, Topic::Mask] {
                 if topic != Topic::Mask || masks {
                     socket.set_subscribe(topic.of(lane.unwrap_or_default()).as_bytes())?;
@@ -100,20 +108,53 @@ fn read(topic: &str, header: &[u8], payload: Vec<u8>) -> Result<(String, Heard),
     Ok((lane.to_owned(), heard))
 }
 
-/// Numbers that were missed, both ends included.
+/// What was missed on a lane between two verdicts that were heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// Id of the run.
-    pub run: String,
     /// The lane.
     pub lane: String,
+    /// Run and number of the last verdict before it.
+    pub after: (String, u64),
+    /// Run and number of the first verdict behind it.
+    pub until: (String, u64),
+}
+
+impl Gap {
+    /// Whether the station was started anew in between: how much its run before said after that is not known here.
+    pub fn is_restart(&self) -> bool {
+        self.after.0 != self.until.0
+    }
+
+    /// The stretches to ask a replay for, oldest first, given the runs that the station's ledger holds (which only a restart needs):
+    /// the end of the run before, all of the runs in between, and what the run of now said first.
+    pub fn stretches(&self, runs: &[RunNumbers]) -> Vec<Stretch> {
+        let ((before, last), (now, next)) = (&self.after, &self.until);
+        let stretch = |run: &str, from: u64, to: u64| Stretch { run: run.to_owned(), from, to };
+        let mut stretches = Vec::new();
+        if self.is_restart() {
+            let ours = runs.iter().filter(|r| r.lane == self.lane);
+            let ended = ours.skip_while(|r| r.run != *before).take_while(|r| r.run != *now);
+            stretches.extend(ended.map(|r| stretch(&r.run, if r.run == *before { last.saturating_add(1) } else { 1 }, r.last)));
+        }
+        let first = if self.is_restart() { 1 } else { last.saturating_add(1) };
+        stretches.push(stretch(now, first, next.saturating_sub(1)));
+        stretches.retain(|s| s.from <= s.to);
+        stretches
+    }
+}
+
+/// Numbers of one run that were missed, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// Id of the run.
+    pub run: String,
     /// First missing number.
     pub from: u64,
     /// Last missing number.
     pub to: u64,
 }
 
-impl Gap {
+impl Stretch {
     /// How many numbers are missing.
     pub fn cells(&self) -> u64 {
         self.to - self.from + 1
@@ -127,29 +168,32 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// Notes a verdict, and tells what is missing before it. The first verdict of a lane is taken as
-    /// it comes; a new run on a known lane starts at 1.
+    /// Notes a verdict, and tells what may be missing before it. The first verdict of a lane is taken as
+    /// it comes; a new run on a known lane starts at 1, and the one before it may have said more than was heard.
     pub fn note(&mut self, run: &str, lane: &str, number: u64) -> Option<Gap> {
-        let expected = match self.last.entry(lane.to_owned()) {
+        let heard = (run.to_owned(), number);
+        let after = match self.last.entry(lane.to_owned()) {
             Entry::Vacant(entry) => {
-                entry.insert((run.to_owned(), number));
+                entry.insert(heard);
                 return None;
             }
-            Entry::Occupied(mut entry) => {
-                let (known_run, last) = entry.get_mut();
-                let expected = if known_run == run { last.saturating_add(1) } else { 1 };
-                *last = if known_run == run { number.max(*last) } else { number };
-                run.clone_into(known_run);
-                expected
-            }
+            Entry::Occupied(entry) if entry.get().0 == run && number <= entry.get().1 => return None,
+            Entry::Occupied(mut entry) => entry.insert(heard.clone()),
         };
-        (number > expected).then(|| Gap { run: run.to_owned(), lane: lane.to_owned(), from: expected, to: number - 1 })
+        let missed = after.0 != run || number > after.1.saturating_add(1);
+        missed.then(|| Gap { lane: lane.to_owned(), after, until: heard })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn stretches(gap: &Gap, runs: &[(&str, u64)]) -> Vec<(String, u64, u64)> {
+        let runs: Vec<_> =
+            runs.iter().map(|(run, last)| RunNumbers { run: (*run).into(), lane: "a".into(), first: 1, last: *last }).collect();
+        gap.stretches(&runs).into_iter().map(|s| (s.run, s.from, s.to)).collect()
+    }
 
     #[test]
     fn gaps_are_told_once_and_lane_by_lane() {
@@ -158,18 +202,23 @@ mod tests {
         assert_eq!(numbers.note("r", "b", 1), None);
         assert_eq!(numbers.note("r", "a", 6), None);
         let gap = numbers.note("r", "a", 9).unwrap();
-        assert_eq!((gap.from, gap.to, gap.cells()), (7, 8, 2));
+        assert!(!gap.is_restart());
+        assert_eq!(stretches(&gap, &[]), [("r".into(), 7, 8)]);
         assert_eq!(numbers.note("r", "a", 6), None, "told again");
         assert_eq!(numbers.note("r", "a", 10), None);
         assert_eq!(numbers.note("r", "b", 2), None);
     }
 
     #[test]
-    fn a_new_run_starts_at_1() {
+    fn behind_a_restart_lie_the_end_of_the_run_before_the_runs_between_and_the_beginning_of_the_new_one() {
         let mut numbers = Numbers::default();
         numbers.note("r", "a", 5);
-        assert_eq!(numbers.note("s", "a", 1), None);
         let gap = numbers.note("t", "a", 3).unwrap();
-        assert_eq!((gap.run.as_str(), gap.from, gap.to), ("t", 1, 2));
+        assert!(gap.is_restart());
+        let held = [("q", 90), ("r", 7), ("s", 2), ("t", 3)];
+        assert_eq!(stretches(&gap, &held), [("r".into(), 6, 7), ("s".into(), 1, 2), ("t".into(), 1, 2)]);
+        assert_eq!(stretches(&gap, &[("t", 3)]), [("t".into(), 1, 2)], "the ledger holds the run before no longer");
+        let gap = numbers.note("u", "a", 1).unwrap();
+        assert_eq!(stretches(&gap, &[("t", 3), ("u", 1)]), [], "nothing was missed");
     }
 }

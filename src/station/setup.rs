@@ -34,8 +34,9 @@ use std::time::Duration;
 const DESK_QUEUE: usize = 256;
 /// Carrier ids that may wait for their cells, for each lane.
 const BINDINGS: usize = 4096;
-/// A thread silent for this long has hung; longer than any inference on a CPU.
-const STALL_AFTER: Duration = Duration::from_secs(60);
+/// A thread silent for this long has hung, an inspection whose network fails on every row included: longer than an inference
+/// takes on a slow CPU. The unit and `deploy/README.md` tell it.
+const STALL_AFTER: Duration = Duration::from_secs(30);
 
 /// Loads a checkpoint onto the CPU, from where an engine takes it to its device.
 ///

@@ -11,3 +11,4 @@ mod loopback;
 mod pytorch;
 mod station;
 mod train;
+mod wire;

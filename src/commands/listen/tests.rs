@@ -52,7 +52,7 @@ fn the_table_tells_each_cell_and_masks_are_saved() {
     assert_eq!(rows[1], ["a/2", "pass", "0.00", "mm", "0.031", "open", "21.0", "ms"]);
     assert_eq!(rows[2], ["a/3", "reject", "longest_crack_mm", "7.25", ">", "3.00", "7.25", "mm", "0.969", "eject", "21.0", "ms"]);
     assert!(notes.contains("lane a: the belt stands, a cell lies under the camera"), "{notes}");
-    assert!(notes.contains("lane a: blind for 30.0 s: camera gone"), "{notes}");
+    assert!(notes.contains("lane a: blind for 30.0 s: the station was not running"), "{notes}");
     assert!(notes.ends_with("3 verdicts: 1 pass, 1 reject, 1 hold; 0 missed\n"), "{notes}");
     assert_eq!(decode_mask(&std::fs::read(folder.join("a-3.png")).unwrap()).unwrap(), samples::mask(25));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
@@ -82,6 +82,24 @@ fn what_the_ledger_lacks_stays_missed() {
         station.tell(&samples::pass("a", 6), &[]);
     });
     assert!(notes.ends_with("4 verdicts: 4 pass, 0 reject, 0 hold; 2 missed\n"), "{notes}");
+}
+
+#[test]
+fn behind_a_restart_the_end_of_the_run_before_is_asked_for_too() {
+    let station = Station::start();
+    let in_run = |run: &str, number| VerdictMessage { run: run.into(), ..samples::pass("a", number) };
+    // The station's own run is the last one; runs are told in the order of their ids here.
+    let (out, notes) = listen_to(&station, &["--count", "7", "--json"], |_| {
+        station.tell(&in_run("00", 4), &[]);
+        [("00", 5), ("00", 6), ("01", 1)].into_iter().for_each(|(run, n)| station.ledger.record(&in_run(run, n), &[]));
+        [1, 2].into_iter().for_each(|n| station.ledger.record(&samples::pass("a", n), &[]));
+        station.tell(&samples::pass("a", 3), &[]);
+    });
+    let heard: Vec<VerdictMessage> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let heard: Vec<(&str, u64)> = heard.iter().map(|m| (m.run.get(..2).unwrap(), m.number)).collect();
+    assert_eq!(heard, [("00", 4), ("00", 5), ("00", 6), ("01", 1), ("01", 1), ("01", 2), ("01", 3)], "{notes}");
+    assert!(notes.contains("lane a: the station was started anew after a/4 was heard\n"), "{notes}");
+    assert!(notes.ends_with("0 missed\n"), "{notes}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ use std::process::ExitCode;
 /// its IoU or PA is lower by more than --tolerance, if it finds fewer of the cracked cells or alarms on more of
 /// the clean ones. Pictures of the golden set that a training has learnt from, as the manifest.json beside the new model
 /// tells, are warned of. A model of the same name is kept as NAME.previous.safetensors, to be taken back.
+///
+/// A station works with the new model once its configuration names it (network.model) and it was restarted.
 #[derive(Debug, clap::Args)]
 pub struct TrainPromoteArgs {
     /// The new model, such as runs/NAME/best.safetensors
@@ -106,6 +108,12 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     write_beside(&model, &bytes)?;
     write_beside(&card, written.as_bytes())?;
     println!("promoted: {} and {}", model.display(), card.display());
+    let told = std::path::absolute(&model).unwrap_or(model);
+    println!(
+        "A station works with it once `model` under [network] of its configuration names {} and it was restarted \
+         (systemctl restart hairline@NAME; a reload reads recipes only).",
+        told.display()
+    );
     Ok(ExitCode::SUCCESS)
 }
 

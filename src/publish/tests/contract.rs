@@ -14,7 +14,8 @@ pub fn wire_dir() -> PathBuf {
 /// Compares a file with what it should be, or writes it if asked to.
 fn agree(file: &Path, expected: &str) {
     if std::env::var_os("HAIRLINE_WRITE_SCHEMAS").is_some() {
-        std::fs::write(file, expected).unwrap();
+        // Whole or not at all: other tests read the schemas meanwhile.
+        crate::disk::write_whole(file, expected.as_bytes()).unwrap();
     }
     let found = std::fs::read_to_string(file).unwrap_or_default();
     assert!(found == expected, "{} is out of date; {HOW}", file.display());

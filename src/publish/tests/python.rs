@@ -1,4 +1,4 @@
-use super::{Station, samples};
+use super::{RUN, Station, samples};
 use crate::publish::wire::VerdictMessage;
 use std::process::{Command, Stdio};
 
@@ -8,7 +8,7 @@ fn the_python_subscriber_opens_only_when_told_to_in_time() {
     let station = Station::start();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/clients/subscribe.py");
     let child = Command::new("/usr/bin/python3")
-        .args([script, station.publisher.endpoints().0, "a", "4"])
+        .args([script, station.publisher.endpoints().0, "a", "5"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -25,10 +25,14 @@ fn the_python_subscriber_opens_only_when_told_to_in_time() {
     station.tell(&late, &samples::mask_png(0));
     station.tell(&samples::reject("a", 3), &samples::mask_png(9));
     station.tell(&VerdictMessage { resent: true, number: 4, ..open }, &[]);
+    station.tell(&VerdictMessage { run: "the next".into(), ..samples::reject("a", 2) }, &[]);
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let gates: Vec<_> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(gates, ["OPEN", "EJECT", "EJECT", "EJECT"], "{text}");
+    assert_eq!(gates, ["OPEN", "EJECT", "EJECT", "EJECT", "EJECT"], "{text}");
     assert!(text.contains("CARRIER-0815") && text.contains("longest_crack_mm"), "{text}");
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(notes.lines().count(), 1, "{notes}");
+    assert!(notes.contains(&format!("replays of run {RUN} from 5 and of the next from 1")), "{notes}");
 }

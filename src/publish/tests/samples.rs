@@ -96,8 +96,8 @@ pub fn status(lane: &str) -> StatusMessage {
         cells: 5120,
         lines_lost: 512,
         queues: BTreeMap::from([
-            ("blocks".into(), QueueDepth { waiting: 0, capacity: 64 }),
-            ("rows".into(), QueueDepth { waiting: 1, capacity: 9 }),
+            ("masks".into(), QueueDepth { waiting: 0, capacity: 256 }),
+            ("rows".into(), QueueDepth { waiting: 1, capacity: 12 }),
         ]),
         model: model(),
     }
@@ -111,7 +111,7 @@ pub fn blind(lane: &str) -> BlindMessage {
         lane: lane.into(),
         from_unix_ns: NOON_NS - 90_000_000_000,
         to_unix_ns: NOON_NS - 60_000_000_000,
-        reason: "camera gone".into(),
+        reason: "the station was not running".into(),
     }
 }
 

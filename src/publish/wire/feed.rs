@@ -62,7 +62,7 @@ pub struct StatusMessage {
     pub cells: u64,
     /// Lines lost since the start of the run.
     pub lines_lost: u64,
-    /// How full the lane's queues are, by name.
+    /// How full the lane's queues are, by name: `rows` wait for the network, `masks` for the verdict.
     pub queues: BTreeMap<String, QueueDepth>,
     /// The network that judges.
     pub model: ModelInfo,
@@ -122,6 +122,6 @@ pub struct BlindMessage {
     pub from_unix_ns: i64,
     /// End, nanoseconds since the Unix epoch.
     pub to_unix_ns: i64,
-    /// Why, such as `camera gone` or `station stopped`.
+    /// Why, in words for people, such as `the station was not running`: do not match on them.
     pub reason: String,
 }

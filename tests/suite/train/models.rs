@@ -90,6 +90,8 @@ fn only_a_model_that_is_no_worse_is_promoted_and_it_gets_a_card() {
 
     let first = told(&succeed(promote(root, "poor/best.safetensors", &["--first"])));
     assert!(first.contains("has learnt from 6 of these 8 pictures"), "{first}");
+    let promoted = root.join("models/crack.safetensors");
+    assert!(first.contains(&format!("[network] of its configuration names {}", promoted.display())), "{first}");
     let again = promote(root, "good/best.safetensors", &["--first"]).output().unwrap();
     assert!(!again.status.success() && told(&again).contains("--current models/crack.safetensors"), "{}", told(&again));
     let current = ["--current", "models/crack.safetensors"];

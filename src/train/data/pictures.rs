@@ -71,7 +71,7 @@ impl<'a> Encoded<'a> {
         if crate::disk::is_cut_off_jpeg(&self.bytes) {
             return Err(self.unfit(crate::disk::CUT_OFF_JPEG.into()));
         }
-        image::load_from_memory(&self.bytes).map_err(|source| TrainError::Unreadable { path: self.path.to_owned(), source })
+        image::load_from_memory(&self.bytes).map_err(|reason| TrainError::Unreadable { path: self.path.to_owned(), reason })
     }
 
     /// The picture in grey.

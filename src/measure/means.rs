@@ -6,6 +6,7 @@ use super::Counts;
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Means {
     pictures: u64,
+    nothing_to_find: u64,
     iou: f64,
     pa: f64,
     oii: f64,
@@ -17,6 +18,7 @@ impl Means {
     /// Adds a picture.
     pub fn add(&mut self, counts: &Counts) {
         self.pictures += 1;
+        self.nothing_to_find += u64::from(counts.tp + counts.fp + counts.fn_ == 0);
         self.iou += counts.iou();
         self.pa += counts.pa();
         self.oii += counts.oii();
@@ -27,6 +29,12 @@ impl Means {
     /// Pictures added.
     pub fn pictures(&self) -> u64 {
         self.pictures
+    }
+
+    /// Thereof those without a crack in which nothing was found either: they count as 1 (with the OII as 0), so that many of
+    /// them lift the means even of a model that finds nothing.
+    pub fn nothing_to_find(&self) -> u64 {
+        self.nothing_to_find
     }
 
     /// Mean of [`Counts::iou`]; as all means, 0 of no pictures.
@@ -83,5 +91,7 @@ mod tests {
         micro += missed;
         assert!(micro.iou() > 0.85);
         assert_eq!(Means::default().iou(), 0.0);
+        let passed: Means = [missed, Counts::default(), Counts { fp: 1, ..Counts::default() }].iter().collect();
+        assert_eq!((passed.pictures(), passed.nothing_to_find()), (3, 1));
     }
 }

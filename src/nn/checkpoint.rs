@@ -49,6 +49,11 @@ impl CheckpointMeta {
     /// The version written and read.
     pub const FORMAT: u32 = 1;
 
+    /// Whether a model may be called so: its name becomes a file's in `models/`, and must not lead out of there.
+    pub fn is_name(name: &str) -> bool {
+        !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', '\0'])
+    }
+
     /// The description of a network of which nothing but the shape is known.
     pub fn of(shape: NetworkShape, name: &str) -> Self {
         Self {
@@ -84,7 +89,7 @@ impl Checkpoint {
     /// A file that cannot be read or does not fit (see [`Checkpoint::load_bytes`]).
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, NnError> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| NnError::Read { path: path.into(), source })?;
+        let bytes = std::fs::read(path).map_err(|reason| NnError::Read { path: path.into(), reason })?;
         Self::load_bytes(&bytes, &path.display().to_string(), device)
     }
 
@@ -140,7 +145,7 @@ impl Checkpoint {
     /// Writes the checkpoint: beside its place first, then renamed, so that a reader never sees half of it.
     ///
     /// # Errors
-    /// Tensors that do not fit the description, or a file that cannot be written.
+    /// Tensors that do not fit the description or are not finite, or a file that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), NnError> {
         let path = path.as_ref();
         check_meta(&self.meta, &path.display().to_string())?;
@@ -152,11 +157,19 @@ impl Checkpoint {
             remedy: "check the training summary".into(),
         })?;
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), description)]);
+        if let Some(name) = first_not_finite(&self.tensors)? {
+            return Err(NnError::Unfit {
+                origin: path.display().to_string(),
+                found: format!("{name} with values that are not finite"),
+                expected: "numbers".into(),
+                remedy: "nothing was written; go back to an earlier checkpoint, or train again with a lower learning rate".into(),
+            });
+        }
         let cpu: Vec<(&String, Tensor)> =
             self.tensors.iter().map(|(name, t)| Ok((name, t.to_device(&Device::Cpu)?.contiguous()?))).collect::<Result<_, NnError>>()?;
         let bytes =
             safetensors::serialize(cpu.iter().map(|(name, t)| (name.as_str(), t)), Some(metadata)).map_err(candle_core::Error::wrap)?;
-        let write = |source| NnError::Write { path: path.into(), source };
+        let write = |reason| NnError::Write { path: path.into(), reason };
         crate::disk::write_whole(path, &bytes).map_err(write)
     }
 
@@ -238,23 +251,38 @@ pub(super) fn read_tensor(
     device: &Device,
     origin: &str,
 ) -> Result<Tensor, NnError> {
-    let refuse = |found: String| NnError::Unfit {
+    let refuse = |found: String, expected: &str, remedy: &str| NnError::Unfit {
         origin: origin.into(),
         found,
-        expected: "tensors of f32".into(),
-        remedy: "convert the weights to f32 and import them again".into(),
+        expected: expected.into(),
+        remedy: remedy.into(),
     };
     let bytes = view.data();
     let values: Vec<f32> = match view.dtype() {
         safetensors::Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
         safetensors::Dtype::F16 => bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
         safetensors::Dtype::BF16 => bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        other => return Err(refuse(format!("{name} of {other:?}"))),
+        other => return Err(refuse(format!("{name} of {other:?}"), "tensors of f32", "convert the weights to f32 and import them again")),
     };
     if values.iter().any(|v| !v.is_finite()) {
-        return Err(refuse(format!("{name} with values that are not finite")));
+        let remedy = "the training that wrote it diverged; take an earlier checkpoint, or train again with a lower learning rate";
+        return Err(refuse(format!("{name} with values that are not finite"), "numbers", remedy));
     }
     Ok(Tensor::from_vec(values, view.shape(), device)?)
+}
+
+/// The name of the first tensor that holds an infinity or what is no number.
+///
+/// # Errors
+/// A device that fails.
+pub fn first_not_finite<'a>(tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>) -> Result<Option<&'a str>, NnError> {
+    for (name, tensor) in tensors {
+        let values = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        if values.iter().any(|value| !value.is_finite()) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 fn hex(bytes: &[u8]) -> String {

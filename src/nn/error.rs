@@ -8,20 +8,20 @@ pub enum NnError {
     #[error("tensor operation: {0}")]
     Tensor(#[from] candle_core::Error),
     /// A file could not be read.
-    #[error("checkpoint {path}: cannot be read: {source}; check the path and its permissions")]
+    #[error("checkpoint {path}: cannot be read: {reason}; check the path and its permissions")]
     Read {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A file could not be written.
-    #[error("checkpoint {path}: cannot be written: {source}; check that the folder exists, is writable and has room")]
+    #[error("checkpoint {path}: cannot be written: {reason}; check that the folder exists, is writable and has room")]
     Write {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file is no checkpoint of this program.
     #[error("checkpoint {origin}: found {found}, expected {expected}; {remedy}")]

@@ -18,7 +18,7 @@ impl Checkpoint {
     pub fn import(path: impl AsRef<Path>, meta: CheckpointMeta) -> Result<Self, NnError> {
         let path = path.as_ref();
         let origin = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| NnError::Read { path: path.into(), source })?;
+        let bytes = std::fs::read(path).map_err(|reason| NnError::Read { path: path.into(), reason })?;
         // A .pth file is a zip archive; a safetensors file begins with the length of its header.
         let tensors = if bytes.starts_with(b"PK") { from_pth(path, &origin)? } else { from_safetensors(&bytes, &origin)? };
         let mut tensors: BTreeMap<String, Tensor> = tensors

@@ -13,7 +13,7 @@ mod normalisation;
 mod ops;
 mod shape;
 
-pub use checkpoint::{Checkpoint, CheckpointMeta, Quantisation};
+pub use checkpoint::{Checkpoint, CheckpointMeta, Quantisation, first_not_finite};
 pub use engine::{Calibration, Engine, Probabilities, cuda_device, engine, limit_instructions, ranges};
 pub use error::NnError;
 pub use kernels::keep_freed_memory;

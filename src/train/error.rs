@@ -4,22 +4,22 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// A file or folder could not be read or written.
-    #[error("{}: {doing}: {source}", path.display())]
+    #[error("{}: {doing}: {reason}", path.display())]
     File {
         /// Which one.
         path: PathBuf,
         /// What was being done.
         doing: &'static str,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A picture or mask could not be decoded.
-    #[error("{}: not a readable picture ({source}); give PNG, JPEG or TIFF files, 8 or 16 bit", path.display())]
+    #[error("{}: not a readable picture ({reason}); give PNG, JPEG or TIFF files, 8 or 16 bit", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the decoder said.
-        source: image::ImageError,
+        reason: image::ImageError,
     },
     /// A picture has no mask.
     #[error("{}: no mask for this picture; expected {} (or .jpg); an empty mask says that nothing is cracked", picture.display(), expected.display())]
@@ -64,20 +64,20 @@ pub enum TrainError {
     /// It was asked to stop.
     #[error("stopped on request")]
     Stopped,
-    /// The loss is not a number any more.
+    /// A number of the training is none any more, or infinite.
     #[error(
-        "the loss is {loss} at step {step} (learning rate {learning_rate:.2e}, gradient norm {gradient_norm:.2e}); \
+        "{what} at step {step} (learning rate {learning_rate:.2e}, gradient norm {gradient_norm:.2e}); \
          nothing was saved after it{}: lower --learning-rate, or continue from the last checkpoint with --init",
         batch.as_ref().map(|path| format!(" but the batch that did it, {}", path.display())).unwrap_or_default()
     )]
     Diverged {
+        /// What has left all bounds.
+        what: String,
         /// The step, from 1.
         step: u64,
-        /// The loss.
-        loss: f64,
         /// The learning rate of the step.
         learning_rate: f64,
-        /// The gradient's norm in the step before.
+        /// The gradient's norm in the last step that moved the weights; 0 where there was none.
         gradient_norm: f64,
         /// Where the batch was written, in a run folder.
         batch: Option<PathBuf>,
@@ -113,6 +113,6 @@ impl TrainError {
 
     /// Wraps what the system said about `path`.
     pub(super) fn file(path: &std::path::Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Self::File { path: path.to_owned(), doing, source }
+        move |reason| Self::File { path: path.to_owned(), doing, reason }
     }
 }

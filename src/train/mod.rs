@@ -24,6 +24,6 @@ pub use error::TrainError;
 pub use evaluate::{Evaluation, Inspected, evaluate, inspect};
 pub use fit::{BestBy, Files, FitSettings, Observer, Outcome, StepReport, fit};
 pub use optimiser::{Decay, Optimiser, OptimiserSettings, Rule, Schedule};
-pub use report::{Chart, Findings, Gallery, Series, Shown, pr_curve, write_evaluation, write_report};
+pub use report::{Chart, Findings, Gallery, Scale, Series, Shown, pr_curve, write_evaluation, write_report};
 pub use run::{Best, EventFile, Journal, RunFolder, TrainingState, write_beside};
-pub use search::{Goal, Guide, SearchRow, centroids, guide, search_table, trainings_table};
+pub use search::{Goal, Guide, SearchRow, centroids, guide, most_trainings, search_table, trainings_table};

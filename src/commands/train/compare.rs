@@ -2,8 +2,8 @@
 
 use super::interrupt::Interrupt;
 use super::options::FitOptions;
-use super::trials::{Trial, TrialOptions};
-use crate::train::{Chart, Compared, Journal, RunFolder, Series, comparison_tables, write_beside};
+use super::trials::{MEANS, Trial, TrialOptions, told_below};
+use crate::train::{Chart, Compared, Journal, RunFolder, Scale, Series, comparison_tables, write_beside};
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
@@ -84,7 +84,7 @@ pub fn run(args: TrainCompareArgs, commit: Option<&str>) -> anyhow::Result<ExitC
         eprintln!("interrupted; the same command goes on");
         return Ok(ExitCode::FAILURE);
     };
-    let done = |(name, result): (Compared, &super::trials::TrialResult)| Compared {
+    let figures = |(name, result): (Compared, &super::trials::TrialResult)| Compared {
         iou: result.iou,
         mean_iou: result.mean_iou,
         pa: result.pa,
@@ -92,13 +92,10 @@ pub fn run(args: TrainCompareArgs, commit: Option<&str>) -> anyhow::Result<ExitC
         half_step: result.step_of_half_the_final_iou,
         ..name
     };
-    let failed: Vec<&String> = ends.iter().filter_map(|end| end.as_ref().err()).collect();
-    let all: Vec<Compared> = names.into_iter().zip(&ends).filter_map(|(name, end)| Some(done((name, end.as_ref().ok()?)))).collect();
-    let mut tables = comparison_tables(&all);
-    if !failed.is_empty() {
-        tables += &format!("{} of {} trainings failed and are missing above:\n\n", failed.len(), ends.len());
-        tables.extend(failed.iter().map(|problem| format!("- {problem}\n")));
-    }
+    let failed: Vec<String> = ends.iter().filter_map(|end| end.as_ref().err().cloned()).collect();
+    let all: Vec<Compared> = names.into_iter().zip(&ends).filter_map(|(name, end)| Some(figures((name, end.as_ref().ok()?)))).collect();
+    let done: Vec<Trial> = trials.into_iter().zip(&ends).filter_map(|(trial, end)| end.is_ok().then_some(trial)).collect();
+    let tables = comparison_tables(&all) + MEANS + &told_below(&failed, ends.len(), &done)?;
     println!("{tables}");
     let line = |c: &Compared| {
         let mean = c.mean_iou.map_or(String::new(), |mean| mean.to_string());
@@ -141,7 +138,7 @@ fn curves<'a>(data: &str, trained: impl Iterator<Item = &'a Compared>, dir: &Pat
         title: format!("{data}: validation IoU, a line for each seed"),
         x_label: "step".into(),
         y_range: None,
-        log_y: false,
+        y_scale: Scale::Even,
         series,
     })
 }

@@ -126,9 +126,13 @@ fn pixel_table(evaluation: &Evaluation, thresholds: &[f32], own: f32) -> String 
             writeln!(table, "{threshold:>8.2}{mark}  {:.4}  {:.4}  {:+.3}   {tp} / {fn_} / {fp}", counts.iou(), counts.pa(), counts.oii());
     }
     let Evaluation { cracked, detected, clean, alarmed, means, pixels } = evaluation;
+    let flattering = match means.nothing_to_find() {
+        0 => String::new(),
+        passed => format!(" ({passed} of {} are clean ones in which nothing was found: they count as 1)", means.pictures()),
+    };
     let _ = writeln!(
         table,
-        "mean over pictures at {own:.2}: IoU {:.4}, PA {:.4}, OII {:+.3}, precision {:.4}, F1 {:.4}; over all pixels precision {:.4}, F1 {:.4}",
+        "mean over pictures{flattering} at {own:.2}: IoU {:.4}, PA {:.4}, OII {:+.3}, precision {:.4}, F1 {:.4}; over all pixels precision {:.4}, F1 {:.4}",
         means.iou(),
         means.pa(),
         means.oii(),

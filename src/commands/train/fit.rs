@@ -75,12 +75,19 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
             let interrupt = Interrupt::listen()?;
             let outcome = train(&options, &settings, source, &machine, &out.with_extension("jsonl"), None, &interrupt)?;
             if outcome.stopped {
-                eprintln!("stopped early; continue from its weights with --init {}", settings.files.last.display());
+                eprintln!("stopped early; continue from its weights with --init {}", quoted(&settings.files.last));
             }
             Ok(ExitCode::SUCCESS)
         }
         (None, None, None) => anyhow::bail!("nowhere to put the model: give --run DIR, --out FILE.safetensors or both"),
     }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !path.is_empty() && path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 /// What a run folder's `settings.json` holds.
@@ -113,12 +120,14 @@ fn train_in(
         }
         run.write_json("manifest.json", &source.manifest())?;
     }
-    let name = run.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // Resumed from within, a folder is `.`.
+    let root = run.root().canonicalize().with_context(|| run.root().display().to_string())?;
+    let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let settings = options.settings_on(source.as_ref(), Files::within(run.clone(), options.keep_all), &name, machine)?;
     let resume = || {
-        let mut command = vec!["train fit --resume".to_owned(), run.root().display().to_string()];
+        let mut command = vec!["train fit --resume".to_owned(), quoted(run.root())];
         command.extend(machine.arguments());
-        command.extend(out.map(|out| format!("--out {}", out.display())));
+        command.extend(out.map(|out| format!("--out {}", quoted(out))));
         command.join(" ")
     };
     let interrupt = Interrupt::listen()?;
@@ -269,6 +278,13 @@ fn tell(outcome: &Outcome, settings: &FitSettings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_can_be_given_to_a_shell() {
+        assert_eq!(quoted(Path::new("runs/lot-7_ä")), "runs/lot-7_ä");
+        assert_eq!(quoted(Path::new("my run")), "'my run'");
+        assert_eq!(quoted(Path::new("today's")), r"'today'\''s'");
+    }
 
     #[test]
     fn the_step_of_half_the_final_iou_is_the_first_that_reached_it() {

@@ -42,6 +42,11 @@ pub struct TrainImportArgs {
 pub fn run(args: TrainImportArgs) -> anyhow::Result<ExitCode> {
     let stem = args.out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let weights = args.weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = args.name.unwrap_or(stem);
+    anyhow::ensure!(
+        CheckpointMeta::is_name(&name),
+        "--name {name:?}: becomes a file's name; give one without / and \\, and other than . and .."
+    );
     // What the weights say takes its place.
     let shape = NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling: Upsampling::Bilinear };
     let meta = CheckpointMeta {
@@ -50,7 +55,7 @@ pub fn run(args: TrainImportArgs) -> anyhow::Result<ExitCode> {
         mm_per_px_min: args.mm_per_px_min,
         mm_per_px_max: args.mm_per_px_max,
         training: serde_json::json!({ "imported_from": weights }),
-        ..CheckpointMeta::of(shape, &args.name.unwrap_or(stem))
+        ..CheckpointMeta::of(shape, &name)
     };
     let checkpoint = Checkpoint::import(&args.weights, meta)?;
     checkpoint.save(&args.out)?;

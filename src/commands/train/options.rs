@@ -87,7 +87,9 @@ pub struct FitOptions {
     /// Steps to train; with --minutes as many as there is time for unless told [default: 3000]
     #[arg(long, value_name = "N", help_heading = "Training")]
     steps: Option<u64>,
-    /// Passes over the training pictures, each giving eight crops; evaluates after each unless told otherwise
+    /// Passes over the training pictures, each of as many draws as there are pictures, eight crops a draw; evaluates after each
+    /// unless told otherwise. Only with --sampling uniform is every picture drawn once a pass: balanced, every second
+    /// draw is a cracked one
     #[arg(long, value_name = "N", requires = "data", conflicts_with = "steps", value_parser = clap::value_parser!(u64).range(1..=1_000_000),
           help_heading = "Training")]
     #[serde(default)]

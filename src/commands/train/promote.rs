@@ -2,7 +2,7 @@
 
 use super::pictures::{PictureOptions, Pictures, digests_in};
 use crate::config::{DeviceChoice, Precision};
-use crate::nn::Checkpoint;
+use crate::nn::{Checkpoint, CheckpointMeta};
 use crate::train::{Evaluation, evaluate, write_beside};
 use anyhow::{Context, bail};
 use candle_core::Device;
@@ -63,9 +63,25 @@ struct Candidate {
 /// Runs the command.
 pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     let name = Checkpoint::load(&args.new, &Device::Cpu).context("the new model")?.meta.name;
+    if !CheckpointMeta::is_name(&name) {
+        bail!(
+            "{}: a model called {name:?} cannot become a file in {}; train or import it again with another --name",
+            args.new.display(),
+            args.models.display()
+        );
+    }
     let (model, card) = (args.models.join(format!("{name}.safetensors")), args.models.join(format!("{name}.md")));
     if args.first && model.exists() {
         bail!("--first: there is a model {name} already; compare with it by --current {}", model.display());
+    }
+    if let Some(current) = args.current.as_deref().filter(|_| model.exists()) {
+        let read = |path: &Path| std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()));
+        if read(current)? != read(&model)? {
+            let (current, model) = (current.display(), model.display());
+            bail!(
+                "--current {current}: the new model would take the place of another one, {model}; compare with that by --current {model}"
+            );
+        }
     }
     let golden = args.pictures.open()?;
     let learnt = learnt_from(&args.new, &golden)?;
@@ -85,6 +101,9 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     println!("{table}");
     if new.found.cracked == 0 {
         bail!("no picture shows a crack: a model that finds nothing would be perfect; add cracked cells to the golden set");
+    }
+    if new.found.detected == 0 {
+        bail!("{}: not promoted: it finds none of {} cracked cells", args.new.display(), new.found.cracked);
     }
     if let Some(current) = &current {
         if current.checkpoint.digest == new.checkpoint.digest {

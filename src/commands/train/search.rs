@@ -2,8 +2,10 @@
 
 use super::interrupt::Interrupt;
 use super::options::FitOptions;
-use super::trials::{Last, Trial, TrialOptions, TrialResult};
-use crate::train::{Chart, Goal, Guide, SearchRow, Series, centroids, guide, search_table, trainings_table, write_beside};
+use super::trials::{Last, MEANS, Trial, TrialEnd, TrialOptions, TrialResult, told_below};
+use crate::train::{
+    Chart, Goal, Guide, Scale, SearchRow, Series, centroids, guide, most_trainings, search_table, trainings_table, write_beside,
+};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,8 +14,8 @@ use std::process::ExitCode;
 /// Guided by the output imbalance index (OII), it bisects the candidates 1/2N, 3/2N ... until the index on the
 /// validation pictures lies within the goal: at most floor(log2 N) + 1 trainings. A grid trains all N. A training is
 /// measured by its last evaluation, not its best, which is a matter of luck. Every training is a run folder in --dir;
-/// the same command goes on where it was interrupted, and grid and guided search share their trainings. Takes the
-/// options of `train fit`. Leaves table.md and oii.svg in --dir.
+/// the same command goes on where it was interrupted, and grid and guided search share their trainings. A training
+/// that fails is left out and named. Takes the options of `train fit`. Leaves table.md and oii.svg in --dir.
 #[derive(Debug, clap::Args)]
 pub struct TrainSearchArgs {
     /// Folder of the trainings, the table and the plot
@@ -25,7 +27,7 @@ pub struct TrainSearchArgs {
     /// The interval in which the OII is wanted, such as 0.2,0.4: above 0 there are more false alarms than misses
     #[arg(long, value_name = "LOW,HIGH", default_value = "0.2,0.4", value_parser = goal, allow_hyphen_values = true)]
     goal: Goal,
-    /// Number of candidates
+    /// Number of candidates; of an odd number the middle one is 0.5, the paper's basic training
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=999))]
     parts: u16,
     #[command(flatten)]
@@ -52,52 +54,95 @@ pub fn run(args: TrainSearchArgs, commit: Option<&str>) -> anyhow::Result<ExitCo
     args.options.check_alpha()?;
     std::fs::create_dir_all(&args.dir)?;
     let mut rows = Vec::new();
-    let mut tried: Vec<(f64, TrialResult)> = Vec::new();
+    let (mut tried, mut failed) = (Vec::new(), Vec::new());
     let interrupt = Interrupt::listen()?;
-    let train = |alphas: &[f64]| {
-        let trials: Vec<Trial> = alphas.iter().map(|alpha| args.trial(*alpha)).collect();
-        let Some(ends) = args.trials.run(&trials, commit, &interrupt)? else { return Ok(None) };
-        ends.into_iter().collect::<Result<Vec<_>, _>>().map(Some).map_err(anyhow::Error::msg)
-    };
     if args.method != Method::Grid {
-        let chosen = loop {
-            let history: Vec<(f64, f64)> = tried.iter().map(|(alpha, result)| (*alpha, result.last.oii)).collect();
-            match guide(parts, &args.goal, &history) {
-                Guide::Train(alpha) => {
-                    let Some(results) = train(&[alpha])? else { return Ok(interrupted()) };
-                    tried.extend(results.iter().map(|result| (alpha, *result)));
-                    results
-                        .iter()
-                        .for_each(|r| eprintln!("alpha {alpha:.3}: IoU {:.3}, PA {:.3}, OII {:+.3}", r.last.iou, r.last.pa, r.last.oii));
-                }
-                Guide::Reached(alpha) => break alpha,
-                Guide::Nearest(alpha) => {
-                    eprintln!("no candidate's OII lies within {} to {}; the nearest is taken", args.goal.low, args.goal.high);
-                    break alpha;
-                }
-            }
-        };
-        rows.push(row("basic", 1, &tried[0]));
-        rows.extend(tried.iter().find(|(alpha, _)| *alpha == chosen).map(|found| row("OII-guided", tried.len(), found)));
+        let Some(guided) = args.guided(parts, commit, &interrupt)? else { return Ok(interrupted()) };
+        rows.extend(guided.rows);
+        (tried, failed) = (guided.tried, guided.failed);
     }
     if args.method != Method::Guided {
         let alphas = centroids(parts);
-        let Some(results) = train(&alphas)? else { return Ok(interrupted()) };
-        tried = alphas.into_iter().zip(results).collect();
+        let Some(ends) = args.train(&alphas, commit, &interrupt)? else { return Ok(interrupted()) };
+        (tried, failed) = sorted_out(&alphas, ends);
         let best = tried.iter().max_by(|one, other| one.1.last.iou.total_cmp(&other.1.last.iou));
         rows.extend(best.map(|best| row(&format!("{parts}-way grid"), parts, best)));
     }
     tried.sort_by(|one, other| one.0.total_cmp(&other.0));
     let loss = args.options.loss_name();
     let trainings: Vec<_> = tried.iter().map(|found| row("", 1, found)).collect();
-    let table = search_table(&loss, &rows) + "\nAll trainings:\n\n" + &trainings_table(&trainings);
+    let done: Vec<Trial> = tried.iter().map(|(alpha, _)| args.trial(*alpha)).collect();
+    let below = told_below(&failed, tried.len() + failed.len(), &done)?;
+    let table = format!("{}\nAll trainings:\n\n{}\n{MEANS}{below}", search_table(&loss, &rows), trainings_table(&trainings));
     println!("{table}");
     write_beside(&args.dir.join("table.md"), table.as_bytes())?;
     write_beside(&args.dir.join("oii.svg"), plot(&loss, &args.goal, &tried).svg().as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a guided search came to.
+struct Guided {
+    rows: Vec<SearchRow>,
+    tried: Vec<(f64, TrialResult)>,
+    /// Why trainings failed.
+    failed: Vec<String>,
+}
+
+/// The trainings that ended with a result, and why the others failed.
+fn sorted_out(alphas: &[f64], ends: Vec<TrialEnd>) -> (Vec<(f64, TrialResult)>, Vec<String>) {
+    let (mut tried, mut failed) = (Vec::new(), Vec::new());
+    for (alpha, end) in alphas.iter().zip(ends) {
+        match end {
+            Ok(result) => tried.push((*alpha, result)),
+            Err(problem) => failed.push(problem),
+        }
+    }
+    (tried, failed)
 }
 
 impl TrainSearchArgs {
+    /// Trains with each of `alphas`; `None` where that was interrupted.
+    fn train(&self, alphas: &[f64], commit: Option<&str>, interrupt: &Interrupt) -> anyhow::Result<Option<Vec<TrialEnd>>> {
+        let trials: Vec<Trial> = alphas.iter().map(|alpha| self.trial(*alpha)).collect();
+        self.trials.run(&trials, commit, interrupt)
+    }
+
+    /// Bisects; a training that fails counts as one, and its α is left out. `None` where it was interrupted.
+    fn guided(&self, parts: usize, commit: Option<&str>, interrupt: &Interrupt) -> anyhow::Result<Option<Guided>> {
+        let mut candidates = centroids(parts);
+        let (mut tried, mut failed) = (Vec::<(f64, TrialResult)>::new(), Vec::<String>::new());
+        let chosen = loop {
+            if tried.len() + failed.len() == most_trainings(parts) {
+                // What is tried is all there will be.
+                candidates.clear();
+            }
+            let history: Vec<(f64, f64)> = tried.iter().map(|(alpha, result)| (*alpha, result.last.oii)).collect();
+            match guide(&candidates, &self.goal, &history) {
+                Guide::Train(alpha) => {
+                    let Some(ends) = self.train(&[alpha], commit, interrupt)? else { return Ok(None) };
+                    let (done, problems) = sorted_out(&[alpha], ends);
+                    if done.is_empty() {
+                        candidates.retain(|candidate| *candidate != alpha);
+                    }
+                    for (alpha, TrialResult { last: Last { iou, pa, oii, .. }, .. }) in &done {
+                        eprintln!("alpha {alpha:.3}: IoU {iou:.3}, PA {pa:.3}, OII {oii:+.3}");
+                    }
+                    tried.extend(done);
+                    failed.extend(problems);
+                }
+                Guide::Reached(alpha) => break alpha,
+                Guide::Nearest(alpha) if tried.is_empty() => break alpha,
+                Guide::Nearest(alpha) => {
+                    eprintln!("no candidate's OII lies within {} to {}; the nearest is taken", self.goal.low, self.goal.high);
+                    break alpha;
+                }
+            }
+        };
+        let found = tried.iter().find(|(alpha, _)| *alpha == chosen);
+        let rows = tried.first().map(first_row).into_iter().chain(found.map(|found| row("OII-guided", tried.len() + failed.len(), found)));
+        Ok(Some(Guided { rows: rows.collect(), tried, failed }))
+    }
+
     fn trial(&self, alpha: f64) -> Trial {
         Trial { folder: self.dir.join(format!("alpha-{alpha:.4}")), options: self.options.clone().with_alpha(alpha) }
     }
@@ -106,6 +151,11 @@ impl TrainSearchArgs {
 fn row(method: &str, trainings: usize, (alpha, result): &(f64, TrialResult)) -> SearchRow {
     let Last { iou, mean_iou, pa, oii } = result.last;
     SearchRow { method: method.into(), trainings, alpha: *alpha, iou, mean_iou, pa, oii }
+}
+
+/// The paper's basic training is the one with α = ½, which an even number of candidates does not have.
+fn first_row(found: &(f64, TrialResult)) -> SearchRow {
+    row(if (found.0 - 0.5).abs() < 1e-9 { "basic" } else { "first candidate" }, 1, found)
 }
 
 fn plot(loss: &str, goal: &Goal, tried: &[(f64, TrialResult)]) -> Chart {
@@ -119,7 +169,7 @@ fn plot(loss: &str, goal: &Goal, tried: &[(f64, TrialResult)]) -> Chart {
         title: format!("Validation OII, IoU and PA over α, {loss}"),
         x_label: "α: weight of false alarms".into(),
         y_range: Some((-1.0, 1.0)),
-        log_y: false,
+        y_scale: Scale::Even,
         series: vec![
             curve("OII", |r| r.last.oii),
             curve("IoU", |r| r.last.iou),
@@ -145,6 +195,16 @@ fn goal(text: &str) -> Result<Goal, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_training_with_an_alpha_of_a_half_is_called_basic() {
+        let result = TrialResult { iou: 0.5, mean_iou: None, pa: 0.5, oii: 0.0, step_of_half_the_final_iou: None, last: Last::default() };
+        let first = |parts: usize| match guide(&centroids(parts), &Goal { low: 0.2, high: 0.4 }, &[]) {
+            Guide::Train(alpha) => first_row(&(alpha, result)).method,
+            other => format!("{other:?}"),
+        };
+        assert_eq!([first(4), first(5)], ["first candidate", "basic"]);
+    }
 
     #[test]
     fn goals_are_intervals_within_the_index() {

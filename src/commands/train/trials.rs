@@ -200,6 +200,36 @@ fn ended(mut training: Child, interrupt: &Interrupt) -> std::io::Result<ExitStat
     }
 }
 
+/// What the means over pictures in a table are to be read with.
+pub(super) const MEANS: &str = "In means over pictures a clean picture in which nothing is found counts as 1.\n";
+
+/// What stands below a table of trainings, in Markdown: which `failed`, of how many, and what was warned of in those
+/// that are `done`.
+pub(super) fn told_below(failed: &[String], all: usize, done: &[Trial]) -> anyhow::Result<String> {
+    let list = |lines: Vec<String>| lines.iter().map(|line| format!("- {line}\n")).collect::<String>();
+    let mut text = String::new();
+    if !failed.is_empty() {
+        text += &format!("\n{} of {all} trainings failed and are missing above:\n\n{}", failed.len(), list(failed.to_vec()));
+    }
+    let warnings: Vec<Vec<String>> = done.iter().map(|trial| warnings(&trial.folder)).collect::<anyhow::Result<_>>()?;
+    let warnings = warnings.concat();
+    if !warnings.is_empty() {
+        text += &format!("\nWarnings:\n\n{}", list(warnings));
+    }
+    Ok(text)
+}
+
+/// What a training warned of; none where it was not begun.
+fn warnings(root: &Path) -> anyhow::Result<Vec<String>> {
+    let path = root.join("log.jsonl");
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let log = Journal::read(&path)?;
+    let told = |entry: &serde_json::Value| Some(format!("{}: step {}: {}", root.display(), entry["step"], entry["text"].as_str()?));
+    Ok(log.iter().filter(|entry| entry["event"] == "warning").filter_map(told).collect())
+}
+
 fn finished(run: &RunFolder) -> anyhow::Result<Option<TrialResult>> {
     let Some(best) = run.read_json::<ResultFile>("result.json")?.and_then(|result| result.best) else { return Ok(None) };
     let log = Journal::read(&run.path("log.jsonl"))?;

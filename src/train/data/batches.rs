@@ -1,12 +1,14 @@
 use super::{Crop, CropPlan, Source};
 use crate::train::TrainError;
 use candle_core::{Device, Tensor};
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Crops as the network takes them.
 #[derive(Debug, Clone)]
@@ -86,17 +88,17 @@ impl Batches {
         Ok(batches)
     }
 
-    /// The next batch, on `device`; waits until its crops are ready.
+    /// The next batch, on `device`; waits until its crops are ready or `stop` is set.
     ///
     /// # Errors
-    /// What the source or the device says.
-    pub fn next(&mut self, device: &Device) -> Result<Batch, TrainError> {
+    /// What the source or the device says; [`TrainError::Stopped`] once `stop` is set, after which the series has a gap.
+    pub fn next(&mut self, device: &Device, stop: &AtomicBool) -> Result<Batch, TrainError> {
         while self.pool.len() < self.size {
             let first = self.next_draw;
             let mut fresh = Vec::with_capacity(Self::MIXED_DRAWS * CropPlan::PER_PICTURE);
             for _ in 0..Self::MIXED_DRAWS {
                 let turn = (self.next_draw % self.queues.len() as u64) as usize;
-                fresh.extend(self.queues[turn].recv().map_err(|_| TrainError::Worker(format!("crops-{turn}")))??);
+                fresh.extend(self.drawn(turn, stop)?);
                 self.next_draw += 1;
             }
             fresh.shuffle(&mut rng(!self.seed, first));
@@ -110,6 +112,19 @@ impl Batches {
         }
         let shape = (self.size, 1, self.plan.side_px, self.plan.side_px);
         Ok(Batch { input: Tensor::from_vec(input, shape, device)?, label: Tensor::from_vec(label, shape, device)?, origins })
+    }
+
+    /// The next draw of a worker. Pictures may be slow to come, on a disk elsewhere: whoever wishes to stop meanwhile is heard.
+    fn drawn(&self, turn: usize, stop: &AtomicBool) -> Drawn {
+        const LOOK_EVERY: Duration = Duration::from_millis(100);
+        loop {
+            match self.queues[turn].recv_timeout(LOOK_EVERY) {
+                Ok(drawn) => return drawn,
+                Err(RecvTimeoutError::Disconnected) => return Err(TrainError::Worker(format!("crops-{turn}"))),
+                Err(RecvTimeoutError::Timeout) if stop.load(Ordering::Relaxed) => return Err(TrainError::Stopped),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 }
 
@@ -149,7 +164,10 @@ mod tests {
     fn seven_batches(seed: u64, workers: usize, first: u64) -> Vec<Vec<f32>> {
         let mut batches = Batches::start(Arc::new(Speckled::new(3)), plan(), 6, seed, workers, first).unwrap();
         let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        (0..7).map(|_| batches.next(&Device::Cpu).unwrap()).map(|b| [flat(&b.input), flat(&b.label)].concat()).collect()
+        (0..7)
+            .map(|_| batches.next(&Device::Cpu, &AtomicBool::new(false)).unwrap())
+            .map(|b| [flat(&b.input), flat(&b.label)].concat())
+            .collect()
     }
 
     #[test]
@@ -172,15 +190,32 @@ mod tests {
     #[test]
     fn about_half_of_the_crops_show_a_crack() {
         let mut batches = Batches::start(Arc::new(Speckled::new(3)), plan(), 64, 2, 2, 0).unwrap();
-        let label = batches.next(&Device::Cpu).unwrap().label.flatten_from(1).unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap();
+        let label = batches
+            .next(&Device::Cpu, &AtomicBool::new(false))
+            .unwrap()
+            .label
+            .flatten_from(1)
+            .unwrap()
+            .sum(1)
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
         let cracked = label.iter().filter(|px| **px > 0.0).count();
         assert!((20..=58).contains(&cracked), "{cracked} of 64");
     }
 
-    struct Failing;
+    /// Fails once the other end of the channel is gone.
+    struct Failing(Receiver<()>);
+
+    impl Failing {
+        fn at_once() -> Self {
+            Self(bounded(0).1)
+        }
+    }
 
     impl Source for Failing {
         fn training(&self, _: u64) -> Result<crate::train::Picture, TrainError> {
+            let _ = self.0.recv();
             Err(TrainError::Data { path: "cell7.png".into(), problem: "gone".into() })
         }
         fn validation(&self, _: usize) -> Result<crate::train::Picture, TrainError> {
@@ -202,7 +237,16 @@ mod tests {
 
     #[test]
     fn a_picture_that_cannot_be_read_is_told_to_the_trainer() {
-        let mut batches = Batches::start(Arc::new(Failing), plan(), 2, 1, 2, 0).unwrap();
-        assert_eq!(batches.next(&Device::Cpu).unwrap_err().to_string(), "cell7.png: gone");
+        let mut batches = Batches::start(Arc::new(Failing::at_once()), plan(), 2, 1, 2, 0).unwrap();
+        assert_eq!(batches.next(&Device::Cpu, &AtomicBool::new(false)).unwrap_err().to_string(), "cell7.png: gone");
+    }
+
+    #[test]
+    fn whoever_waits_for_a_picture_can_be_stopped() {
+        let (held, source) = bounded(0);
+        let mut batches = Batches::start(Arc::new(Failing(source)), plan(), 2, 1, 2, 0).unwrap();
+        let stopped = batches.next(&Device::Cpu, &AtomicBool::new(true));
+        drop(held);
+        assert!(matches!(stopped, Err(TrainError::Stopped)), "{stopped:?}");
     }
 }

@@ -176,7 +176,7 @@ fn read(root: &Path, entry: &Entry) -> Result<Picture, TrainError> {
     let grey = Encoded::read(&path)?.grey()?;
     same_size(&mask, &truth, grey.dimensions())?;
     let width = grey.width() as usize;
-    let unfit = || TrainError::Data { path, problem: format!("{width} px wide; at most 65535 px are possible") };
+    let unfit = || TrainError::Data { path, problem: "is empty; take it out".into() };
     Picture::new(entry.name(), width, grey.into_raw(), truth).ok_or_else(unfit)
 }
 

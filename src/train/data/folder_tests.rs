@@ -16,7 +16,17 @@ fn folder_of(pictures: usize) -> tempfile::TempDir {
     for i in 0..pictures {
         let name = format!("cell{i}.png");
         save(dir.path(), "images", &name, &GrayImage::from_fn(8, 6, |x, _| Luma([if x < 2 { 0 } else { 100 + i as u8 }])));
-        save(dir.path(), "masks", &name, &GrayImage::from_fn(8, 6, |x, y| Luma([if x == 4 && y == 3 && i % 2 == 0 { 200 } else { 90 }])));
+        // In every second mask a crack, and beside it what half of white does not reach.
+        let mask = |x, y| {
+            if i % 2 == 1 {
+                0
+            } else if (x, y) == (4, 3) {
+                200
+            } else {
+                90
+            }
+        };
+        save(dir.path(), "masks", &name, &GrayImage::from_fn(8, 6, |x, y| Luma([mask(x, y)])));
     }
     dir
 }
@@ -171,6 +181,93 @@ fn masks_in_colours_or_of_class_numbers_are_refused() {
 }
 
 #[test]
+fn masks_that_show_their_crack_where_it_is_not_looked_for_are_refused() {
+    let dir = folder_of(3);
+    for (brightest, refused) in [(60, true), (127, true), (128, false)] {
+        save(dir.path(), "masks", "cell0.png", &GrayImage::from_fn(8, 6, |x, _| Luma([if x == 4 { brightest } else { 0 }])));
+        let said = open(dir.path(), 1, 0.3).map(|_| String::new()).unwrap_or_else(|error| error.to_string());
+        assert_eq!(
+            said.contains("cell0.png") && said.contains(&format!("{brightest} of 255: nothing is brighter than half")),
+            refused,
+            "{said}"
+        );
+    }
+    for grey in [0, 255] {
+        let seen_through = image::GrayAlphaImage::from_fn(8, 6, |x, _| image::LumaA([grey, if x == 4 { 255 } else { 0 }]));
+        seen_through.save(dir.path().join("masks/cell0.png")).unwrap();
+        let said = open(dir.path(), 1, 0.3).unwrap_err().to_string();
+        assert!(said.contains("cell0.png") && said.contains("transparency"), "{said}");
+    }
+    let drawn = image::GrayAlphaImage::from_fn(8, 6, |x, _| image::LumaA(if x == 4 { [255, 255] } else { [0, 0] }));
+    drawn.save(dir.path().join("masks/cell0.png")).unwrap();
+    assert!(open(dir.path(), 1, 0.3).is_ok(), "a crack in white on nothing");
+}
+
+#[test]
+fn masks_the_wrong_way_round_are_told() {
+    let dir = folder_of(8);
+    let warned =
+        || open(dir.path(), 1, 0.3).unwrap().warnings().iter().filter(|w| w.contains("more than half")).cloned().collect::<Vec<_>>();
+    assert!(warned().is_empty());
+    (0..7).for_each(|i| {
+        save(dir.path(), "masks", &format!("cell{i}.png"), &GrayImage::from_fn(8, 6, |x, _| Luma([if x == 4 { 0 } else { 255 }])))
+    });
+    let told = warned();
+    assert!(matches!(told.as_slice(), [one] if one.contains("masks/cell0.png") && one.contains("and 2 more")), "{told:?}");
+    let summary = open(dir.path(), 1, 0.3).unwrap().summary().to_string();
+    assert!(summary.contains("\"1:0."), "{summary}");
+}
+
+#[test]
+fn pictures_of_one_name_are_told_apart_by_nobody() {
+    let dir = folder_of(3);
+    save(dir.path(), "images", "cell1.jpg", &GrayImage::from_pixel(8, 6, Luma([9])));
+    let said = open(dir.path(), 1, 0.3).unwrap_err().to_string();
+    assert!(said.contains("images/cell1.png: has the name of") && said.contains("images/cell1.jpg"), "{said}");
+}
+
+#[test]
+fn a_picture_that_is_too_wide_is_told_before_it_is_learnt_from() {
+    let dir = folder_of(3);
+    for part in ["images", "masks"] {
+        save(dir.path(), part, "scan.png", &GrayImage::new(65_536, 1));
+    }
+    let said = open(dir.path(), 1, 0.3).unwrap_err().to_string();
+    assert!(said.contains("images/scan.png: 65536 px wide"), "{said}");
+}
+
+#[test]
+fn lines_that_tell_of_no_picture_are_told() {
+    let dir = folder_of(4);
+    let path = dir.path().join("split.csv");
+    let unused = |text: &str| {
+        std::fs::write(&path, "cell0,training\ncell1,training\ncell2,validation\ncell3,validation\n".to_owned() + text).unwrap();
+        let plan = SplitPlan { held_back: HeldBack::File(path.clone()), ..SplitPlan::share(0.5, 1) };
+        let folder = Folder::open(dir.path(), &plan, Sampling::Balanced).unwrap();
+        folder.warnings().iter().filter(|w| w.contains("split.csv")).cloned().collect::<Vec<_>>()
+    };
+    assert!(unused("").is_empty());
+    let told = unused("cell7.png,validation\ncell8,training\n");
+    assert!(matches!(told.as_slice(), [one] if one.contains("2 lines") && one.contains("cell7; cell8")), "{told:?}");
+}
+
+#[test]
+fn a_copy_that_was_saved_anew_stays_with_its_original() {
+    let dir = folder_of(6);
+    for part in ["images", "masks"] {
+        let picture = image::open(dir.path().join(part).join("cell0.png")).unwrap();
+        picture.save(dir.path().join(part).join("twin.tiff")).unwrap();
+    }
+    for seed in 0..8 {
+        let folder = open(dir.path(), seed, 0.4).unwrap();
+        let has = |set, name: &str| folder.entries(set).iter().any(|e| e.name() == name);
+        assert_eq!(has(Set::Validation, "cell0"), has(Set::Validation, "twin"), "seed {seed}");
+        let told = folder.warnings();
+        assert!(told.iter().any(|w| w.contains("twin.tiff: a copy of") && !w.contains("differ")), "{told:?}");
+    }
+}
+
+#[test]
 fn one_class_only_is_refused() {
     let dir = folder_of(2);
     (0..2).for_each(|i| save(dir.path(), "masks", &format!("cell{i}.png"), &GrayImage::from_pixel(8, 6, Luma([255]))));
@@ -212,7 +309,7 @@ fn many_copies_are_told_in_one_line_but_masks_that_differ_each() {
         folder.warnings().iter().filter(|w| w.contains("a copy of")).cloned().collect::<Vec<_>>()
     };
     let told = copies();
-    assert!(told.len() == 1 && told[0].contains("4 more copies") && told[0].contains("images/cell0.png"), "{told:?}");
+    assert!(told.len() == 1 && told[0].contains("; and 4 more; copies are kept") && told[0].contains("images/cell0.png"), "{told:?}");
     save(dir.path(), "masks", "cell3-saturation.png", &GrayImage::from_pixel(8, 6, Luma([255])));
     let told = copies();
     let differing: Vec<&String> = told.iter().filter(|w| w.contains("their masks differ")).collect();

@@ -19,6 +19,9 @@ pub(super) struct Entry {
     pub picture_sha256: String,
     /// SHA-256 of the mask's file, hex.
     pub mask_sha256: String,
+    /// SHA-256 of what picture and mask show, which tells copies that were saved anew.
+    #[serde(skip)]
+    pub shown: (String, String),
     /// Width and height in pixels.
     pub size_px: (u32, u32),
     /// Crack pixels of the mask.
@@ -58,7 +61,7 @@ impl Manifest {
     pub fn read(root: &Path, plan: &SplitPlan) -> Result<Self, TrainError> {
         let pictures = pictures_in(&root.join("images"))?;
         let read: Vec<Result<Entry, TrainError>> = pictures.par_iter().map(|picture| read_entry(root, picture)).collect();
-        let (mut entries, mut faults) = (Vec::with_capacity(read.len()), Vec::new());
+        let (mut entries, mut faults) = (Vec::with_capacity(read.len()), namesakes(&pictures));
         for entry in read {
             match entry {
                 Ok(entry) => entries.push(entry),
@@ -71,7 +74,9 @@ impl Manifest {
             _ => return Err(TrainError::Several(faults)),
         }
         let mut warnings = extra_masks(root, &entries)?;
+        warnings.extend(mostly_crack(&entries));
         let names: Vec<String> = entries.iter().map(Entry::name).collect();
+        warnings.extend(plan.strangers(&names)?);
         entries.iter_mut().zip(plan.groups(&names)?).for_each(|(entry, group)| entry.group = group);
         join_copies(&mut entries, &mut warnings);
 
@@ -91,13 +96,18 @@ fn read_entry(root: &Path, picture: &Path) -> Result<Entry, TrainError> {
     let (encoded, encoded_mask) = (Encoded::read(picture)?, Encoded::read(&mask)?);
     let (grey, truth) = (encoded.grey()?, encoded_mask.mask()?);
     same_size(&mask, &truth, grey.dimensions())?;
+    let (width, height) = grey.dimensions();
+    let shown =
+        |values: &[u8]| hex(&Sha256::new().chain_update([width, height].map(u32::to_le_bytes).concat()).chain_update(values).finalize());
+    let values: Vec<u8> = grey.as_raw().iter().flat_map(|value| value.to_le_bytes()).collect();
     let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
     Ok(Entry {
         picture: below(picture),
         mask: below(&mask),
         picture_sha256: encoded.sha256(),
         mask_sha256: encoded_mask.sha256(),
-        size_px: grey.dimensions(),
+        shown: (shown(&values), shown(truth.bits())),
+        size_px: (width, height),
         crack_px: truth.count(),
         group: String::new(),
         set: Set::Training,
@@ -112,31 +122,57 @@ fn extra_masks(root: &Path, entries: &[Entry]) -> Result<Vec<String>, TrainError
     Ok(extra.map(|mask| format!("{}: a mask without a picture; it is not used", mask.display())).collect())
 }
 
+/// A fault for each picture with the name of another, both of which would have the same mask.
+fn namesakes(pictures: &[PathBuf]) -> Vec<TrainError> {
+    let mut first_of: HashMap<String, &PathBuf> = HashMap::new();
+    let mut faults = Vec::new();
+    for picture in pictures {
+        let first = *first_of.entry(stem(picture)).or_insert(picture);
+        if first != picture {
+            let problem = format!("has the name of {}, and with it its mask; rename or remove one of them", first.display());
+            faults.push(TrainError::Data { path: picture.clone(), problem });
+        }
+    }
+    faults
+}
+
+/// What looks like masks the wrong way round.
+fn mostly_crack(entries: &[Entry]) -> Option<String> {
+    let inverted: Vec<String> = entries.iter().filter(|e| 2 * e.crack_px > e.all_px()).map(|e| e.mask.display().to_string()).collect();
+    let problem = "more than half of this is crack; masks are white on crack, black elsewhere";
+    (!inverted.is_empty()).then(|| format!("{}: {problem}", some_of(&inverted)))
+}
+
+/// The first of some names, and how many more there are.
+pub(super) fn some_of(names: &[String]) -> String {
+    const NAMED: usize = 5;
+    let more = if names.len() > NAMED { format!("; and {} more", names.len() - NAMED) } else { String::new() };
+    names[..names.len().min(NAMED)].join("; ") + &more
+}
+
 /// Puts copies of one picture into one group, so that none is validated with that has been learnt from. Copies with the
 /// same mask do no harm then and may be many (a stored five-fold set of grey pictures has one of each): they are told in one
 /// line.
 fn join_copies(entries: &mut [Entry], warnings: &mut Vec<String>) {
-    const NAMED: usize = 5;
     let mut first_of: HashMap<String, usize> = HashMap::new();
     let mut alike = Vec::new();
     for i in 0..entries.len() {
-        let first = *first_of.entry(entries[i].picture_sha256.clone()).or_insert(i);
+        let first = *first_of.entry(entries[i].shown.0.clone()).or_insert(i);
         if first == i {
             continue;
         }
         let (kept, joined) = (entries[first].group.clone(), entries[i].group.clone());
         entries.iter_mut().filter(|e| e.group == joined).for_each(|e| e.group.clone_from(&kept));
         let copy = format!("{}: a copy of {}", entries[i].picture.display(), entries[first].picture.display());
-        if entries[first].mask_sha256 == entries[i].mask_sha256 {
+        if entries[first].shown.1 == entries[i].shown.1 {
             alike.push(copy);
         } else {
             warnings.push(format!("{copy}, and their masks differ; both are kept in the same part of the data"));
         }
     }
     if !alike.is_empty() {
-        let more = if alike.len() > NAMED { format!("; and {} more copies", alike.len() - NAMED) } else { String::new() };
-        let named = alike[..alike.len().min(NAMED)].join("; ");
-        warnings.push(format!("{named}{more}; copies are kept in the same part of the data, each counting for itself"));
+        let named = some_of(&alike);
+        warnings.push(format!("{named}; copies are kept in the same part of the data, each counting for itself"));
     }
 }
 
@@ -151,7 +187,11 @@ fn digest(entries: &[Entry]) -> String {
     hex(&sum.finalize())
 }
 
-/// Pixels of crack to pixels of background, as the paper's Table 2 tells it: `1:2228`. `None` without a crack.
+/// Pixels of crack to pixels of background, as the paper's Table 2 tells it: `1:2228`, below 1:10 with two decimals. `None`
+/// without a crack.
 pub(super) fn crack_to_background(crack_px: u64, all_px: u64) -> Option<String> {
-    (crack_px > 0).then(|| format!("1:{:.0}", (all_px - crack_px) as f64 / crack_px as f64))
+    (crack_px > 0).then(|| {
+        let background = (all_px - crack_px) as f64 / crack_px as f64;
+        format!("1:{background:.*}", if background < 10.0 { 2 } else { 0 })
+    })
 }

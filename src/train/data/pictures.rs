@@ -71,12 +71,16 @@ impl<'a> Encoded<'a> {
         if crate::disk::is_cut_off_jpeg(&self.bytes) {
             return Err(self.unfit(crate::disk::CUT_OFF_JPEG.into()));
         }
-        image::load_from_memory(&self.bytes).map_err(|source| TrainError::Unreadable { path: self.path.to_owned(), source })
+        image::load_from_memory(&self.bytes).map_err(|reason| TrainError::Unreadable { path: self.path.to_owned(), reason })
     }
 
-    /// The picture in grey.
+    /// The picture in grey; refuses one that is too wide to be learnt from.
     pub fn grey(&self) -> Result<Grey, TrainError> {
-        Ok(self.picture()?.into_luma16())
+        let grey = self.picture()?.into_luma16();
+        if grey.width() > u32::from(u16::MAX) {
+            return Err(self.unfit(format!("{} px wide; at most 65535 px are possible; cut it into several pictures", grey.width())));
+        }
+        Ok(grey)
     }
 
     /// The mask, white on crack, thresholded at half.
@@ -87,13 +91,21 @@ impl<'a> Encoded<'a> {
             self.refuse_colours(&picture.to_rgb8())?;
         }
         let sixteen_bit = color.bytes_per_pixel() / color.channel_count() > 1;
+        let alpha = if color.has_alpha() { range(picture.to_luma_alpha16().pixels().map(|p| p.0[1])) } else { (0, 0) };
         let grey = picture.into_luma16();
-        let brightest = grey.as_raw().iter().copied().max().unwrap_or(0);
-        if (1..=MOST_CLASSES).contains(&brightest) {
+        let (darkest, brightest) = range(grey.as_raw().iter().copied());
+        if alpha.0 < alpha.1 && darkest == brightest {
+            return Err(
+                self.unfit("what it shows lies in its transparency alone, which is not looked at; save it without, white on crack".into())
+            );
+        }
+        // Thresholded, it would be one without a crack.
+        if (1..=u16::MAX / 2).contains(&brightest) {
+            let why = if brightest <= MOST_CLASSES { "this looks like class numbers" } else { "nothing is brighter than half of white" };
             let (brightest, white) = if sixteen_bit { (brightest, u16::MAX) } else { (brightest / 257, 255) };
-            return Err(self.unfit(format!(
-                "its brightest value is {brightest} of {white}: this looks like class numbers; save crack as {white} and the rest as 0"
-            )));
+            return Err(
+                self.unfit(format!("its brightest value is {brightest} of {white}: {why}; save crack as {white} and the rest as 0"))
+            );
         }
         let mut mask = Mask::new(grey.width() as usize, grey.height() as usize);
         for (x, y, value) in grey.enumerate_pixels() {
@@ -117,6 +129,11 @@ impl<'a> Encoded<'a> {
     fn unfit(&self, problem: String) -> TrainError {
         TrainError::Data { path: self.path.to_owned(), problem }
     }
+}
+
+/// The smallest and the largest value.
+fn range(values: impl Iterator<Item = u16>) -> (u16, u16) {
+    values.fold((u16::MAX, 0), |(low, high), value| (low.min(value), high.max(value)))
 }
 
 /// Masks whose brightest value, of 65535, is at most this are taken for class numbers: 16 of 8 bit, or 8-bit values kept as 16.

@@ -1,12 +1,13 @@
 //! Which pictures are learnt from and which are validated with.
 
 use super::Set;
+use super::manifest::some_of;
 use crate::train::TrainError;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use regex::Regex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// How a folder is split. Pictures of one group are never torn apart, nor are copies of one picture.
@@ -73,6 +74,25 @@ impl SplitPlan {
                 .collect(),
             Grouping::File(path) => looked_up(path, names, "groups"),
         }
+    }
+
+    /// A warning for each file of the plan that tells of pictures that are not there.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(super) fn strangers(&self, names: &[String]) -> Result<Vec<String>, TrainError> {
+        let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let mut warnings = Vec::new();
+        let split = if let HeldBack::File(path) = &self.held_back { Some((path, "split")) } else { None };
+        let groups = if let Grouping::File(path) = &self.grouping { Some((path, "groups")) } else { None };
+        for (path, what) in [split, groups].into_iter().flatten() {
+            let strangers: Vec<String> = told_in(path, what)?.into_keys().filter(|name| !known.contains(name.as_str())).collect();
+            if !strangers.is_empty() {
+                let (count, some) = (strangers.len(), some_of(&strangers));
+                warnings.push(format!("{}: {count} lines tell of pictures that are not there: {some}", path.display()));
+            }
+        }
+        Ok(warnings)
     }
 
     /// The part of every group, in the order in which groups were dealt out. `groups` tells of each picture its
@@ -148,20 +168,26 @@ fn from_file(path: &Path, groups: &[(String, String)], parts: &[String], order: 
 
 /// The second column of a file of two, for each of `names`; pictures may be named with or without extension.
 fn looked_up(path: &Path, names: &[String], what: &str) -> Result<Vec<String>, TrainError> {
+    let told = told_in(path, what)?;
+    let none = |name: &String| TrainError::Data { path: path.to_owned(), problem: format!("has no line for the picture {name}") };
+    names.iter().map(|name| told.get(name).cloned().ok_or_else(|| none(name))).collect()
+}
+
+/// The second column of a file of two by the picture's name.
+fn told_in(path: &Path, what: &str) -> Result<BTreeMap<String, String>, TrainError> {
     let unfit = |problem: String| TrainError::Data { path: path.to_owned(), problem };
     let text = std::fs::read_to_string(path).map_err(TrainError::file(path, "cannot read it"))?;
-    let mut told: HashMap<String, &str> = HashMap::new();
+    let mut told: BTreeMap<String, String> = BTreeMap::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let (name, value) = line.rsplit_once(',').ok_or_else(|| unfit(format!("line {number}: `{line}` is not `picture,{what}`")))?;
         let name = super::pictures::picture_name(name.trim()).to_owned();
-        if let Some(before) = told.insert(name.clone(), value.trim())
+        if let Some(before) = told.insert(name.clone(), value.trim().to_owned())
             && before != value.trim()
         {
             return Err(unfit(format!("line {number}: {name} is `{}` here and `{before}` above", value.trim())));
         }
     }
-    let find = |name: &String| told.get(name).map(|v| (*v).to_owned()).ok_or_else(|| unfit(format!("has no line for the picture {name}")));
-    names.iter().map(find).collect()
+    Ok(told)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod divergence;
 mod keeper;
 mod settings;
 #[cfg(test)]
@@ -7,13 +8,12 @@ pub(super) mod tests;
 
 pub use settings::{BestBy, Files, FitSettings};
 
-use super::{Batch, Batches, Best, CropPlan, Evaluation, Optimiser, Source, TrainError, TrainingState};
+use super::{Batches, Best, CropPlan, Evaluation, Optimiser, Source, TrainError, TrainingState};
 use crate::measure::Counts;
 use crate::nn::{Network, Normalisation};
 use candle_core::Device;
+use divergence::LastStep;
 use keeper::Keeper;
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -96,8 +96,9 @@ struct Position {
 /// interrupted or not, unless a time limit makes the learning rate depend on the machine.
 ///
 /// # Errors
-/// Settings that make no sense, data that cannot be read or are not those that the state was trained on, a
-/// loss that is no number any more, files that cannot be written.
+/// Settings that make no sense, data that cannot be read or are not those that the state was trained on, files that cannot be
+/// written; [`TrainError::Diverged`] where a loss, a gradient, a weight or an answer is no number any more: nothing is saved
+/// then, so that what was good is kept.
 pub fn fit(
     settings: &FitSettings,
     network: &Network,
@@ -120,7 +121,9 @@ pub fn fit(
     }
     let mut progress = settings.progress(at.step, before);
     let mut batches = Batches::start(source.clone(), plan(settings), settings.batch, settings.seed, settings.workers, at.step)?;
-    let (started, mut saved, mut gradient_norm, mut grown) = (Instant::now(), Instant::now(), 0.0, false);
+    let (started, mut saved, mut grown) = (Instant::now(), Instant::now(), false);
+    let learning_rate = |step: u64, progress: f64| settings.schedule.at(settings.learning_rate, step, progress);
+    let mut last = LastStep { step: at.step, learning_rate: learning_rate(at.step, progress), gradient_norm: 0.0, batch: None };
     let elapsed = || before + started.elapsed();
 
     let end = loop {
@@ -130,8 +133,9 @@ pub fn fit(
         if at.evaluation_due {
             match keeper.evaluate(at.step, elapsed(), stop, observer) {
                 Ok(()) => {}
-                // Saved, they would take the place of better ones.
-                Err(error) if error.is_divergence() => return Err(error),
+                Err(TrainError::NoNumber { picture }) => {
+                    return Err(last.diverged(settings, format!("the network's answer to {picture} is not a number")));
+                }
                 Err(error) => break Err(error),
             }
             at = Position { elapsed: elapsed(), evaluated: true, evaluation_due: false, ..at };
@@ -141,35 +145,35 @@ pub fn fit(
         if progress >= 1.0 {
             break Ok(());
         }
-        let learning_rate = settings.schedule.at(settings.learning_rate, at.step + 1, progress);
         let asked = Instant::now();
-        let batch = match batches.next(device) {
+        let batch = match batches.next(device, stop) {
             Ok(batch) => batch,
             Err(error) => break Err(error),
         };
         let wait = asked.elapsed();
         let step = at.step + 1;
+        let learning_rate = learning_rate(step, progress);
         let (loss, gradients) = network.learn(&batch.input, settings.precision, |logits| settings.objective.of(logits, &batch.label))?;
         let value = f64::from(loss.to_scalar::<f32>()?);
-        let diverged = |gradient_norm: f64| {
-            let batch = settings.files.run.as_ref().map(|run| save_batch(&batch, run.path("diverged.safetensors"))).transpose()?;
-            Err(TrainError::Diverged { step, loss: value, learning_rate, gradient_norm, batch })
-        };
+        last = LastStep { step, learning_rate, gradient_norm: last.gradient_norm, batch: Some(batch) };
         if !value.is_finite() {
-            return diverged(gradient_norm);
+            return Err(last.diverged(settings, format!("the loss is {value}")));
         }
-        gradient_norm = optimiser.step(&gradients, learning_rate)?;
+        let gradient_norm = optimiser.step(&gradients, learning_rate)?;
         if !gradient_norm.is_finite() {
-            return diverged(gradient_norm);
+            return Err(last.diverged(settings, format!("the gradient's norm is {gradient_norm}")));
         }
+        last.gradient_norm = gradient_norm;
         let progress_before = progress;
         progress = settings.progress(step, elapsed());
         observer.step(&StepReport { step, progress, loss: value, learning_rate, gradient_norm, elapsed: elapsed(), waited: wait })?;
         let evaluation_due = settings.evaluation_due(step, progress_before, progress) || progress >= 1.0;
         at = Position { step, elapsed: elapsed(), waited: at.waited + wait, evaluated: false, evaluation_due };
         if evaluation_due {
+            last.check(settings, network, &optimiser)?;
             warn_of_growth(network, step, learning_rate, &mut grown, observer)?;
         } else if saved.elapsed() >= settings.save_every {
+            last.check(settings, network, &optimiser)?;
             keeper.save_unevaluated(step, elapsed(), false)?;
             keeper.save_state(&at, &optimiser)?;
             saved = Instant::now();
@@ -178,7 +182,10 @@ pub fn fit(
     let end = if matches!(end, Err(TrainError::Stopped)) { Ok(()) } else { end };
     at.elapsed = elapsed();
     if !at.evaluated && at.step > 0 {
-        let saved = keeper.save_unevaluated(at.step, at.elapsed, true).and_then(|()| keeper.save_state(&at, &optimiser));
+        let saved = last
+            .check(settings, network, &optimiser)
+            .and_then(|()| keeper.save_unevaluated(at.step, at.elapsed, true))
+            .and_then(|()| keeper.save_state(&at, &optimiser));
         match (saved, &end) {
             // What ended the training is its error; what that cost is told beside it.
             (Err(error), Err(_)) => observer.warned(at.step, &format!("the last steps are lost: {error}"))?,
@@ -200,6 +207,7 @@ fn warn_of_growth(
 ) -> Result<(), TrainError> {
     const MUCH: f64 = 10.0;
     let growth = network.growth()?;
+    // What is not finite is a divergence, which `LastStep::check` tells.
     if growth <= MUCH || *told {
         return Ok(());
     }
@@ -221,13 +229,4 @@ fn plan(settings: &FitSettings) -> CropPlan {
         sampling: settings.sampling,
         corner_share: settings.corner_share,
     }
-}
-
-/// Writes `input` and `label` of a batch and where its crops come from.
-fn save_batch(batch: &Batch, path: PathBuf) -> Result<PathBuf, TrainError> {
-    let tensors = [("input", batch.input.to_device(&Device::Cpu)?), ("label", batch.label.to_device(&Device::Cpu)?)];
-    let origins = HashMap::from([("crops".to_owned(), batch.origins.join("; "))]);
-    let bytes = safetensors::serialize(tensors, Some(origins)).map_err(candle_core::Error::wrap)?;
-    super::run::write_beside(&path, &bytes)?;
-    Ok(path)
 }

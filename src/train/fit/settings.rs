@@ -1,6 +1,7 @@
 use crate::config::{DeviceChoice, Precision};
 use crate::loss::Objective;
 use crate::measure::Counts;
+use crate::nn::CheckpointMeta;
 use crate::train::{Augmentation, CropPlan, Decay, OptimiserSettings, Rule, RunFolder, Sampling, Schedule, TrainError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,6 +111,11 @@ impl FitSettings {
     /// [`save_every`](Self::save_every) of a training that is not told: what a power failure may cost.
     pub const SAVE_EVERY: Duration = Duration::from_secs(5 * 60);
 
+    /// Crops in a batch, at most: beyond it no machine has the memory.
+    const MOST_CROPS: usize = 4096;
+    /// Side of a crop, at most; a line's tiles have 448 px.
+    const LONGEST_CROP_PX: usize = 4096;
+
     /// The same with the steps of so many passes over `pictures` training pictures of
     /// [`CropPlan::PER_PICTURE`] crops each, evaluated after each pass unless it is told otherwise.
     pub fn of_epochs(self, epochs: u64, pictures: usize) -> Self {
@@ -129,6 +135,7 @@ impl FitSettings {
             }
         };
         let not_below_0 = |value: f64| value.is_finite() && value >= 0.0;
+        check(CheckpointMeta::is_name(&self.name), "name", "becomes a file's name; give one without / and \\, and other than . and ..");
         check(self.steps > 0, "steps", "0 steps teach nothing");
         check(self.eval_every != Some(0), "eval-every", "0 steps between evaluations; leave it out for 20 in all");
         check(self.learning_rate.is_finite() && self.learning_rate > 0.0, "learning-rate", "must be above 0, such as 0.02");
@@ -150,6 +157,8 @@ impl FitSettings {
         let (min, max) = self.mm_per_px;
         check(min > 0.0 && max >= min && max.is_finite(), "mm-per-px", "the smallest must be above 0 and not above the largest");
         check(self.batch > 0, "batch", "0 crops teach nothing");
+        check(self.batch <= Self::MOST_CROPS, "batch", "at most 4096; 4 are usual");
+        check(self.crop_px <= Self::LONGEST_CROP_PX, "crop", "at most 4096 px; 224 are usual");
         check(self.workers <= 256, "workers", "at most 256; 2 are enough for most");
         faults.extend(super::plan(self).check().err());
         match faults.len() {

@@ -5,11 +5,11 @@ mod gallery;
 mod page;
 mod told;
 
-pub use chart::{Chart, Series};
+pub use chart::{Chart, Scale, Series};
 pub use gallery::{Gallery, Shown};
 
 use super::{Evaluation, FitSettings, Journal, RunFolder, TrainError};
-use crate::measure::Counts;
+use crate::measure::{Counts, Means};
 use page::Page;
 use serde_json::Value;
 use std::path::Path;
@@ -34,7 +34,7 @@ pub fn pr_curve(evaluation: &Evaluation, threshold: f32) -> Chart {
         title: format!("Precision over recall (PA); average precision {:.3}", evaluation.pixels.average_precision()),
         x_label: "recall of crack pixels".into(),
         y_range: Some((0.0, 1.0)),
-        log_y: false,
+        y_scale: Scale::Even,
         series: vec![
             Series { name: "all thresholds".into(), points: all, dots: false },
             Series { name: format!("at {threshold:.2}"), points: vec![point(&evaluation.pixels.counts(threshold))], dots: true },
@@ -97,12 +97,20 @@ fn figures(findings: &Findings) -> Vec<(String, String)> {
     let Evaluation { cracked, detected, clean, alarmed, .. } = findings.evaluation;
     vec![
         ("IoU".into(), format!("{:.3}", counts.iou())),
-        ("IoU, mean over pictures".into(), format!("{:.3}", findings.evaluation.means.iou())),
+        (mean_of(&findings.evaluation.means), format!("{:.3}", findings.evaluation.means.iou())),
         ("PA".into(), format!("{:.3}", counts.pa())),
         ("OII".into(), format!("{:+.3}", counts.oii())),
         ("cracked cells found".into(), format!("{detected} of {cracked}")),
         ("clean cells alarmed".into(), format!("{alarmed} of {clean}")),
     ]
+}
+
+/// The mean over pictures is told with how many flatter it.
+fn mean_of(means: &Means) -> String {
+    match means.nothing_to_find() {
+        0 => "IoU, mean over pictures".into(),
+        passed => format!("IoU, mean over pictures, {passed} of them clean and counted as 1"),
+    }
 }
 
 /// Figures of the training.
@@ -125,15 +133,15 @@ fn curves(log: &[Value], evaluations: &[&Value], pace: &Pace) -> Vec<Chart> {
     let of_steps = |key: &str| averaged(&steps.iter().map(|e| number(e, key)).collect::<Vec<_>>());
     let line =
         |name: &str, key: &str| Series { name: name.into(), points: evaluations.iter().map(|e| number(e, key)).collect(), dots: false };
-    let chart = |title: &str, y_range, log_y, series| Chart { title: title.into(), x_label: pace.unit.into(), y_range, log_y, series };
+    let chart = |title: &str, y_range, y_scale, series| Chart { title: title.into(), x_label: pace.unit.into(), y_range, y_scale, series };
     let single = |name: &str, key: &str| Series { name: name.into(), points: of_steps(key), dots: false };
     vec![
-        chart("Loss of the batches", None, false, vec![single("loss", "loss")]),
-        chart("Validation IoU and PA", Some((0.0, 1.0)), false, vec![line("IoU", "iou"), line("PA", "pa")]),
-        chart("Validation OII: above 0 false alarms, below 0 misses", Some((-1.0, 1.0)), false, vec![line("OII", "oii")]),
-        chart("Validation pixels in error", None, true, vec![line("false alarms (FP)", "fp"), line("missed (FN)", "fn")]),
-        chart("Gradient norm before clipping", None, true, vec![single("norm", "gradient_norm")]),
-        chart("Learning rate", None, false, vec![single("rate", "learning_rate")]),
+        chart("Loss of the batches", None, Scale::Even, vec![single("loss", "loss")]),
+        chart("Validation IoU and PA", Some((0.0, 1.0)), Scale::Even, vec![line("IoU", "iou"), line("PA", "pa")]),
+        chart("Validation OII: above 0 false alarms, below 0 misses", Some((-1.0, 1.0)), Scale::Even, vec![line("OII", "oii")]),
+        chart("Validation pixels in error", None, Scale::Counts, vec![line("false alarms (FP)", "fp"), line("missed (FN)", "fn")]),
+        chart("Gradient norm before clipping", None, Scale::Decades, vec![single("norm", "gradient_norm")]),
+        chart("Learning rate", None, Scale::Even, vec![single("rate", "learning_rate")]),
     ]
 }
 

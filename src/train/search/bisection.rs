@@ -30,14 +30,19 @@ pub fn centroids(parts: usize) -> Vec<f64> {
     (0..parts).map(|i| (2 * i + 1) as f64 / (2 * parts) as f64).collect()
 }
 
-/// The next step of the bisection over [`centroids`] after the trainings `tried`, (α, OII) in their order.
+/// The most trainings that a search among `parts` [`centroids`] takes.
+pub fn most_trainings(parts: usize) -> usize {
+    parts.max(1).ilog2() as usize + 1
+}
+
+/// The next step of the bisection over `candidates`, in rising order, after the trainings `tried`, (α, OII) in their order.
+/// Candidates whose training failed are left out of both.
 ///
-/// It starts at the middle candidate. An index above the goal (too many false alarms) asks for a larger α, one
+/// It starts at the middle candidate, which is ½ where the number of [`centroids`] is odd. An index above the goal (too many false alarms) asks for a larger α, one
 /// below for a smaller one: the middle candidate of those left, of two the one nearer ½. So at most
-/// ⌊log₂ parts⌋ + 1 trainings are needed. A function of its arguments alone: an interrupted search asks again.
-pub fn guide(parts: usize, goal: &Goal, tried: &[(f64, f64)]) -> Guide {
-    let candidates = centroids(parts);
-    let mut left = 0..parts;
+/// [`most_trainings`] are needed. A function of its arguments alone: an interrupted search asks again.
+pub fn guide(candidates: &[f64], goal: &Goal, tried: &[(f64, f64)]) -> Guide {
+    let mut left = 0..candidates.len();
     for (alpha, oii) in tried {
         if goal.distance(*oii) == 0.0 {
             return Guide::Reached(*alpha);
@@ -67,7 +72,7 @@ mod tests {
     fn follow(parts: usize, goal: Goal, oii: impl Fn(f64) -> f64) -> (Vec<f64>, Guide) {
         let mut tried = Vec::new();
         loop {
-            match guide(parts, &goal, &tried) {
+            match guide(&centroids(parts), &goal, &tried) {
                 Guide::Train(alpha) => tried.push((alpha, oii(alpha))),
                 end => return (tried.into_iter().map(|(alpha, _)| alpha).collect(), end),
             }
@@ -89,7 +94,7 @@ mod tests {
     #[test]
     fn no_search_takes_more_trainings_than_promised() {
         for parts in 1..200usize {
-            let most = parts.ilog2() as usize + 1;
+            let most = most_trainings(parts);
             for threshold in (0..=100).map(|t| f64::from(t) / 100.0) {
                 // No index is ever within the goal: above it up to the threshold, below beyond.
                 let (tried, end) = follow(parts, PAPER, |alpha| if alpha < threshold { 0.9 } else { -0.9 });
@@ -108,6 +113,13 @@ mod tests {
                 assert!(matches!(end, Guide::Reached(alpha) if (alpha - wanted).abs() < 1e-9), "{parts} {wanted} {end:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_candidate_that_is_left_out_is_gone_round() {
+        assert_eq!(guide(&[0.1, 0.3, 0.7, 0.9], &PAPER, &[]), Guide::Train(0.3));
+        assert_eq!(guide(&[0.1, 0.3, 0.9], &PAPER, &[(0.3, 0.8)]), Guide::Train(0.9));
+        assert_eq!(guide(&[], &PAPER, &[(0.3, 0.8), (0.9, -0.5)]), Guide::Nearest(0.3));
     }
 
     #[test]

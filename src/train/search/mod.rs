@@ -3,5 +3,5 @@
 mod bisection;
 mod table;
 
-pub use bisection::{Goal, Guide, centroids, guide};
+pub use bisection::{Goal, Guide, centroids, guide, most_trainings};
 pub use table::{SearchRow, search_table, trainings_table};

@@ -24,6 +24,14 @@ fn a_search_trains_each_alpha_once_and_goes_on_with_what_is_there() {
     assert!(both.contains("| 3-way grid | dibe | 3 |"), "{both}");
     assert!(std::fs::read(&log).unwrap() == before, "what is trained is not trained again");
     assert!(std::fs::read_to_string(dir.path().join("search/oii.svg")).unwrap().starts_with("<svg"));
+    // One that cannot be gone on with is left out.
+    std::fs::remove_file(dir.path().join("search/alpha-0.1667/result.json")).unwrap();
+    std::fs::write(dir.path().join("search/alpha-0.1667/state.safetensors"), "torn").unwrap();
+    let without = search("grid").output().unwrap();
+    assert!(!without.status.success(), "{}", told(&without));
+    let table = std::fs::read_to_string(dir.path().join("search/table.md")).unwrap();
+    assert!(table.contains("| 3-way grid |") && table.contains("| 0.5 |") && !table.contains("| 0.1667 |"), "{table}");
+    assert!(table.contains("1 of 3 trainings failed") && table.contains("search/alpha-0.1667: the training failed"), "{table}");
     let mut other = search("guided");
     let other = other.args(["--batch", "2"]).output().unwrap();
     assert!(!other.status.success() && told(&other).contains("other options"), "{}", told(&other));
@@ -55,18 +63,21 @@ fn a_training_that_fails_keeps_no_comparison_from_its_table() {
     pictures(&dir.path().join("pictures"));
     let plan = "seeds = [1]\nlosses = [\"dibe\"]\n[options]\nsteps = 4\nbase-width = 2\n\
         [data.Wild]\ndata = \"pictures\"\ncrop = 32\nlearning-rate = 1e30\n[data.Tame]\ndata = \"pictures\"\ncrop = 32\n\
+        [data.Rash]\ndata = \"pictures\"\ncrop = 32\nlearning-rate = 1000\n\
         [data.Absent]\ndata = \"nowhere\"\n[data.Odd]\ndata = \"pictures\"\ncrop = 33\n";
     std::fs::write(dir.path().join("plan.toml"), plan).unwrap();
     let output = train().current_dir(dir.path()).args(["compare", "plan.toml", "--dir", "out", "--devices", "cpu"]).output().unwrap();
     assert!(!output.status.success(), "{}", told(&output));
     let table = std::fs::read_to_string(dir.path().join("out/table.md")).unwrap();
-    assert!(table.contains("### Tame") && table.matches("###").count() == 1, "{table}");
-    for part in ["3 of 4 trainings failed", "Wild-unet-dibe-seed1: the training failed", "nowhere", "33 px is not a multiple of 16"] {
+    assert!(table.contains("### Tame") && table.contains("### Rash") && table.matches("###").count() == 2, "{table}");
+    let warnings = table.split("Warnings:").nth(1).unwrap();
+    assert!(warnings.contains("Rash-unet-dibe-seed1: step 1: the weights are") && !warnings.contains("Wild"), "{table}");
+    for part in ["3 of 5 trainings failed", "Wild-unet-dibe-seed1: the training failed", "nowhere", "33 px is not a multiple of 16"] {
         assert!(table.contains(part), "{part}: {table}");
     }
     assert!(!dir.path().join("out/Absent-unet-dibe-seed1").exists() && !dir.path().join("out/Odd-unet-dibe-seed1").exists());
     let report = std::fs::read_to_string(dir.path().join("out/Wild-unet-dibe-seed1/report.html")).unwrap();
-    assert!(report.contains("not a number") && report.contains("<svg"), "a training that diverged can be looked at");
+    assert!(report.contains("beyond all measure") && report.contains("<svg"), "a training that diverged can be looked at");
 }
 
 /// Promotes a model into `models/`, judged by the pictures it was trained on.
@@ -82,7 +93,7 @@ fn only_a_model_that_is_no_worse_is_promoted_and_it_gets_a_card() {
     let root = dir.path();
     pictures(&root.join("pictures"));
     let mut poor = fit(root, "poor", 1);
-    poor.args(["--name", "crack"]);
+    poor.args(["--name", "crack", "--prior", "0.5", "--threshold", "0.3"]);
     succeed(poor);
     let mut good = fit(root, "good", 120);
     good.args(["--name", "crack", "--learning-rate", "0.3"]);
@@ -119,6 +130,44 @@ fn only_a_model_that_is_no_worse_is_promoted_and_it_gets_a_card() {
     let nonsense = promote(root, "poor/best.safetensors", &["--tolerance", "nan"]).args(current).output().unwrap();
     assert!(!nonsense.status.success() && told(&nonsense).contains("must lie within 0 to 1"), "{}", told(&nonsense));
     assert!(std::fs::read(root.join("models/crack.safetensors")).unwrap() == std::fs::read(root.join("good/best.safetensors")).unwrap());
+}
+
+#[test]
+fn nothing_is_replaced_unmeasured_and_no_name_leads_out_of_the_models() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    pictures(&root.join("pictures"));
+    let refused = |mut command: Command| {
+        let output = command.output().unwrap();
+        assert!(!output.status.success(), "{}", told(&output));
+        told(&output)
+    };
+    let mut named = fit(root, "run", 1);
+    named.args(["--name", "../evil"]);
+    let said = refused(named);
+    assert!(said.contains("name: ") && !root.join("run").exists(), "{said}");
+
+    let mut some = fit(root, "run", 1);
+    some.args(["--name", "crack", "--prior", "0.5"]);
+    succeed(some);
+    let new = root.join("run/best.safetensors");
+    std::fs::create_dir(root.join("models")).unwrap();
+    std::fs::write(root.join("models/crack.safetensors"), "another model").unwrap();
+    let said = refused(promote(root, "run/best.safetensors", &["--current", "run/last.safetensors"]));
+    assert!(said.contains("compare with that by --current models/crack.safetensors"), "{said}");
+    assert_eq!(std::fs::read(root.join("models/crack.safetensors")).unwrap(), b"another model");
+
+    let mut changed = Checkpoint::load(&new, &Device::Cpu).unwrap();
+    changed.meta.name = "../evil".into();
+    changed.save(root.join("evil-named.safetensors")).unwrap();
+    let said = refused(promote(root, "evil-named.safetensors", &["--first"]));
+    assert!(said.contains("../evil") && !root.join("evil.safetensors").exists(), "{said}");
+
+    changed.meta.name = "blind".into();
+    changed.meta.threshold = 0.9999;
+    changed.save(root.join("blind.safetensors")).unwrap();
+    let said = refused(promote(root, "blind.safetensors", &["--first"]));
+    assert!(said.contains("finds none of 4 cracked cells") && !root.join("models/blind.safetensors").exists(), "{said}");
 }
 
 #[test]

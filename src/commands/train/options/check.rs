@@ -18,7 +18,7 @@ impl FitOptions {
 
     /// Whether a training can be begun with these options, its data aside.
     pub(in crate::commands::train) fn check(&self, machine: &MachineOptions) -> anyhow::Result<()> {
-        self.settings(Files::beside(Path::new("model")), "", machine)?.check()?;
+        self.settings(Files::beside(Path::new("model")), "model", machine)?.check()?;
         let shape = *self.network(&Device::Cpu)?.shape();
         // Their image pooling leaves one value a channel and picture, whose variance is none.
         let pools = matches!(shape.architecture, Architecture::PspNet | Architecture::DeepLabV3);

@@ -216,6 +216,25 @@ fn the_batch_that_made_the_loss_no_number_is_kept_in_the_run_folder() {
 }
 
 #[test]
+fn numbers_without_bounds_take_no_good_checkpoints_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let optimiser = OptimiserSettings { clip_norm: 0.0, ..OptimiserSettings::default() };
+    // The first has good losses throughout: it is running variances that overflow, after an evaluation.
+    for (learning_rate, evaluated) in [(1e3, true), (1e25, false)] {
+        let run = RunFolder::create(&folder.path().join(learning_rate.to_string()), &serde_json::json!({})).unwrap();
+        let files = Files::within(run.clone(), false);
+        let settings = FitSettings { files, learning_rate, optimiser, eval_every: Some(5), ..settings(folder.path(), 60) };
+        let (outcome, notes) = train(&settings, &network(4), Notes::default());
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, TrainError::Diverged { .. }) && notes.evaluations.is_empty() != evaluated, "{error}");
+        assert!(error.to_string().contains("--learning-rate") && run.path("diverged.safetensors").exists(), "{error}");
+        for file in ["best.safetensors", "last.safetensors"] {
+            assert_eq!(Checkpoint::load(run.path(file), &Device::Cpu).is_ok(), evaluated, "{learning_rate} {file}");
+        }
+    }
+}
+
+#[test]
 fn a_training_that_is_stopped_saves_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
     let settings = FitSettings { eval_every: Some(100), ..settings(folder.path(), 50) };
@@ -249,7 +268,11 @@ fn settings_that_make_no_sense_are_named() {
     let augmented = |augmentation| FitSettings { augmentation, ..good.clone() };
     for (bad, name) in [
         (FitSettings { crop_px: 100, ..good.clone() }, "crop"),
+        (FitSettings { crop_px: 160_000_000, ..good.clone() }, "crop"),
         (FitSettings { batch: 0, ..good.clone() }, "batch"),
+        (FitSettings { batch: 100_000_000, ..good.clone() }, "batch"),
+        (FitSettings { name: "../evil".into(), ..good.clone() }, "name"),
+        (FitSettings { name: String::new(), ..good.clone() }, "name"),
         (FitSettings { steps: 0, ..good.clone() }, "steps"),
         (FitSettings { learning_rate: 0.0, ..good.clone() }, "learning-rate"),
         (FitSettings { threshold: 1.0, ..good.clone() }, "threshold"),

@@ -178,7 +178,7 @@ impl Plan {
                             half_step: None,
                         };
                         let folder = folder(dir, &names);
-                        trials.push((names, Trial { folder, options: options.with_absolute_paths()? }));
+                        trials.push((names, Trial { folder, options: options.settled()? }));
                     }
                 }
             }

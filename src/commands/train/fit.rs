@@ -60,7 +60,7 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
             train_in(&run, &options, source, out.as_deref(), &machine)
         }
         (None, Some(root), out) => {
-            let options = options.with_absolute_paths()?;
+            let options = options.settled()?;
             // Told wrongly or without data, a training leaves no folder.
             let source = options.try_out(&machine)?;
             let run = RunFolder::create(&root, &settings_json(&options, commit)).context("--run")?;
@@ -70,6 +70,7 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
         }
         (None, None, Some(out)) => {
             let name = out.file_stem().with_context(|| format!("--out {}: not a file name", out.display()))?.to_string_lossy().into_owned();
+            let options = options.settled()?;
             let source = options.try_out(&machine)?;
             let settings = options.settings_on(source.as_ref(), Files::beside(&out), &name, &machine)?;
             let interrupt = Interrupt::listen()?;

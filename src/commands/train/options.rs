@@ -46,15 +46,15 @@ pub struct FitOptions {
     #[arg(long, value_name = "P", default_value_t = PRIOR, help_heading = "Network")]
     #[serde(default = "before_prior")]
     prior: f64,
-    /// Smallest pixel pitch the model is good for, mm
-    #[arg(long, value_name = "MM", default_value_t = 0.10, help_heading = "Network")]
-    mm_per_px_min: f64,
-    /// Largest pixel pitch the model is good for, mm
-    #[arg(long, value_name = "MM", default_value_t = 0.20, help_heading = "Network")]
-    mm_per_px_max: f64,
-    /// Probability from which a pixel is called crack
-    #[arg(long, value_name = "P", default_value_t = 0.5, help_heading = "Network")]
-    threshold: f32,
+    /// Smallest pixel pitch the model is good for, mm [default: that of --init, else 0.1]
+    #[arg(long, value_name = "MM", help_heading = "Network")]
+    mm_per_px_min: Option<f64>,
+    /// Largest pixel pitch the model is good for, mm [default: that of --init, else 0.2]
+    #[arg(long, value_name = "MM", help_heading = "Network")]
+    mm_per_px_max: Option<f64>,
+    /// Probability from which a pixel is called crack [default: that of --init, else 0.5]
+    #[arg(long, value_name = "P", help_heading = "Network")]
+    threshold: Option<f32>,
 
     /// What training makes small; --alpha, --omega, --gamma, --gamma-reg and --lambda each act on the losses
     /// that know them
@@ -257,10 +257,17 @@ pub enum RuleName {
 const DEFAULT_STEPS: u64 = 3000;
 
 impl FitOptions {
-    /// The same options with paths that do not depend on the working directory.
-    pub(super) fn with_absolute_paths(mut self) -> anyhow::Result<Self> {
+    /// The same options, to be kept: with paths that do not depend on the working directory, and with what the checkpoint to begin
+    /// with knows and nobody told otherwise, since that file may be gone when the training is resumed.
+    pub(super) fn settled(mut self) -> anyhow::Result<Self> {
         for path in [&mut self.data, &mut self.init, &mut self.split, &mut self.groups].into_iter().flatten() {
             *path = std::path::absolute(&*path).with_context(|| format!("{}: no usable path", path.display()))?;
+        }
+        if let Some(path) = &self.init {
+            let meta = Checkpoint::load(path, &Device::Cpu).context("--init")?.meta;
+            self.threshold.get_or_insert(meta.threshold);
+            self.mm_per_px_min.get_or_insert(meta.mm_per_px_min);
+            self.mm_per_px_max.get_or_insert(meta.mm_per_px_max);
         }
         Ok(self)
     }
@@ -312,8 +319,8 @@ impl FitOptions {
             optimiser: OptimiserSettings { rule, weight_decay, clip_norm },
             precision: self.precision,
             seed: self.seed,
-            threshold: self.threshold,
-            mm_per_px: (self.mm_per_px_min, self.mm_per_px_max),
+            threshold: self.threshold.unwrap_or(0.5),
+            mm_per_px: (self.mm_per_px_min.unwrap_or(0.1), self.mm_per_px_max.unwrap_or(0.2)),
             workers: machine.workers,
             threads: machine.threads,
             engine_device: machine.device,

@@ -50,7 +50,7 @@ pub enum Method {
 /// Runs the command; `commit` is that of the source the program was built from, where it is known.
 pub fn run(args: TrainSearchArgs, commit: Option<&str>) -> anyhow::Result<ExitCode> {
     let parts = usize::from(args.parts);
-    let args = TrainSearchArgs { options: args.options.with_absolute_paths()?, ..args };
+    let args = TrainSearchArgs { options: args.options.settled()?, ..args };
     args.options.check_alpha()?;
     std::fs::create_dir_all(&args.dir)?;
     let mut rows = Vec::new();

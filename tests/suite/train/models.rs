@@ -211,3 +211,36 @@ fn every_network_learns_and_is_loaded_by_the_engine_of_the_line() {
         assert!(found.sound == [true] && found.values.len() == 448 * 448, "{network}");
     }
 }
+
+#[test]
+fn a_training_that_begins_with_a_checkpoint_keeps_its_threshold_and_pitch_unless_told() {
+    let dir = tempfile::tempdir().unwrap();
+    pictures(&dir.path().join("pictures"));
+    let mut first = fit(dir.path(), "first", 1);
+    first.args(["--threshold", "0.7", "--mm-per-px-min", "0.05", "--mm-per-px-max", "0.3"]);
+    succeed(first);
+    let begin_with = |run: &str, more: &[&str]| {
+        let mut command = train();
+        command.current_dir(dir.path()).args([
+            "fit",
+            "--data",
+            "pictures",
+            "--run",
+            run,
+            "--init",
+            "first/best.safetensors",
+            "--crop",
+            "32",
+        ]);
+        command.args(["--steps", "1", "--device", "cpu", "--threads", "1"]).args(more);
+        succeed(command);
+        Checkpoint::load(dir.path().join(run).join("best.safetensors"), &Device::Cpu).unwrap().meta
+    };
+    let kept = begin_with("second", &[]);
+    assert_eq!((kept.threshold, kept.mm_per_px_min, kept.mm_per_px_max), (0.7, 0.05, 0.3));
+    let told = begin_with("third", &["--threshold", "0.6"]);
+    assert_eq!((told.threshold, told.mm_per_px_max), (0.6, 0.3));
+    let mut both = train();
+    both.current_dir(dir.path()).args(["fit", "--data", "pictures", "--run", "no", "--init", "first/best.safetensors", "--prior", "0.1"]);
+    assert!(!both.output().unwrap().status.success(), "a checkpoint has its own prior");
+}

@@ -90,7 +90,7 @@ struct Session<'a, O, N> {
     requester: Option<Requester>,
     numbers: Numbers,
     summary: Summary,
-    states: BTreeMap<String, (CameraState, BeltState)>,
+    states: BTreeMap<String, &'static str>,
 }
 
 impl<O: Write, N: Write> Session<'_, O, N> {
@@ -222,9 +222,9 @@ impl<O: Write, N: Write> Session<'_, O, N> {
         if self.args.json {
             return self.json_line(message);
         }
-        let state = (message.camera, message.belt);
+        let state = describe(message);
         if self.states.insert(message.lane.clone(), state) != Some(state) {
-            self.note(&format!("lane {}: {}", message.lane, describe(state)))?;
+            self.note(&format!("lane {}: {state}", message.lane))?;
         }
         Ok(())
     }
@@ -287,13 +287,16 @@ fn why(message: &VerdictMessage) -> String {
     }
 }
 
-fn describe((camera, belt): (CameraState, BeltState)) -> &'static str {
-    match (camera, belt) {
+fn describe(message: &StatusMessage) -> &'static str {
+    match (message.camera, message.belt) {
         (CameraState::Starting, _) => "the camera is starting",
         (CameraState::Gone, _) => "the camera is gone",
         (CameraState::Ended, _) => "the camera's stream has ended",
         (_, BeltState::StandsInCell) => "the belt stands, a cell lies under the camera",
         (_, BeltState::StandsInGap) => "the belt stands, no cell lies under the camera",
+        (_, BeltState::Moving) if message.no_wafer_since_unix_ns.is_some() => {
+            "the belt moves, no wafer is seen: it is empty, or the light is out"
+        }
         (_, BeltState::Moving) => "the belt moves",
     }
 }

@@ -1,9 +1,9 @@
 //! Pictures of cells that are worth learning from, kept for `train`.
 //!
-//! Of every cell that was rejected or held, and of one in so many that passed, the stitched picture goes to the folder
-//! `unreviewed/`, with the mask that the network found beside it. Once a person tells the truth about such a cell its picture goes
-//! to `images/` and the truth to `masks/`: a folder that `train fit --data` takes as it is. No verdict waits for any of
-//! this: what the disk does not take in time is not kept, and is told.
+//! Of every cell in which the network has looked for cracks and that did not pass, and of one in so many that did, the stitched
+//! picture goes to the folder `unreviewed/`, with the mask that was found beside it. Once a person tells the truth about such a cell its
+//! picture goes to `images/` and the truth to `masks/`: a folder that `train fit --data` takes as it is. Neither verdicts nor the
+//! watchdog wait for any of this: what the disk does not take in time is not kept, and is told.
 
 mod error;
 mod picture;
@@ -15,7 +15,7 @@ pub use error::AlbumError;
 
 use crate::cell::{CellId, Mask, Spans, VerdictKind};
 use crate::config;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use shelf::Shelf;
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 /// Cells that may wait for the disk, 4 MB each; what comes while as many wait is not kept.
 const QUEUE_CELLS: usize = 8;
-/// How long the thread may sleep before it shows that it lives.
-const TICK: Duration = Duration::from_millis(200);
+/// How long a truth may wait for its place in the queue.
+const TRUTH_WAITS: Duration = Duration::from_secs(2);
 /// A disk that refuses one picture after the other is told once in so long.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Cells of this run whose pictures can be found by number, at least.
@@ -44,8 +44,8 @@ pub struct Page {
     pub verdict: VerdictKind,
     /// Its rows of tiles, from the leading edge: 448 × 1344 grey values and the outline of each line.
     pub rows: [(Arc<[u16]>, Spans); 3],
-    /// The mask that the network found, where it found one.
-    pub found: Option<Arc<Mask>>,
+    /// The mask that the network found.
+    pub found: Arc<Mask>,
 }
 
 /// What became of a page.
@@ -61,7 +61,7 @@ pub enum Kept {
 
 enum Job {
     Keep { name: Arc<str>, page: Box<Page> },
-    Tell { name: Arc<str>, truth: Arc<Mask> },
+    Tell { name: Arc<str>, cell: CellId, truth: Arc<Mask> },
 }
 
 /// The album. Thread-safe; share it by `Arc`.
@@ -84,21 +84,16 @@ struct Names {
 
 impl Album {
     /// Opens the album in the settings' folder, which is made where it is missing, and starts the thread that writes. The thread
-    /// calls `beat` at each of its turns and `lost` with the lane of a picture that the disk has refused; it ends after
-    /// [`close`](Self::close).
+    /// calls `lost` with the lane of a picture or truth that the disk has refused; it ends after [`close`](Self::close).
     ///
     /// # Errors
     /// The folder cannot be made, read or written, or the thread not started.
-    pub fn open(
-        settings: &config::Album,
-        beat: impl Fn() + Send + 'static,
-        lost: impl Fn(&str) + Send + 'static,
-    ) -> Result<(Self, JoinHandle<()>), AlbumError> {
+    pub fn open(settings: &config::Album, lost: impl Fn(&str) + Send + 'static) -> Result<(Self, JoinHandle<()>), AlbumError> {
         let shelf = Shelf::open(&settings.dir, settings.unreviewed_max)?;
         let (jobs, jobs_out) = bounded(QUEUE_CELLS);
         let thread = std::thread::Builder::new()
             .name("album".into())
-            .spawn(move || write_all(&jobs_out, shelf, beat, lost))
+            .spawn(move || write_all(&jobs_out, shelf, lost))
             .map_err(AlbumError::Thread)?;
         let most = settings.unreviewed_max.max(KNOWN_CELLS);
         let album = Self {
@@ -117,18 +112,20 @@ impl Album {
             return Kept::NotWanted;
         }
         let (cell, name) = (page.cell.clone(), shelf::name(&page));
-        if !self.send(Job::Keep { name: name.clone(), page: Box::new(page) }) {
+        let job = Job::Keep { name: name.clone(), page: Box::new(page) };
+        if !self.jobs().is_some_and(|jobs| jobs.try_send(job).is_ok()) {
             return Kept::Lost;
         }
         lock(&self.names).insert(cell, name);
         Kept::Yes
     }
 
-    /// Hands over the truth about a cell of this run; `false` where its picture was not kept, or the disk is too slow.
-    /// A second truth replaces the first.
+    /// Hands over the truth about a cell of this run; `false` where its picture was not kept, or the disk is too slow, for which it
+    /// waits two seconds. A second truth replaces the first.
     pub fn tell(&self, cell: &CellId, truth: Arc<Mask>) -> bool {
-        let name = lock(&self.names).of.get(cell).cloned();
-        name.is_some_and(|name| self.send(Job::Tell { name, truth }))
+        let Some(name) = lock(&self.names).of.get(cell).cloned() else { return false };
+        let job = Job::Tell { name, cell: cell.clone(), truth };
+        self.jobs().is_some_and(|jobs| jobs.send_timeout(job, TRUTH_WAITS).is_ok())
     }
 
     /// The PNG of a cell of this run; `None` where it was not kept or is not on the disk yet.
@@ -142,8 +139,8 @@ impl Album {
         lock(&self.jobs).take();
     }
 
-    fn send(&self, job: Job) -> bool {
-        lock(&self.jobs).as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok())
+    fn jobs(&self) -> Option<Sender<Job>> {
+        lock(&self.jobs).clone()
     }
 
     fn is_the_turn_of_one_that_passed(&self) -> bool {
@@ -165,17 +162,15 @@ impl Names {
 }
 
 /// Works until nobody can hand it anything any more.
-fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, beat: impl Fn(), lost: impl Fn(&str)) {
+fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, lost: impl Fn(&str)) {
     let mut told_at: Option<Instant> = None;
-    loop {
-        beat();
-        let done = match jobs.recv_timeout(TICK) {
-            Ok(Job::Keep { name, page }) => shelf.put(&name, &page).inspect_err(|_| lost(&page.cell.lane)),
-            Ok(Job::Tell { name, truth }) => shelf.tell(&name, &truth),
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => return,
+    for job in jobs {
+        let (cell, done) = match &job {
+            Job::Keep { name, page } => (&page.cell, shelf.put(name, page)),
+            Job::Tell { name, cell, truth } => (cell, shelf.tell(name, truth)),
         };
-        if let Err(error) = done
+        let done = done.inspect_err(|_| lost(&cell.lane));
+        if let Err(error) = done.and_then(|()| shelf.make_room())
             && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY)
         {
             told_at = Some(Instant::now());

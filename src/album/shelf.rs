@@ -48,18 +48,17 @@ impl Shelf {
         Ok(shelf)
     }
 
-    /// Writes a picture and the mask that was found; the oldest that wait make room.
+    /// Writes a picture, then the mask that was found.
     pub fn put(&mut self, name: &Arc<str>, page: &Page) -> Result<(), AlbumError> {
         let [_, path] = places(&self.dir, name);
-        if let Some(found) = &page.found {
-            let beside = self.found_mask(name);
-            let bytes = png::encode(found).map_err(AlbumError::picture(&beside))?;
-            write_whole(&beside, &bytes).map_err(AlbumError::file(&beside))?;
-        }
         let bytes = picture::encode(&page.rows).map_err(AlbumError::picture(&path))?;
         write_whole(&path, &bytes).map_err(AlbumError::file(&path))?;
-        self.unreviewed.push_back(name.clone());
-        self.make_room()
+        if !self.unreviewed.contains(name) {
+            self.unreviewed.push_back(name.clone());
+        }
+        let beside = self.found_mask(name);
+        let bytes = png::encode(&page.found).map_err(AlbumError::picture(&beside))?;
+        write_whole(&beside, &bytes).map_err(AlbumError::file(&beside))
     }
 
     /// Writes the truth, then takes the picture to its side.
@@ -92,25 +91,33 @@ impl Shelf {
         halfway.iter().try_for_each(|name| self.take_over(name))
     }
 
-    fn make_room(&mut self) -> Result<(), AlbumError> {
-        while self.unreviewed.len() > self.unreviewed_max {
-            if let Some(oldest) = self.unreviewed.pop_front() {
-                let [_, picture] = places(&self.dir, &oldest);
-                remove(&picture)?;
-                remove(&self.found_mask(&oldest))?;
-            }
+    /// Removes the oldest that wait, where there are too many.
+    pub fn make_room(&mut self) -> Result<(), AlbumError> {
+        while self.unreviewed.len() > self.unreviewed_max
+            && let Some(oldest) = self.unreviewed.front()
+        {
+            let [_, picture] = places(&self.dir, oldest);
+            remove(&picture)?;
+            remove(&self.found_mask(oldest))?;
+            self.unreviewed.pop_front();
         }
         Ok(())
     }
 
-    /// Names of the pictures that wait, in order.
+    /// Names of the pictures that wait, in order; what a write that was cut off has left is removed.
     fn found(&self) -> Result<Vec<Arc<str>>, AlbumError> {
         let folder = self.dir.join(UNREVIEWED);
         let mut names = Vec::new();
         for entry in fs::read_dir(&folder).map_err(AlbumError::file(&folder))? {
-            let file = entry.map_err(AlbumError::file(&folder))?.file_name();
-            let name = file.to_str().and_then(|file| file.strip_suffix(".png")).filter(|name| !name.ends_with(".found"));
-            names.extend(name.filter(|name| !name.starts_with('.')).map(Arc::from));
+            let path = entry.map_err(AlbumError::file(&folder))?.path();
+            let Some(file) = path.file_name().and_then(|file| file.to_str()) else { continue };
+            let is_half = file.starts_with('.') && file.ends_with(".part");
+            let found_of = file.strip_suffix(".found.png");
+            if is_half || found_of.is_some_and(|name| !places(&self.dir, name)[1].exists()) {
+                remove(&path)?;
+            } else if found_of.is_none() && !file.starts_with('.') {
+                names.extend(file.strip_suffix(".png").map(Arc::from));
+            }
         }
         names.sort();
         Ok(names)

@@ -9,7 +9,7 @@ fn settings(dir: &Path, passed_every: u64, unreviewed_max: usize) -> config::Alb
 }
 
 fn open(settings: &config::Album) -> (Album, JoinHandle<()>) {
-    Album::open(settings, || {}, |_| panic!("the disk took everything")).unwrap()
+    Album::open(settings, |_| panic!("the disk took everything")).unwrap()
 }
 
 fn page(number: u64, verdict: VerdictKind) -> Page {
@@ -22,7 +22,7 @@ fn page(number: u64, verdict: VerdictKind) -> Page {
         unix_ns: 1_700_000_000_000_000_000 + number as i64 * 1_000_000_000,
         verdict,
         rows: [0, 1, 2].map(|_| (pixels.clone(), spans.clone())),
-        found: Some(Arc::new(found)),
+        found: Arc::new(found),
     }
 }
 
@@ -107,8 +107,10 @@ fn the_oldest_make_room_and_what_a_power_cut_left_halfway_is_finished() {
     let pictures = || names(dir.path(), "unreviewed").into_iter().filter(|name| !name.contains("found")).collect::<Vec<_>>();
     assert_eq!(pictures(), ["A_3.png", "A_4.png", "A_5.png"]);
     assert_eq!(names(dir.path(), "unreviewed").len(), 6);
-    // The truth about the fourth was written, its picture not moved yet.
+    // The truth about the fourth was written, its picture not moved yet; others were cut off in the middle.
     let unreviewed = dir.path().join("unreviewed");
+    std::fs::write(unreviewed.join(".20231114T221329.000Z_A_9.png.77.part"), "half").unwrap();
+    std::fs::write(unreviewed.join("20231114T221329.000Z_A_9.found.png"), "no picture").unwrap();
     let fourth =
         std::fs::read_dir(&unreviewed).unwrap().map(|e| e.unwrap().file_name()).find(|n| n.to_str().unwrap().ends_with("_A_4.png"));
     std::fs::copy(unreviewed.join("../unreviewed").join(fourth.as_ref().unwrap()), dir.path().join("masks").join(fourth.unwrap())).unwrap();
@@ -144,7 +146,7 @@ fn a_folder_that_cannot_be_used_is_told_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let taken = dir.path().join("taken");
     std::fs::write(&taken, "a file").unwrap();
-    let told = Album::open(&settings(&taken, 1, 1), || {}, |_| {}).err().unwrap().to_string();
+    let told = Album::open(&settings(&taken, 1, 1), |_| {}).err().unwrap().to_string();
     assert!(told.contains("taken") && told.contains("album.dir"), "{told}");
 }
 
@@ -153,14 +155,10 @@ fn what_the_disk_refuses_is_told_and_the_album_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let lost = Arc::new(AtomicU64::new(0));
     let count = lost.clone();
-    let (album, thread) = Album::open(
-        &settings(dir.path(), 1, 100),
-        || {},
-        move |lane| {
-            assert_eq!(lane, "A");
-            count.fetch_add(1, Ordering::Relaxed);
-        },
-    )
+    let (album, thread) = Album::open(&settings(dir.path(), 1, 100), move |lane| {
+        assert_eq!(lane, "A");
+        count.fetch_add(1, Ordering::Relaxed);
+    })
     .unwrap();
     std::fs::remove_dir(dir.path().join("unreviewed")).unwrap();
     album.keep(page(1, VerdictKind::Hold));

@@ -102,9 +102,14 @@ async fn tell(
         Refusal::new(e.status(), format!("the body was not taken: {}; a mask has at most {BODY_LIMIT} bytes", e.body_text()))
     })?;
     let truth = truth(content_type(&headers), &body)?;
+    let true_mask = true_mask(&rooms, &cell, &truth)?;
     let reviewed = apply_truth(&rooms.review, &rooms.metrics, &cell, &truth)?;
-    let in_album = match &rooms.album {
-        Some(album) => album.tell(&cell, true_mask(&rooms, &cell, &truth)?),
+    let in_album = match rooms.album.clone() {
+        Some(album) => {
+            let cell = cell.clone();
+            // It may wait for the disk.
+            tokio::task::spawn_blocking(move || album.tell(&cell, true_mask)).await.unwrap_or(false)
+        }
         None => false,
     };
     tracing::info!(%cell, oii = reviewed.outcome.counts.oii(), corrected = reviewed.replaced.is_some(), in_album, "the truth was told");

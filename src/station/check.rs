@@ -127,7 +127,7 @@ impl Check<'_> {
         let Some((there, found)) = dir.ancestors().find_map(|part| Some((part, part.metadata().ok()?))) else { return };
         if !found.is_dir() {
             self.error(key, format!("leads through {}, which is no folder", there.display()), "give another folder");
-        } else if rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_err() {
+        } else if there == dir && rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_err() {
             let what = format!("cannot be used by this user: {} is not writable", there.display());
             let remedy = "make it writable for the user Hairline runs as (systemd: StateDirectory=), or set another folder";
             self.warning(key, what, remedy);

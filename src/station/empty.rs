@@ -22,12 +22,17 @@ impl EmptyBelt {
     /// for long.
     pub fn note(&mut self, lines: u32, at: Moment, wafer_seen: bool) -> Option<Moment> {
         if wafer_seen {
-            (self.lines, self.since) = (0, None);
-            return None;
+            return self.begin_anew();
         }
         self.lines += u64::from(lines);
         let since = *self.since.get_or_insert(at);
         (self.lines as f64 > self.after_lines).then_some(since)
+    }
+
+    /// Forgets what has passed: there is no wafer that could be missed.
+    pub fn begin_anew(&mut self) -> Option<Moment> {
+        (self.lines, self.since) = (0, None);
+        None
     }
 }
 

@@ -80,12 +80,17 @@ impl LaneWorker {
             }
             let belt = self.stitcher.state();
             self.note_blocked(&belt, &mut blocked);
-            if let CameraEvent::Block(block) = &event {
-                let wafer_seen = belt != BeltState::Gap || self.stitcher.cells() > cells;
-                self.state.no_wafer_since(self.empty.note(block.lines, block.last_line_at, wafer_seen));
+            match &event {
+                CameraEvent::Block(block) => {
+                    let wafer_seen = belt != BeltState::Gap || self.stitcher.cells() > cells;
+                    self.state.no_wafer_since(self.empty.note(block.lines, block.last_line_at, wafer_seen));
+                }
+                CameraEvent::Gone { .. } => self.state.no_wafer_since(self.empty.begin_anew()),
+                _ => {}
             }
             self.state.belt(&belt);
         }
+        self.state.no_wafer_since(self.empty.begin_anew());
         let now = Moment::now();
         self.stitcher.finish(reason, now, &mut stitched);
         stitched.drain(..).all(|e| self.deliver(e, &mut refused));

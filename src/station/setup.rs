@@ -110,13 +110,14 @@ impl Prepared {
         let metrics = Arc::new(Metrics::new(&names)?);
         let health = Health::new(&names, STALL_AFTER);
         let ledger = Arc::new(Ledger::open(&config.station.data_dir, config.station.keep_days)?);
-        let (album, album_thread) = open_album(config.album.as_ref(), &health, &metrics)?.unzip();
+        let (album, album_thread) = open_album(config.album.as_ref(), &metrics)?.unzip();
         let run = uuid::Uuid::now_v7().to_string();
         let bindings = Arc::new(Bindings::new(names.iter().cloned(), BINDINGS));
         let id = StationId { station: config.station.name.clone(), run: run.clone(), lanes: names };
         let publisher = Arc::new(Publisher::start(id, &config.publish, ledger.clone(), bindings.clone())?);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("service").enable_all().build()?;
         let listener = runtime.block_on(crate::http::bind(config.http.listen))?;
+        tracing::info!(http = %listener.local_addr()?, "serving");
         if let Some(told) = options.on_start.take() {
             let (feed, requests) = publisher.endpoints();
             let http = listener.local_addr()?;
@@ -217,15 +218,11 @@ impl Prepared {
     }
 }
 
-/// The album that the configuration asks for, and its thread.
-fn open_album(
-    settings: Option<&config::Album>,
-    health: &Arc<Health>,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<(Album, JoinHandle<()>)>, StationError> {
+/// The album that the configuration asks for, and its thread, which no watchdog waits for: the line can do without it.
+fn open_album(settings: Option<&config::Album>, metrics: &Arc<Metrics>) -> Result<Option<(Album, JoinHandle<()>)>, StationError> {
     let Some(settings) = settings else { return Ok(None) };
-    let (pulse, metrics) = (health.pulse("album"), metrics.clone());
-    Ok(Some(Album::open(settings, move || pulse.beat(), move |lane| metrics.picture_lost(lane))?))
+    let metrics = metrics.clone();
+    Ok(Some(Album::open(settings, move |lane| metrics.picture_lost(lane))?))
 }
 
 pub(super) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {

@@ -90,7 +90,6 @@ impl LaneState {
                 self.metrics.no_wafer(&self.name, true);
             }
             (Some(_), None) => {
-                tracing::info!(lane = %self.name, "wafers are seen again");
                 self.metrics.no_wafer(&self.name, false);
             }
             _ => {}

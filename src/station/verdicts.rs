@@ -191,8 +191,8 @@ impl VerdictWorker {
         }
         let published_at = Instant::now();
         let total_ms = since(published_at);
-        self.put_into_album(&cell, message.verdict, judgement.as_ref());
         self.count(&cell, &message, judgement.as_ref());
+        self.put_into_album(&cell, message.verdict, judgement.as_ref());
         let (waited, took) = cell.last_row.unzip();
         for (stage, spent) in [
             (Stage::Stitch, stitched_at.map(|at| at.saturating_duration_since(trailing))),
@@ -224,15 +224,15 @@ impl VerdictWorker {
         }
     }
 
-    /// Keeps the picture of a whole cell that is worth learning from.
+    /// Keeps the picture of a cell that the network has seen, where it is worth learning from.
     fn put_into_album(&self, cell: &ReadyCell, verdict: VerdictKind, judgement: Option<&Judgement>) {
-        let (Some(album), Some(rows)) = (&self.office.album, &cell.rows) else { return };
+        let (Some(album), Some(rows), Some(judgement)) = (&self.office.album, &cell.rows, judgement) else { return };
         let kept = album.keep(Page {
             cell: cell.id.clone(),
             unix_ns: cell.end.at.unix_ns,
             verdict,
             rows: rows.each_ref().map(|row| (row.pixels.clone(), row.spans.clone())),
-            found: judgement.map(|judgement| Arc::new(judgement.mask.clone())),
+            found: Arc::new(judgement.mask.clone()),
         });
         match kept {
             Kept::Yes => self.office.metrics.picture_kept(&self.state.name),
@@ -353,6 +353,9 @@ impl VerdictWorker {
         };
         let message = VerdictMessage { resent: true, ..self.message(cell, verdict, judgement, &recipe, carrier_id) };
         self.office.metrics.late_result(&self.state.name);
+        if let Some(judgement) = judgement {
+            self.office.review.remember(cell.id.clone(), Arc::new(judgement.mask.clone()), VerdictKind::Hold);
+        }
         self.put_into_album(cell, VerdictKind::Hold, judgement);
         self.recorder.late(self.state.name.clone(), cell.id.number, message.to_json().unwrap_or_default());
     }

@@ -1,24 +1,19 @@
 //! From cells on the belt to a training on them, as a process engineer does it.
 
-use crate::station::{SIMULATED, hairline, station, told};
+use crate::station::{Running, SIMULATED, hairline, station, told};
 use hairline::cell::{CELL_PX, Mask};
 use hairline::review::png;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The station's process, which is ended with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Where the station says that it serves; whatever else it says is read away, so that it never waits for us.
+fn address(log: ChildStderr) -> String {
+    let mut lines = BufReader::new(log).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| line.contains("serving").then(|| line.rsplit_once("http=").unwrap().1.trim().to_owned()));
+    std::thread::spawn(move || lines.for_each(drop));
+    address.expect("the station says where it serves")
 }
 
 fn files(folder: &Path) -> usize {
@@ -37,11 +32,11 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 fn what_people_say_of_cells_becomes_a_folder_to_train_on() {
     let folder = tempfile::tempdir().unwrap();
     let config = station(folder.path(), SIMULATED);
-    let address = format!("127.0.0.1:{}", free_port());
-    let text = std::fs::read_to_string(&config).unwrap().replace("127.0.0.1:0", &address);
+    let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("{text}[album]\ndir = \"album\"\npassed_every = 1\n")).unwrap();
     let arguments = ["run", "--config", config.to_str().unwrap()];
-    let mut running = Running(hairline(&arguments).stderr(Stdio::null()).spawn().unwrap());
+    let mut running = Running(hairline(&arguments).stderr(Stdio::piped()).spawn().unwrap());
+    let address = address(running.0.stderr.take().unwrap());
 
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let at = |path: &str| format!("http://{address}{path}");

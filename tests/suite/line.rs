@@ -1,7 +1,7 @@
 //! The whole line as its users run it: the program, its configuration, its ledger and its exit codes.
 
 use crate::loopback::{LineCamera, cell_pictures, in_loopback};
-use crate::station::{SIMULATED, hairline, station, told, verdicts};
+use crate::station::{Running, SIMULATED, hairline, station, told, verdicts};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -50,10 +50,11 @@ fn a_station_that_is_told_to_stop_gives_its_verdicts_and_goes() {
 fn a_reloaded_recipe_without_limits_is_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     let config = station(folder.path(), SIMULATED);
-    let mut running = hairline(&["run", "--config", config.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap();
-    let (id, log) = (running.id().to_string(), BufReader::new(running.stderr.take().unwrap()));
-    let (mut warned, mut reloaded) = (false, false);
+    let mut running = Running(hairline(&["run", "--config", config.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap());
+    let (id, log) = (running.0.id().to_string(), BufReader::new(running.0.stderr.take().unwrap()));
+    let (mut warned, mut reloaded, begun) = (false, false, Instant::now());
     for line in log.lines().map_while(Result::ok) {
+        assert!(begun.elapsed() < Duration::from_secs(120), "the recipe is not read again");
         if line.trim_end().ends_with("ready") {
             std::fs::write(folder.path().join("recipe.toml"), "name = \"nolimits\"\nthreshold = 0.99\n").unwrap();
             Command::new("kill").args(["-HUP", &id]).status().unwrap();
@@ -64,7 +65,7 @@ fn a_reloaded_recipe_without_limits_is_warned_of() {
             Command::new("kill").args(["-TERM", &id]).status().unwrap();
         }
     }
-    running.wait().unwrap();
+    running.0.wait().unwrap();
     assert!(reloaded && warned, "reloaded: {reloaded}, warned: {warned}");
 }
 

@@ -4,7 +4,7 @@ use candle_core::Device;
 use hairline::ledger::Ledger;
 use hairline::nn::{Architecture, Checkpoint, CheckpointMeta, Network, NetworkShape, Upsampling};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// A real, untrained network so small that a cell takes a moment only.
 pub fn tiny_model(folder: &Path) -> PathBuf {
@@ -39,6 +39,16 @@ pub fn hairline(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hairline"));
     command.args(arguments).stdin(Stdio::null());
     command
+}
+
+/// The station's process, which ends with the test at the latest.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// All that it said.

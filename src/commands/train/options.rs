@@ -202,6 +202,9 @@ pub struct FitOptions {
 /// What a new network takes for the share of crack, unless told.
 const PRIOR: f64 = 0.01;
 
+/// Threshold, and smallest and largest pixel pitch in mm, of a training that begins with nothing, unless told.
+const USUAL: (f32, f64, f64) = (0.5, 0.1, 0.2);
+
 /// What runs were before they could be told.
 fn before_prior() -> f64 {
     0.5
@@ -263,12 +266,16 @@ impl FitOptions {
         for path in [&mut self.data, &mut self.init, &mut self.split, &mut self.groups].into_iter().flatten() {
             *path = std::path::absolute(&*path).with_context(|| format!("{}: no usable path", path.display()))?;
         }
-        if let Some(path) = &self.init {
-            let meta = Checkpoint::load(path, &Device::Cpu).context("--init")?.meta;
-            self.threshold.get_or_insert(meta.threshold);
-            self.mm_per_px_min.get_or_insert(meta.mm_per_px_min);
-            self.mm_per_px_max.get_or_insert(meta.mm_per_px_max);
-        }
+        let known = match &self.init {
+            Some(path) => {
+                let meta = Checkpoint::load(path, &Device::Cpu).context("--init")?.meta;
+                (meta.threshold, meta.mm_per_px_min, meta.mm_per_px_max)
+            }
+            None => USUAL,
+        };
+        self.threshold.get_or_insert(known.0);
+        self.mm_per_px_min.get_or_insert(known.1);
+        self.mm_per_px_max.get_or_insert(known.2);
         Ok(self)
     }
 
@@ -319,8 +326,8 @@ impl FitOptions {
             optimiser: OptimiserSettings { rule, weight_decay, clip_norm },
             precision: self.precision,
             seed: self.seed,
-            threshold: self.threshold.unwrap_or(0.5),
-            mm_per_px: (self.mm_per_px_min.unwrap_or(0.1), self.mm_per_px_max.unwrap_or(0.2)),
+            threshold: self.threshold.unwrap_or(USUAL.0),
+            mm_per_px: (self.mm_per_px_min.unwrap_or(USUAL.1), self.mm_per_px_max.unwrap_or(USUAL.2)),
             workers: machine.workers,
             threads: machine.threads,
             engine_device: machine.device,

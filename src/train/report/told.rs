@@ -16,9 +16,6 @@ pub(super) fn settings_table(options: &Value, settings: &FitSettings) -> Vec<(St
         ("gamma", text(&json!(numbers.gamma))),
         ("gamma_reg", text(&json!(numbers.gamma_reg))),
         ("lambda", text(&json!(numbers.lambda))),
-        ("threshold", text(&json!(settings.threshold))),
-        ("mm_per_px_min", text(&json!(settings.mm_per_px.0))),
-        ("mm_per_px_max", text(&json!(settings.mm_per_px.1))),
         ("steps", steps),
         ("eval_every", eval_every),
     ];

@@ -113,7 +113,7 @@ impl Album {
         }
         let (cell, name) = (page.cell.clone(), shelf::name(&page));
         let job = Job::Keep { name: name.clone(), page: Box::new(page) };
-        if !self.jobs().is_some_and(|jobs| jobs.try_send(job).is_ok()) {
+        if self.jobs().is_none_or(|jobs| jobs.try_send(job).is_err()) {
             return Kept::Lost;
         }
         lock(&self.names).insert(cell, name);

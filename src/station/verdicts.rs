@@ -192,7 +192,6 @@ impl VerdictWorker {
         let published_at = Instant::now();
         let total_ms = since(published_at);
         self.count(&cell, &message, judgement.as_ref());
-        self.put_into_album(&cell, message.verdict, judgement.as_ref());
         let (waited, took) = cell.last_row.unzip();
         for (stage, spent) in [
             (Stage::Stitch, stitched_at.map(|at| at.saturating_duration_since(trailing))),
@@ -224,15 +223,17 @@ impl VerdictWorker {
         }
     }
 
-    /// Keeps the picture of a cell that the network has seen, where it is worth learning from.
-    fn put_into_album(&self, cell: &ReadyCell, verdict: VerdictKind, judgement: Option<&Judgement>) {
-        let (Some(album), Some(rows), Some(judgement)) = (&self.office.album, &cell.rows, judgement) else { return };
+    /// Keeps the mask of a cell that the network has seen for its truth, and its picture where it is worth learning from.
+    fn keep(&self, cell: &ReadyCell, verdict: VerdictKind, judgement: &Judgement) {
+        let mask = Arc::new(judgement.mask.clone());
+        self.office.review.remember(cell.id.clone(), mask.clone(), verdict);
+        let (Some(album), Some(rows)) = (&self.office.album, &cell.rows) else { return };
         let kept = album.keep(Page {
             cell: cell.id.clone(),
             unix_ns: cell.end.at.unix_ns,
             verdict,
             rows: rows.each_ref().map(|row| (row.pixels.clone(), row.spans.clone())),
-            found: Arc::new(judgement.mask.clone()),
+            found: mask,
         });
         match kept {
             Kept::Yes => self.office.metrics.picture_kept(&self.state.name),
@@ -336,7 +337,7 @@ impl VerdictWorker {
             office.metrics.verdict(lane, &verdict, message.rule.as_ref().map(|r| r.rule.as_str()), message.defects.len());
         }
         let Some(judgement) = judgement else { return };
-        office.review.remember(cell.id.clone(), Arc::new(judgement.mask.clone()), message.verdict);
+        self.keep(cell, message.verdict, judgement);
         if let Some(truth) = &cell.end.truth
             && let Err(e) = apply_truth(&office.review, &office.metrics, &cell.id, &Truth::Mask(truth.mask.clone()))
         {
@@ -354,9 +355,8 @@ impl VerdictWorker {
         let message = VerdictMessage { resent: true, ..self.message(cell, verdict, judgement, &recipe, carrier_id) };
         self.office.metrics.late_result(&self.state.name);
         if let Some(judgement) = judgement {
-            self.office.review.remember(cell.id.clone(), Arc::new(judgement.mask.clone()), VerdictKind::Hold);
+            self.keep(cell, VerdictKind::Hold, judgement);
         }
-        self.put_into_album(cell, VerdictKind::Hold, judgement);
         self.recorder.late(self.state.name.clone(), cell.id.number, message.to_json().unwrap_or_default());
     }
 }

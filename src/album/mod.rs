@@ -6,12 +6,14 @@
 //! watchdog wait for any of this: what the disk does not take in time is not kept, and is told.
 
 mod error;
+mod name;
 mod picture;
 mod shelf;
 #[cfg(test)]
 mod tests;
 
 pub use error::AlbumError;
+pub use name::Name;
 
 use crate::cell::{CellId, Mask, Spans, VerdictKind};
 use crate::config;
@@ -60,8 +62,8 @@ pub enum Kept {
 }
 
 enum Job {
-    Keep { name: Arc<str>, page: Box<Page> },
-    Tell { name: Arc<str>, cell: CellId, truth: Arc<Mask> },
+    Keep { name: Name, page: Box<Page> },
+    Tell { name: Name, truth: Arc<Mask> },
 }
 
 /// The album. Thread-safe; share it by `Arc`.
@@ -77,7 +79,7 @@ pub struct Album {
 /// The pictures of this run's last cells.
 #[derive(Debug)]
 struct Names {
-    of: HashMap<CellId, Arc<str>>,
+    of: HashMap<CellId, Name>,
     in_turn: VecDeque<CellId>,
     most: usize,
 }
@@ -111,7 +113,7 @@ impl Album {
         if page.verdict == VerdictKind::Pass && !self.is_the_turn_of_one_that_passed() {
             return Kept::NotWanted;
         }
-        let (cell, name) = (page.cell.clone(), shelf::name(&page));
+        let (cell, name) = (page.cell.clone(), Name::of(&page));
         let job = Job::Keep { name: name.clone(), page: Box::new(page) };
         if self.jobs().is_none_or(|jobs| jobs.try_send(job).is_err()) {
             return Kept::Lost;
@@ -120,18 +122,38 @@ impl Album {
         Kept::Yes
     }
 
-    /// Hands over the truth about a cell of this run; `false` where its picture was not kept, or the disk is too slow, for which it
-    /// waits two seconds. A second truth replaces the first.
-    pub fn tell(&self, cell: &CellId, truth: Arc<Mask>) -> bool {
-        let Some(name) = lock(&self.names).of.get(cell).cloned() else { return false };
-        let job = Job::Tell { name, cell: cell.clone(), truth };
-        self.jobs().is_some_and(|jobs| jobs.send_timeout(job, TRUTH_WAITS).is_ok())
+    /// What a cell of this run is called here; `None` where it was not kept.
+    pub fn name_of(&self, cell: &CellId) -> Option<Name> {
+        lock(&self.names).of.get(cell).cloned()
     }
 
-    /// The PNG of a cell of this run; `None` where it was not kept or is not on the disk yet.
-    pub fn picture(&self, cell: &CellId) -> Option<Vec<u8>> {
-        let name = lock(&self.names).of.get(cell).cloned()?;
-        shelf::places(&self.dir, &name).iter().find_map(|place| std::fs::read(place).ok())
+    /// The cell of this run that is called so.
+    pub fn cell_of(&self, name: &Name) -> Option<CellId> {
+        lock(&self.names).of.iter().find(|(_, other)| *other == name).map(|(cell, _)| cell.clone())
+    }
+
+    /// Names of the pictures that wait for their truth, of earlier runs as well, the newest first.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn waiting(&self) -> Result<Vec<Name>, AlbumError> {
+        shelf::waiting(&self.dir)
+    }
+
+    /// Hands over the truth about a picture; `false` where the disk is too slow, for which it waits two seconds. A second truth
+    /// replaces the first; one about a picture that has made room for others is dropped.
+    pub fn tell(&self, name: Name, truth: Arc<Mask>) -> bool {
+        self.jobs().is_some_and(|jobs| jobs.send_timeout(Job::Tell { name, truth }, TRUTH_WAITS).is_ok())
+    }
+
+    /// A picture as PNG; `None` where it is not on the disk, or not yet.
+    pub fn picture(&self, name: &Name) -> Option<Vec<u8>> {
+        shelf::places(&self.dir, name).iter().find_map(|place| std::fs::read(place).ok())
+    }
+
+    /// The mask of a picture as PNG: the one that was told, else the one that was found.
+    pub fn mask(&self, name: &Name) -> Option<Vec<u8>> {
+        shelf::masks(&self.dir, name).iter().find_map(|place| std::fs::read(place).ok())
     }
 
     /// Takes nothing any more; the thread ends when all that was taken is on the disk.
@@ -149,7 +171,7 @@ impl Album {
 }
 
 impl Names {
-    fn insert(&mut self, cell: CellId, name: Arc<str>) {
+    fn insert(&mut self, cell: CellId, name: Name) {
         if self.of.insert(cell.clone(), name).is_none() {
             self.in_turn.push_back(cell);
         }
@@ -165,11 +187,11 @@ impl Names {
 fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, lost: impl Fn(&str)) {
     let mut told_at: Option<Instant> = None;
     for job in jobs {
-        let (cell, done) = match &job {
-            Job::Keep { name, page } => (&page.cell, shelf.put(name, page)),
-            Job::Tell { name, cell, truth } => (cell, shelf.tell(name, truth)),
+        let (name, done) = match &job {
+            Job::Keep { name, page } => (name, shelf.put(name, page)),
+            Job::Tell { name, truth } => (name, shelf.tell(name, truth)),
         };
-        let done = done.inspect_err(|_| lost(&cell.lane));
+        let done = done.inspect_err(|_| lost(name.lane()));
         if let Err(error) = done.and_then(|()| shelf.make_room())
             && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY)
         {

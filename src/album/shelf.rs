@@ -1,34 +1,52 @@
 //! The album's folders.
 
-use super::{AlbumError, Page, picture};
+use super::{AlbumError, Name, Page, picture};
 use crate::cell::Mask;
 use crate::disk::write_whole;
 use crate::review::png;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const UNREVIEWED: &str = "unreviewed";
 const IMAGES: &str = "images";
 const MASKS: &str = "masks";
 
-/// What a cell's files are called: its time, its lane and its number, so that names in order are in the order of time.
-pub(super) fn name(page: &Page) -> Arc<str> {
-    let time = jiff::Timestamp::from_nanosecond(page.unix_ns.into()).unwrap_or_default();
-    format!("{}_{}_{}", time.strftime("%Y%m%dT%H%M%S%.3fZ"), page.cell.lane, page.cell.number).into()
-}
+/// What the mask that was found is called, beside its picture.
+const FOUND: &str = ".found.png";
 
 /// Where the picture of that name may lie.
-pub(super) fn places(dir: &Path, name: &str) -> [PathBuf; 2] {
+pub(super) fn places(dir: &Path, name: &Name) -> [PathBuf; 2] {
     [IMAGES, UNREVIEWED].map(|folder| dir.join(folder).join(format!("{name}.png")))
+}
+
+/// Where its mask may lie: the true one, else the one that was found.
+pub(super) fn masks(dir: &Path, name: &Name) -> [PathBuf; 2] {
+    [dir.join(MASKS).join(format!("{name}.png")), dir.join(UNREVIEWED).join(format!("{name}{FOUND}"))]
+}
+
+/// The pictures that wait for their truth, the newest first.
+pub(super) fn waiting(dir: &Path) -> Result<Vec<Name>, AlbumError> {
+    // The mask that was found is written last.
+    let mut names: Vec<Name> = files(&dir.join(UNREVIEWED))?.iter().filter_map(|file| Name::parse(file.strip_suffix(FOUND)?)).collect();
+    names.sort_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+/// What the files in a folder are called.
+fn files(folder: &Path) -> Result<Vec<String>, AlbumError> {
+    let entries = fs::read_dir(folder).map_err(AlbumError::file(folder))?;
+    entries
+        .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
+        .collect::<Result<_, _>>()
+        .map_err(AlbumError::file(folder))
 }
 
 /// The folders, and which pictures wait for their truth.
 pub(super) struct Shelf {
     dir: PathBuf,
     /// Names of those that wait, the oldest first.
-    unreviewed: VecDeque<Arc<str>>,
+    unreviewed: VecDeque<Name>,
     unreviewed_max: usize,
 }
 
@@ -49,21 +67,21 @@ impl Shelf {
     }
 
     /// Writes a picture, then the mask that was found.
-    pub fn put(&mut self, name: &Arc<str>, page: &Page) -> Result<(), AlbumError> {
+    pub fn put(&mut self, name: &Name, page: &Page) -> Result<(), AlbumError> {
         let [_, path] = places(&self.dir, name);
         let bytes = picture::encode(&page.rows).map_err(AlbumError::picture(&path))?;
         write_whole(&path, &bytes).map_err(AlbumError::file(&path))?;
         if !self.unreviewed.contains(name) {
             self.unreviewed.push_back(name.clone());
         }
-        let beside = self.found_mask(name);
+        let [_, beside] = masks(&self.dir, name);
         let bytes = png::encode(&page.found).map_err(AlbumError::picture(&beside))?;
         write_whole(&beside, &bytes).map_err(AlbumError::file(&beside))
     }
 
     /// Writes the truth, then takes the picture to its side.
-    pub fn tell(&mut self, name: &str, truth: &Mask) -> Result<(), AlbumError> {
-        let mask = self.dir.join(MASKS).join(format!("{name}.png"));
+    pub fn tell(&mut self, name: &Name, truth: &Mask) -> Result<(), AlbumError> {
+        let [mask, _] = masks(&self.dir, name);
         let bytes = png::encode(truth).map_err(AlbumError::picture(&mask))?;
         let [image, waiting] = places(&self.dir, name);
         if !waiting.exists() && !image.exists() {
@@ -74,20 +92,20 @@ impl Shelf {
     }
 
     /// Moves a picture whose truth is there.
-    fn take_over(&mut self, name: &str) -> Result<(), AlbumError> {
+    fn take_over(&mut self, name: &Name) -> Result<(), AlbumError> {
         let [image, waiting] = places(&self.dir, name);
         if waiting.exists() {
             fs::rename(&waiting, &image).map_err(AlbumError::file(&image))?;
         }
-        remove(&self.found_mask(name))?;
-        self.unreviewed.retain(|other| **other != *name);
+        remove(&masks(&self.dir, name)[1])?;
+        self.unreviewed.retain(|other| other != name);
         Ok(())
     }
 
     /// Pictures whose truth was written before the power went.
     fn finish_moves(&mut self) -> Result<(), AlbumError> {
-        let told = |name: &&Arc<str>| self.dir.join(MASKS).join(format!("{name}.png")).exists();
-        let halfway: Vec<Arc<str>> = self.unreviewed.iter().filter(told).cloned().collect();
+        let told = |name: &&Name| masks(&self.dir, name)[0].exists();
+        let halfway: Vec<Name> = self.unreviewed.iter().filter(told).cloned().collect();
         halfway.iter().try_for_each(|name| self.take_over(name))
     }
 
@@ -96,35 +114,28 @@ impl Shelf {
         while self.unreviewed.len() > self.unreviewed_max
             && let Some(oldest) = self.unreviewed.front()
         {
-            let [_, picture] = places(&self.dir, oldest);
-            remove(&picture)?;
-            remove(&self.found_mask(oldest))?;
+            remove(&places(&self.dir, oldest)[1])?;
+            remove(&masks(&self.dir, oldest)[1])?;
             self.unreviewed.pop_front();
         }
         Ok(())
     }
 
-    /// Names of the pictures that wait, in order; what a write that was cut off has left is removed.
-    fn found(&self) -> Result<Vec<Arc<str>>, AlbumError> {
+    /// Names of the pictures that wait, in order; what a write that was cut off has left is removed, what others have put there is not.
+    fn found(&self) -> Result<Vec<Name>, AlbumError> {
         let folder = self.dir.join(UNREVIEWED);
         let mut names = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(AlbumError::file(&folder))? {
-            let path = entry.map_err(AlbumError::file(&folder))?.path();
-            let Some(file) = path.file_name().and_then(|file| file.to_str()) else { continue };
+        for file in files(&folder)? {
             let is_half = file.starts_with('.') && file.ends_with(".part");
-            let found_of = file.strip_suffix(".found.png");
-            if is_half || found_of.is_some_and(|name| !places(&self.dir, name)[1].exists()) {
-                remove(&path)?;
-            } else if found_of.is_none() && !file.starts_with('.') {
-                names.extend(file.strip_suffix(".png").map(Arc::from));
+            let found_of = file.strip_suffix(FOUND).and_then(Name::parse);
+            if is_half || found_of.is_some_and(|name| !places(&self.dir, &name)[1].exists()) {
+                remove(&folder.join(file))?;
+            } else {
+                names.extend(file.strip_suffix(".png").and_then(Name::parse));
             }
         }
         names.sort();
         Ok(names)
-    }
-
-    fn found_mask(&self, name: &str) -> PathBuf {
-        self.dir.join(UNREVIEWED).join(format!("{name}.found.png"))
     }
 }
 

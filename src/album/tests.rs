@@ -73,9 +73,9 @@ fn a_told_truth_makes_a_pair_that_training_reads_and_a_second_one_replaces_it() 
     let mut crack = none.clone();
     (300..340).for_each(|x| crack.set(x, 700, true));
     for (number, truth) in [(1, &none), (1, &crack), (2, &none)] {
-        assert!(album.tell(&cell(number), Arc::new(truth.clone())));
+        assert!(album.tell(album.name_of(&cell(number)).unwrap(), Arc::new(truth.clone())));
     }
-    assert!(!album.tell(&cell(3), Arc::new(none)), "a cell that was never kept");
+    assert_eq!(album.name_of(&cell(3)), None, "a cell that was never kept");
     end((album, thread));
     assert!(names(dir.path(), "unreviewed").is_empty());
     for folder in ["images", "masks"] {
@@ -124,8 +124,10 @@ fn a_picture_can_be_looked_at_before_and_after_its_truth() {
     let dir = tempfile::tempdir().unwrap();
     let (album, thread) = open(&settings(dir.path(), 1, 100));
     let cell = CellId { lane: "A".into(), number: 1 };
-    assert_eq!(album.picture(&cell), None);
+    assert_eq!(album.name_of(&cell), None);
     album.keep(page(1, VerdictKind::Hold));
+    let name = album.name_of(&cell).unwrap();
+    assert_eq!(album.cell_of(&name), Some(cell));
     let wait = |what: &str, done: &dyn Fn() -> bool| {
         let started = Instant::now();
         while !done() {
@@ -133,11 +135,13 @@ fn a_picture_can_be_looked_at_before_and_after_its_truth() {
             std::thread::sleep(Duration::from_millis(2));
         }
     };
-    wait("no picture", &|| album.picture(&cell).is_some());
-    let before = album.picture(&cell);
-    album.tell(&cell, Arc::new(Mask::new(CELL_PX, CELL_PX)));
-    wait("no pair", &|| names(dir.path(), "images") == ["A_1.png"]);
-    assert_eq!(album.picture(&cell), before);
+    wait("no picture", &|| album.waiting().unwrap() == [name.clone()]);
+    let crack_px = || crate::review::png::decode(&album.mask(&name).unwrap(), CELL_PX).unwrap().count();
+    let (before, found) = (album.picture(&name), crack_px());
+    assert!(before.is_some() && found == 1);
+    album.tell(name.clone(), Arc::new(Mask::new(CELL_PX, CELL_PX)));
+    wait("no pair", &|| album.waiting().unwrap().is_empty());
+    assert_eq!((album.picture(&name), crack_px()), (before, 0));
     end((album, thread));
 }
 

@@ -8,18 +8,25 @@
 //! | `GET /` | a small page: lanes, counts, links |
 //! | `GET /review` | cells that can be judged, JSON (loopback only, as all of `/review`) |
 //! | `GET /review/<lane>/<number>/mask.png` | the network's mask, 1 bit a pixel |
+//! | `GET /review/page` | a page on which people look at cells and tell the truth |
 //! | `GET /review/<lane>/<number>/picture.png` | the stitched cell, 16 bits a pixel, where the [`album`](crate::album) has it |
 //! | `POST /review/<lane>/<number>` | the truth: a mask as `image/png`, or `{"truth": "mask_is_right"}` / `{"truth": "no_defect"}` as `application/json` |
+//! | `GET /album` | pictures of the album that wait for their truth, JSON (loopback only, as all of `/album`) |
+//! | `GET /album/<name>/picture.png`, `…/mask.png`, `POST /album/<name>` | the same for them |
 
+mod album_routes;
 mod error;
 mod health;
 mod labels;
+mod loopback;
 mod metrics;
 mod page;
 mod refusal;
+mod review_page;
 mod review_routes;
 mod rooms;
 mod server;
+mod told;
 mod truth;
 
 pub use error::HttpError;

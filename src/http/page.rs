@@ -24,7 +24,7 @@ pub(super) fn render(rooms: &Rooms) -> String {
     page += "</table>\n<p>Counts since the start. Judged, IoU, PA, OII: the last cells whose truth was told; \
              OII above 0 means overkill, below 0 escape.</p>\n\
              <p><a href=\"/metrics\">metrics</a> · <a href=\"/live\">live</a> · <a href=\"/ready\">ready</a> · \
-             <a href=\"/review\">cells to review</a> (on the station itself)</p></body></html>\n";
+             <a href=\"/review/page\">what is true of cells?</a> (on the station itself)</p></body></html>\n";
     page
 }
 

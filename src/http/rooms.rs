@@ -1,6 +1,8 @@
+use super::refusal::Refusal;
 use super::{Health, Metrics};
 use crate::album::Album;
 use crate::review::Review;
+use axum::http::StatusCode;
 use std::sync::Arc;
 
 /// What the routes speak about.
@@ -14,4 +16,12 @@ pub struct Rooms {
     pub review: Arc<Review>,
     /// Pictures to learn from, where they are kept.
     pub album: Option<Arc<Album>>,
+}
+
+impl Rooms {
+    /// The album, or that there is none.
+    pub(super) fn album(&self) -> Result<Arc<Album>, Refusal> {
+        let none = || Refusal::new(StatusCode::NOT_FOUND, "this station keeps no pictures; name a folder under `album.dir`");
+        self.album.clone().ok_or_else(none)
+    }
 }

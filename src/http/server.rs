@@ -1,10 +1,12 @@
+use super::loopback::loopback_only;
 use super::refusal::Refusal;
 use super::rooms::Rooms;
-use super::{HttpError, Report, Socket, page, review_routes};
+use super::told::BODY_LIMIT;
+use super::{HttpError, Report, Socket, album_routes, page, review_page, review_routes};
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use std::future::Future;
@@ -47,11 +49,17 @@ pub(super) fn router(rooms: Rooms) -> Router {
         .route("/metrics", get(metrics))
         .route("/live", get(live))
         .route("/ready", get(ready))
-        .merge(review_routes::routes())
+        .merge(for_this_machine())
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(rooms.clone(), within_limits))
         .with_state(rooms)
+}
+
+/// What is told about cells, and who may look at them.
+fn for_this_machine() -> Router<Rooms> {
+    let routes = review_page::routes().merge(review_routes::routes()).merge(album_routes::routes());
+    routes.layer(DefaultBodyLimit::max(BODY_LIMIT)).layer(from_fn(loopback_only))
 }
 
 /// Ends requests that dawdle, and counts refused ones.
@@ -95,12 +103,16 @@ fn answer(what: &str, report: &Report) -> Response {
 }
 
 async fn nothing_here(request: Request) -> Refusal {
-    let sentence = format!("there is nothing at {}; there are /, /metrics, /live, /ready and /review", request.uri().path());
+    let sentence =
+        format!("there is nothing at {}; there are /, /metrics, /live, /ready, /review, /review/page and /album", request.uri().path());
     Refusal::new(StatusCode::NOT_FOUND, sentence)
 }
 
 async fn wrong_method(request: Request) -> Refusal {
-    let sentence =
-        format!("{} cannot be done to {}; GET asks, POST /review/<lane>/<number> tells the truth", request.method(), request.uri().path());
+    let sentence = format!(
+        "{} cannot be done to {}; GET asks, POST /review/<lane>/<number> and POST /album/<name> tell the truth",
+        request.method(),
+        request.uri().path()
+    );
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, sentence)
 }

@@ -1,5 +1,7 @@
 //! The routes, through a real server on a port of its own.
 
+mod album;
+
 use super::rooms::Rooms;
 use super::server::router;
 use super::*;
@@ -39,7 +41,11 @@ fn rooms() -> Rooms {
 
 /// A server that runs until the test ends.
 fn server() -> Server {
-    let (runtime, rooms) = (Runtime::new().unwrap(), rooms());
+    serving(rooms())
+}
+
+fn serving(rooms: Rooms) -> Server {
+    let runtime = Runtime::new().unwrap();
     let listener = runtime.block_on(bind(LOCALHOST)).unwrap();
     let at = listener.local_addr().unwrap();
     runtime.spawn(serve(listener, rooms.clone(), std::future::pending()));
@@ -221,7 +227,7 @@ fn the_truth_is_not_open_to_other_machines() {
     let remote = Server { at, rooms, agent: agent(), runtime: Runtime::new().unwrap() };
     let (status, sentence) = remote.post("/review/a/1", JSON, br#"{"truth":"no_defect"}"#);
     assert!(status == 403 && sentence.contains("192.0.2.7"), "{sentence}");
-    assert_eq!((remote.get("/review").0, remote.get("/review/a/1/mask.png").0), (403, 403));
+    assert_eq!(["/review", "/review/a/1/mask.png", "/review/page", "/album"].map(|path| remote.get(path).0), [403; 4]);
     assert_eq!((remote.get("/metrics").0, remote.rooms.review.running("a").cells), (200, 0));
 }
 
@@ -237,7 +243,7 @@ fn a_connection_that_never_ends_does_not_keep_the_server_from_stopping() {
     let runtime = Runtime::new().unwrap();
     let listener = runtime.block_on(bind(LOCALHOST)).unwrap();
     let mut idle = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let head = b"POST /review/a/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
+    let head = b"POST /review/a/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
     idle.write_all(head).unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = runtime.spawn(serve(listener, rooms(), async {

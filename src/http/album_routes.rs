@@ -1,0 +1,87 @@
+//! `/album`: the pictures that wait for somebody to say what is true of them, whichever run saw the cells.
+
+use super::refusal::Refusal;
+use super::rooms::Rooms;
+use super::told::{ToldTruth, picture as picture_answer, true_mask};
+use super::truth::apply_truth;
+use crate::album::{Album, Name};
+use crate::cell::CELL_PX;
+use crate::review::png;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) fn routes() -> Router<Rooms> {
+    Router::new()
+        .route("/album", get(list))
+        .route("/album/{name}", post(tell))
+        .route("/album/{name}/picture.png", get(picture))
+        .route("/album/{name}/mask.png", get(mask))
+}
+
+async fn list(State(rooms): State<Rooms>) -> Result<Json<Value>, Refusal> {
+    let album = rooms.album()?;
+    let names = on_disk(move || album.waiting()).await?.map_err(|e| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
+    let entry = |name: &Name| json!({ "name": name.to_string(), "picture": format!("/album/{name}/picture.png"), "mask": format!("/album/{name}/mask.png") });
+    Ok(Json(json!({ "waiting": names.iter().map(entry).collect::<Vec<_>>() })))
+}
+
+async fn picture(State(rooms): State<Rooms>, path: NamePath) -> Result<Response, Refusal> {
+    read(&rooms, path, Album::picture).await
+}
+
+async fn mask(State(rooms): State<Rooms>, path: NamePath) -> Result<Response, Refusal> {
+    read(&rooms, path, Album::mask).await
+}
+
+async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): ToldTruth) -> Result<Json<Value>, Refusal> {
+    let (album, name) = (rooms.album()?, name(path)?);
+    let cell = album.cell_of(&name);
+    // The album forgets what was found once something else was told.
+    let found = cell.as_ref().and_then(|cell| rooms.review.mask(cell).ok());
+    let told = on_disk({
+        let (album, name, truth) = (album.clone(), name.clone(), truth.clone());
+        move || {
+            let Some(kept) = album.mask(&name) else { return Err(missing(&name)) };
+            let decoded = || png::decode(&kept, CELL_PX).map(Arc::new).map_err(|e| Refusal::bad(format!("{name}: {e}")));
+            let mask = true_mask(&truth, || found.map_or_else(decoded, Ok))?;
+            Ok(album.tell(name, mask))
+        }
+    });
+    let in_album = told.await??;
+    // Only recent cells count for the running indices.
+    let counted = cell.is_some_and(|cell| apply_truth(&rooms.review, &rooms.metrics, &cell, &truth).is_ok());
+    tracing::info!(%name, in_album, counted, "the truth was told");
+    Ok(Json(json!({ "name": name.to_string(), "in_album": in_album, "counted": counted })))
+}
+
+type NamePath = Result<Path<String>, PathRejection>;
+
+fn name(path: NamePath) -> Result<Name, Refusal> {
+    let Path(text) = path.map_err(|e| Refusal::bad(format!("the path is no /album/<name>: {}", e.body_text())))?;
+    let unlike = || Refusal::bad("the album gives no such names: they have time, lane and number, as /album lists them");
+    Name::parse(&text).ok_or_else(unlike)
+}
+
+async fn read(rooms: &Rooms, path: NamePath, file: fn(&Album, &Name) -> Option<Vec<u8>>) -> Result<Response, Refusal> {
+    let (album, name) = (rooms.album()?, name(path)?);
+    let bytes = on_disk({
+        let name = name.clone();
+        move || file(&album, &name)
+    });
+    bytes.await?.map(picture_answer).ok_or_else(|| missing(&name))
+}
+
+fn missing(name: &Name) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, format!("the album has no {name} any more: the oldest make room beyond `album.unreviewed_max`"))
+}
+
+/// Does what waits for the disk, not on the thread that answers everybody.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+}

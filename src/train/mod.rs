@@ -18,7 +18,7 @@ mod search;
 pub use compare::{Compared, comparison_tables};
 pub use data::{
     Augmentation, Batch, Batches, Crop, CropPlan, Folder, Grouping, HeldBack, Kinds, Picture, Sampling, Set, Simulated, SimulatedSettings,
-    Source, SplitPlan, Stored, store_five_fold,
+    Source, SplitPlan, Squares, Stored, store_five_fold,
 };
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Inspected, evaluate, inspect};

@@ -185,6 +185,11 @@ pub struct FitOptions {
     /// Simulated wafers to validate with
     #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Validation")]
     validation_wafers: usize,
+    /// Validate on squares of this side around the cracks of the validation pictures, as the paper's tables do, instead of on
+    /// whole pictures [default: whole]
+    #[arg(long, value_name = "PX", help_heading = "Validation")]
+    #[serde(default)]
+    validation_crop: Option<usize>,
     /// Share of simulated training wafers that are cracked
     #[arg(long, value_name = "SHARE", default_value_t = 0.75, help_heading = "Validation")]
     cracked_share: f64,

@@ -11,6 +11,7 @@ mod pictures;
 mod simulated;
 mod source;
 mod split;
+mod squares;
 
 pub use augment::Augmentation;
 pub use batches::{Batch, Batches};
@@ -21,3 +22,4 @@ pub use picture::Picture;
 pub use simulated::{Kinds, Simulated, SimulatedSettings};
 pub use source::{Set, Source};
 pub use split::{Grouping, HeldBack, SplitPlan};
+pub use squares::Squares;

@@ -67,6 +67,23 @@ impl Picture {
         (pixels, spans)
     }
 
+    /// The part of a square of `side` pixels at (`left`, `top`), which must lie within, that the picture has, as one of its own.
+    pub fn window(&self, left: usize, top: usize, side: usize) -> Self {
+        let (width_px, height_px) = (side.min(self.width_px - left), side.min(self.height_px - top));
+        let mut truth = Mask::new(width_px, height_px);
+        let (mut pixels, mut spans) = (Vec::with_capacity(width_px * height_px), Vec::with_capacity(height_px));
+        for y in 0..height_px {
+            let from = (top + y) * self.width_px + left;
+            pixels.extend_from_slice(&self.pixels[from..from + width_px]);
+            let within = |x: u16| usize::from(x).saturating_sub(left).min(width_px) as u16;
+            let span = self.spans[top + y];
+            spans.push(Span { start: within(span.start), end: within(span.end) });
+            (0..width_px).filter(|x| self.truth.get(left + x, top + y)).for_each(|x| truth.set(x, y, true));
+        }
+        let name = format!("{} from {left}, {top}", self.name);
+        Self { name, width_px, height_px, pixels, spans, truth, longest_crack_px: None }
+    }
+
     /// 1 where the same square shows a crack, else 0.
     pub fn truth_within(&self, left: usize, top: usize, side: usize) -> Vec<f32> {
         let mut truth = vec![0.0; side * side];

@@ -1,7 +1,7 @@
 //! What a training learns from.
 
 use super::FitOptions;
-use crate::train::{Folder, Grouping, HeldBack, Set, Simulated, SimulatedSettings, Source, SplitPlan};
+use crate::train::{Folder, Grouping, HeldBack, Set, Simulated, SimulatedSettings, Source, SplitPlan, Squares};
 use anyhow::Context;
 use regex::Regex;
 use std::sync::Arc;
@@ -9,6 +9,14 @@ use std::sync::Arc;
 impl FitOptions {
     /// The data.
     pub(in crate::commands::train) fn source(&self) -> anyhow::Result<Arc<dyn Source>> {
+        let whole = self.whole_source()?;
+        let Some(side_px) = self.validation_crop else { return Ok(whole) };
+        let squares = Squares::new(whole, side_px)?;
+        eprintln!("validating on {} squares of {side_px} px around their cracks", squares.validation_count());
+        Ok(Arc::new(squares))
+    }
+
+    fn whole_source(&self) -> anyhow::Result<Arc<dyn Source>> {
         if let Some(root) = &self.data {
             let folder = Folder::open(root, &self.split_plan()?, self.sampling)?;
             folder.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
@@ -23,10 +31,11 @@ impl FitOptions {
     /// What [`source`](Self::source) depends on: options of the same key have the same data.
     pub(in crate::commands::train) fn data_key(&self) -> String {
         let FitOptions { data, simulate, split, folds, fold, groups, group_by, validation_share, sampling, seed, .. } = self;
-        let FitOptions { cracked_share, validation_wafers, .. } = self;
+        let FitOptions { cracked_share, validation_wafers, validation_crop, .. } = self;
+        let validation = (validation_wafers, validation_crop);
         format!(
             "{:?}",
-            (data, simulate, split, (folds, fold, validation_share), (groups, group_by), sampling, seed, cracked_share, validation_wafers)
+            (data, simulate, split, (folds, fold, validation_share), (groups, group_by), sampling, seed, cracked_share, validation)
         )
     }
 

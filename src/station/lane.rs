@@ -1,5 +1,6 @@
 //! The lane thread: a camera's events through the stitcher, rows on to the network, cells to the desk.
 
+use super::backlog::CatchUp;
 use super::empty::EmptyBelt;
 use super::halt::Halt;
 use super::queue::{DeskEvent, InspectJob};
@@ -51,7 +52,7 @@ impl LaneWorker {
     pub fn run(mut self) {
         let mut gone: Option<(Moment, String)> = None;
         let mut blocked: Option<Moment> = None;
-        let mut refused: Option<CellId> = None;
+        let (mut refused, mut catch_up) = (None, CatchUp::default());
         let mut stitched = Vec::new();
         let mut reason = HoldReason::Restart;
         let events = self.link.events().clone();
@@ -75,7 +76,7 @@ impl LaneWorker {
             self.note(&event, &mut gone);
             let cells = self.stitcher.cells();
             self.stitcher.push(&event, &mut stitched);
-            if !stitched.drain(..).all(|e| self.deliver(e, &mut refused)) {
+            if !stitched.drain(..).all(|e| self.deliver(e, &mut refused, &mut catch_up)) {
                 break;
             }
             let belt = self.stitcher.state();
@@ -93,7 +94,7 @@ impl LaneWorker {
         self.state.no_wafer_since(self.empty.begin_anew());
         let now = Moment::now();
         self.stitcher.finish(reason, now, &mut stitched);
-        stitched.drain(..).all(|e| self.deliver(e, &mut refused));
+        stitched.drain(..).all(|e| self.deliver(e, &mut refused, &mut catch_up));
         if let Some((from, reason)) = gone {
             let _ = self.desk.send(DeskEvent::Blind { from, to: now, reason });
         }
@@ -152,7 +153,7 @@ impl LaneWorker {
     }
 
     /// Hands on what the stitcher said; `false` once the station has seen enough cells.
-    fn deliver(&self, event: StitchEvent, refused: &mut Option<CellId>) -> bool {
+    fn deliver(&self, event: StitchEvent, refused: &mut Option<CellId>, catch_up: &mut CatchUp) -> bool {
         match event {
             StitchEvent::Begun { cell, .. } => {
                 if !self.budget.take() {
@@ -165,7 +166,9 @@ impl LaneWorker {
                     return true;
                 }
                 let cell = row.cell.clone();
-                if let Err(reason) = self.enqueue(InspectJob { row, sent: Instant::now() }) {
+                let goes_by = !self.can_wait && row.row == 0 && catch_up.lets_go_by(cell.number, &self.state.backlog);
+                let sent = if goes_by { Err(HoldReason::Overload) } else { self.enqueue(InspectJob { row, sent: Instant::now() }) };
+                if let Err(reason) = sent {
                     *refused = Some(cell.clone());
                     let _ = self.desk.send(DeskEvent::Refused { cell, reason });
                 }
@@ -178,6 +181,11 @@ impl LaneWorker {
     }
 
     fn enqueue(&self, job: InspectJob) -> Result<(), HoldReason> {
+        self.state.backlog.row_sent();
+        self.queue(job).inspect_err(|_| self.state.backlog.row_back())
+    }
+
+    fn queue(&self, job: InspectJob) -> Result<(), HoldReason> {
         let gone = || HoldReason::Network { detail: "the inspection has stopped".into() };
         if !self.can_wait {
             return self.jobs.try_send(job).map_err(|e| match e {

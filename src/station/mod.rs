@@ -8,6 +8,7 @@
 //! Every queue is bounded. A source that can wait blocks on a full one; behind a live camera the cell is
 //! held with the reason. Threads end in the order of the arrows, so that cells on their way get verdicts.
 
+mod backlog;
 mod check;
 mod desk;
 mod empty;

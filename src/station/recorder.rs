@@ -69,6 +69,14 @@ impl Recorder {
         Self { jobs: bounded(0).0 }
     }
 
+    /// One whose disk takes for ever.
+    #[cfg(test)]
+    pub fn hanging() -> Self {
+        let (jobs, queue) = bounded(QUEUE);
+        std::mem::forget(queue);
+        Self { jobs }
+    }
+
     /// Whether `entry` is on disk by `deadline`. If not, publish something else and give that to
     /// [`later`](Self::later): it takes the entry's place whenever the disk comes round.
     pub fn confirm(&self, entry: Entry, deadline: Option<Instant>) -> bool {

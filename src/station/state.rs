@@ -1,4 +1,5 @@
 use crate::cell::{LossCause, Moment};
+use super::backlog::Backlog;
 use crate::http::{Health, Metrics};
 use crate::publish::wire::{BeltState, CameraState};
 use crate::stitch;
@@ -13,6 +14,7 @@ pub(super) struct LaneState {
     now: Mutex<Now>,
     lines_lost: AtomicU64,
     cells: AtomicU64,
+    pub backlog: Backlog,
 }
 
 /// Camera and belt, and since when they have been so.
@@ -39,7 +41,8 @@ impl Now {
 impl LaneState {
     pub fn new(name: Arc<str>, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
         let now = Now { camera: CameraState::Starting, in_cell: false, since_unix_ns: Moment::now().unix_ns, no_wafer_since_unix_ns: None };
-        Self { name, metrics, health, now: Mutex::new(now), lines_lost: AtomicU64::new(0), cells: AtomicU64::new(0) }
+        let (lines_lost, cells, backlog) = (AtomicU64::new(0), AtomicU64::new(0), Backlog::default());
+        Self { name, metrics, health, now: Mutex::new(now), lines_lost, cells, backlog }
     }
 
     /// Lines came.

@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(4);
 /// Kept free before the deadline for judging, recording and sending.
 const MARGIN: Duration = Duration::from_millis(8);
+/// Thereof for sending alone.
+const SENDING: Duration = Duration::from_millis(3);
 
 /// What every lane's verdict thread shares.
 pub(super) struct Office {
@@ -111,6 +113,7 @@ impl VerdictWorker {
     /// What concerns the lane rather than one of its cells.
     fn note(&self, event: &DeskEvent) {
         match event {
+            DeskEvent::Inspected(_) => self.state.backlog.row_back(),
             DeskEvent::Lost { lines, cause } => self.state.lost(*cause, *lines),
             DeskEvent::Blind { from, to, reason } => self.tell_blind(from.unix_ns, to.unix_ns, reason),
             _ => {}
@@ -156,6 +159,9 @@ impl VerdictWorker {
         let late = judgement.take_if(|_| deadline_at.is_some_and(|at| judged_at >= at));
         if late.is_some() {
             hold = Some(HoldReason::Deadline);
+        }
+        if hold == Some(HoldReason::Deadline) {
+            self.state.backlog.missed(cell.id.number);
         }
         let judging = late.is_some().then(|| judged_at - taken_at);
         if let Some(told) = hold.as_ref().and_then(|reason| too_slow.note(reason, &cell, judging, judged_at)) {
@@ -310,9 +316,10 @@ impl VerdictWorker {
             }
         };
         let out_of_time = message.hold == Some(HoldReason::Deadline);
-        // An `open` that waited for the disk until the deadline would come too late for the gate.
+        let gate = if message.verdict == VerdictKind::Pass { recipe.hold_gate } else { message.gate };
+        let patience = deadline.map(|deadline| patience(gate, deadline, Instant::now()));
         let hurries = out_of_time && message.opens_gate(Moment::now().unix_ns);
-        if !hurries && self.recorder.confirm(entry(&message), deadline.map(|d| d.max(Instant::now() + MARGIN))) {
+        if !hurries && self.recorder.confirm(entry(&message), patience) {
             return message;
         }
         if !out_of_time {
@@ -322,7 +329,7 @@ impl VerdictWorker {
             verdict: VerdictKind::Hold,
             hold: Some(message.hold.unwrap_or(HoldReason::NotRecorded)),
             rule: None,
-            gate: if message.verdict == VerdictKind::Pass { recipe.hold_gate } else { message.gate },
+            gate,
             recorded: false,
             ..message
         };
@@ -358,6 +365,15 @@ impl VerdictWorker {
             self.keep(cell, VerdictKind::Hold, judgement);
         }
         self.recorder.late(self.state.name.clone(), cell.id.number, message.to_json().unwrap_or_default());
+    }
+}
+
+/// Until when a verdict waits for the disk, where `gate` is what is told if that does not take it. An `open` after the deadline would
+/// come too late; nobody waits for an `eject`.
+fn patience(gate: Gate, deadline: Instant, now: Instant) -> Instant {
+    match gate {
+        Gate::Open => deadline.checked_sub(SENDING).unwrap_or(deadline),
+        Gate::Eject => deadline.max(now + MARGIN),
     }
 }
 

@@ -18,9 +18,21 @@ impl Observer for Heard {
     }
 }
 
-/// What comes of one cell, cracked or sound, held by the lane or not, with a disk that takes verdicts or refuses them; the recipe
-/// lets through what could not be judged.
+/// As [`published`], where there is much time.
 fn verdict(cracked: bool, hold: Option<HoldReason>, disk_takes: bool) -> VerdictMessage {
+    let disk = if disk_takes { Disk::Takes } else { Disk::Refuses };
+    published(cracked, hold, disk, Duration::from_secs(60))
+}
+
+/// What a disk does with verdicts.
+enum Disk {
+    Takes,
+    Refuses,
+    Hangs,
+}
+
+/// What comes of one cell, cracked or sound, held by the lane or not; the recipe lets through what could not be judged.
+fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Duration) -> VerdictMessage {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("recipe.toml");
     std::fs::write(&recipe, "hold_gate = \"open\"\nthreshold = 0.5\n[limits]\nlongest_crack_mm = 2.0\n").unwrap();
@@ -28,11 +40,10 @@ fn verdict(cracked: bool, hold: Option<HoldReason>, disk_takes: bool) -> Verdict
     let (metrics, health) = (Arc::new(Metrics::new(&lanes).unwrap()), Health::new(&lanes, Duration::from_secs(60)));
     let ledger = Arc::new(Ledger::open(folder.path(), 1).unwrap());
     let (recorder, thread) = Recorder::start(ledger.clone(), "r".into(), metrics.clone(), health.pulse("ledger")).unwrap();
-    let recorder = if disk_takes {
-        recorder
-    } else {
-        drop(recorder);
-        Recorder::refusing()
+    let recorder = match disk {
+        Disk::Takes => recorder,
+        Disk::Refuses => Recorder::refusing(),
+        Disk::Hangs => Recorder::hanging(),
     };
     let bindings = Arc::new(Bindings::new(lanes.iter().cloned(), 1));
     let any = "tcp://127.0.0.1:*".to_owned();
@@ -62,7 +73,7 @@ fn verdict(cracked: bool, hold: Option<HoldReason>, disk_takes: bool) -> Verdict
         state: Arc::new(LaneState::new(lanes[0].clone(), metrics, health.clone())),
         recipe: Arc::new(RecipeSlot::load(recipe).unwrap()),
         mm_per_px: 0.125,
-        deadline: Some(Duration::from_secs(60)),
+        deadline: Some(deadline),
         events,
         pulse: health.pulse("verdicts"),
     };
@@ -115,6 +126,21 @@ fn a_sound_cell_whose_verdict_the_disk_refuses_does_what_the_recipe_says() {
     assert_eq!((told.verdict, told.gate, told.recorded), (VerdictKind::Pass, Gate::Open, true));
     let told = verdict(false, None, false);
     assert_eq!((told.hold, told.gate, told.recorded), (Some(HoldReason::NotRecorded), Gate::Open, false));
+}
+
+/// The gate takes an `open` until the deadline and no longer.
+#[test]
+fn what_is_let_through_does_not_wait_until_its_deadline_for_a_disk_that_hangs() {
+    let lost = HoldReason::LinesLost { lines: 3 };
+    for hold in [None, Some(lost)] {
+        let told = published(false, hold.clone(), Disk::Hangs, Duration::from_millis(200));
+        assert_eq!((told.hold, told.gate, told.recorded), (Some(hold.unwrap_or(HoldReason::NotRecorded)), Gate::Open, false));
+    }
+    let now = Instant::now();
+    let deadline = now + Duration::from_millis(200);
+    assert!(patience(Gate::Open, deadline, now) < deadline);
+    assert_eq!(patience(Gate::Eject, deadline, now), deadline);
+    assert!(patience(Gate::Eject, now, deadline) > deadline, "it is late already, and wants to be recorded");
 }
 
 /// The disk would take until the deadline, and the gate would stay shut.

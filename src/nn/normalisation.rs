@@ -21,7 +21,7 @@ pub enum Normalisation {
 
 /// White.
 const WHITE: f64 = 65535.0;
-/// The least standard deviation divided by, in grey: an even picture is not blown up to noise.
+/// The least deviation of a tile that is divided by, in grey: an even picture is not blown up to noise.
 const LEAST_STD: f64 = 1.0 / 1024.0;
 
 impl Normalisation {
@@ -42,10 +42,12 @@ impl Normalisation {
             return;
         }
         let (mean, std) = match *self {
-            Self::Tile => moments(lines.clone(), spans),
+            Self::Tile => {
+                let (mean, std) = moments(lines.clone(), spans);
+                (mean, std.max(LEAST_STD))
+            }
             Self::Fixed { mean, std } => (f64::from(mean), f64::from(std)),
         };
-        let std = std.max(LEAST_STD);
         let scale = (1.0 / (std * WHITE)) as f32;
         let shift = (-mean / std) as f32;
         for (y, (line, out)) in lines.zip(out.chunks_mut(width)).enumerate() {
@@ -147,6 +149,13 @@ mod tests {
         for (got, want) in out.iter().zip(want) {
             assert!((got - want).abs() < 1e-4, "{out:?}");
         }
+    }
+
+    #[test]
+    fn fixed_values_are_taken_as_they_are_however_small() {
+        let mut out = [0.0; 2];
+        Normalisation::Fixed { mean: 0.25, std: 0.0005 }.apply(&[16384, 0], 2, &[Span { start: 0, end: 2 }], &mut out);
+        assert!((out[0] - 0.0076).abs() < 1e-3 && (out[1] + 500.0).abs() < 1e-3, "{out:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod data;
 use super::machine::MachineOptions;
 use crate::config::Precision;
 use crate::loss::{Hyperparameters, Loss, Objective};
-use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Upsampling};
+use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Normalisation, Upsampling};
 use crate::train::{Augmentation, BestBy, Decay, Files, FitSettings, Kinds, OptimiserSettings, Rule, Sampling, Schedule, Source};
 use anyhow::Context;
 use candle_core::Device;
@@ -46,6 +46,10 @@ pub struct FitOptions {
     #[arg(long, value_name = "P", default_value_t = PRIOR, help_heading = "Network")]
     #[serde(default = "before_prior")]
     prior: f64,
+    /// How input is made of grey values: as the checkpoint to begin with has it.
+    #[arg(skip)]
+    #[serde(default)]
+    normalisation: Option<Normalisation>,
     /// Smallest pixel pitch the model is good for, mm [default: that of --init, else 0.1]
     #[arg(long, value_name = "MM", help_heading = "Network")]
     mm_per_px_min: Option<f64>,
@@ -274,6 +278,7 @@ impl FitOptions {
         let known = match &self.init {
             Some(path) => {
                 let meta = Checkpoint::load(path, &Device::Cpu).context("--init")?.meta;
+                self.normalisation = Some(meta.normalisation);
                 (meta.threshold, meta.mm_per_px_min, meta.mm_per_px_max)
             }
             None => USUAL,
@@ -323,6 +328,7 @@ impl FitOptions {
             save_every: FitSettings::SAVE_EVERY,
             batch: self.batch,
             crop_px: self.crop,
+            normalisation: self.normalisation.unwrap_or(Normalisation::Tile),
             augmentation: self.augmentation(),
             sampling: self.sampling,
             corner_share: self.corner_share,

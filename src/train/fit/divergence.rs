@@ -36,10 +36,11 @@ impl LastStep {
     pub fn diverged(&self, settings: &FitSettings, what: String) -> TrainError {
         let Self { step, learning_rate, gradient_norm, .. } = *self;
         let kept = settings.files.run.as_ref().zip(self.batch.as_ref());
-        match kept.map(|(run, batch)| save(batch, run.path("diverged.safetensors"))).transpose() {
-            Ok(batch) => TrainError::Diverged { what, step, learning_rate, gradient_norm, batch },
-            Err(error) => error,
-        }
+        let (what, batch) = match kept.map(|(run, batch)| save(batch, run.path("diverged.safetensors"))).transpose() {
+            Ok(batch) => (what, batch),
+            Err(error) => (format!("{what} (its batch could not be kept: {error})"), None),
+        };
+        TrainError::Diverged { what, step, learning_rate, gradient_norm, batch }
     }
 }
 

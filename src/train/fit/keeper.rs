@@ -111,6 +111,7 @@ impl Keeper<'_> {
             "data": self.source.summary(),
         });
         let meta = CheckpointMeta {
+            normalisation: settings.normalisation,
             threshold: settings.threshold,
             mm_per_px_min: settings.mm_per_px.0,
             mm_per_px_max: settings.mm_per_px.1,

@@ -10,7 +10,7 @@ pub use settings::{BestBy, Files, FitSettings};
 
 use super::{Batches, Best, CropPlan, Evaluation, Optimiser, Source, TrainError, TrainingState};
 use crate::measure::Counts;
-use crate::nn::{Network, Normalisation};
+use crate::nn::Network;
 use candle_core::Device;
 use divergence::LastStep;
 use keeper::Keeper;
@@ -120,6 +120,8 @@ pub fn fit(
         (at, before, keeper.best) = (Position { step, elapsed, waited, evaluated, evaluation_due }, elapsed, best);
     }
     let mut progress = settings.progress(at.step, before);
+    // Where time ran out between its last step and its being stopped, that step is still to be judged.
+    at.evaluation_due |= progress >= 1.0 && at.step > 0 && !at.evaluated;
     let mut batches = Batches::start(source.clone(), plan(settings), settings.batch, settings.seed, settings.workers, at.step)?;
     let (started, mut saved, mut grown) = (Instant::now(), Instant::now(), false);
     let learning_rate = |step: u64, progress: f64| settings.schedule.at(settings.learning_rate, step, progress);
@@ -169,14 +171,18 @@ pub fn fit(
         observer.step(&StepReport { step, progress, loss: value, learning_rate, gradient_norm, elapsed: elapsed(), waited: wait })?;
         let evaluation_due = settings.evaluation_due(step, progress_before, progress) || progress >= 1.0;
         at = Position { step, elapsed: elapsed(), waited: at.waited + wait, evaluated: false, evaluation_due };
-        if evaluation_due {
+        // Also before an evaluation, which may take long.
+        let save_due = saved.elapsed() >= settings.save_every;
+        if evaluation_due || save_due {
             last.check(settings, network, &optimiser)?;
-            warn_of_growth(network, step, learning_rate, &mut grown, observer)?;
-        } else if saved.elapsed() >= settings.save_every {
-            last.check(settings, network, &optimiser)?;
+        }
+        if save_due {
             keeper.save_unevaluated(step, elapsed(), false)?;
             keeper.save_state(&at, &optimiser)?;
             saved = Instant::now();
+        }
+        if evaluation_due {
+            warn_of_growth(network, step, learning_rate, &mut grown, observer)?;
         }
     };
     let end = if matches!(end, Err(TrainError::Stopped)) { Ok(()) } else { end };
@@ -224,7 +230,7 @@ fn warn_of_growth(
 fn plan(settings: &FitSettings) -> CropPlan {
     CropPlan {
         side_px: settings.crop_px,
-        normalisation: Normalisation::Tile,
+        normalisation: settings.normalisation,
         augmentation: settings.augmentation.clone(),
         sampling: settings.sampling,
         corner_share: settings.corner_share,

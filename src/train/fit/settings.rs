@@ -1,7 +1,7 @@
 use crate::config::{DeviceChoice, Precision};
 use crate::loss::Objective;
 use crate::measure::Counts;
-use crate::nn::CheckpointMeta;
+use crate::nn::{CheckpointMeta, Normalisation};
 use crate::train::{Augmentation, CropPlan, Decay, OptimiserSettings, Rule, RunFolder, Sampling, Schedule, TrainError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,6 +77,8 @@ pub struct FitSettings {
     pub batch: usize,
     /// Side of a crop in pixels.
     pub crop_px: usize,
+    /// How input is made of grey values.
+    pub normalisation: Normalisation,
     /// How crops are varied.
     pub augmentation: Augmentation,
     /// Which crops are taken.
@@ -89,7 +91,7 @@ pub struct FitSettings {
     pub schedule: Schedule,
     /// The optimiser.
     pub optimiser: OptimiserSettings,
-    /// Precision of products on the CPU, where it has AMX.
+    /// Precision of the convolutions' products.
     pub precision: Precision,
     /// Seed of crops and their variation.
     pub seed: u64,

@@ -140,7 +140,9 @@ impl Optimiser {
     pub fn restore(&mut self, tensors: &BTreeMap<String, Tensor>, steps: u64, device: &Device) -> Result<(), TrainError> {
         let unfit = |name: &str| TrainError::Setting {
             name: "resume",
-            problem: format!("the optimiser's state does not fit the network at {name}"),
+            problem: format!(
+                "the optimiser's state does not fit the network at {name}; begin a new training with --init from its last checkpoint"
+            ),
         };
         let count = match self.settings.rule {
             Rule::Sgd { .. } => 1,

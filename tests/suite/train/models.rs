@@ -2,7 +2,7 @@
 
 use super::{fit, pictures, succeed, told, train};
 use candle_core::Device;
-use hairline::nn::Checkpoint;
+use hairline::nn::{Checkpoint, CheckpointMeta, Normalisation};
 use std::path::Path;
 use std::process::Command;
 
@@ -238,8 +238,15 @@ fn a_training_that_begins_with_a_checkpoint_keeps_its_threshold_and_pitch_unless
     };
     let kept = begin_with("second", &[]);
     assert_eq!((kept.threshold, kept.mm_per_px_min, kept.mm_per_px_max), (0.7, 0.05, 0.3));
+    assert_eq!(kept.normalisation, Normalisation::Tile);
     let told = begin_with("third", &["--threshold", "0.6"]);
     assert_eq!((told.threshold, told.mm_per_px_max), (0.6, 0.3));
+    // Its input is made as it was when it learnt.
+    let fixed = Normalisation::Fixed { mean: 0.25, std: 0.5 };
+    let path = dir.path().join("first/best.safetensors");
+    let first = Checkpoint::load(&path, &Device::Cpu).unwrap();
+    Checkpoint { meta: CheckpointMeta { normalisation: fixed, ..first.meta.clone() }, ..first }.save(&path).unwrap();
+    assert_eq!(begin_with("fourth", &[]).normalisation, fixed);
     let mut both = train();
     both.current_dir(dir.path()).args(["fit", "--data", "pictures", "--run", "no", "--init", "first/best.safetensors", "--prior", "0.1"]);
     assert!(!both.output().unwrap().status.success(), "a checkpoint has its own prior");

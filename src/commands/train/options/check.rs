@@ -20,8 +20,8 @@ impl FitOptions {
     pub(in crate::commands::train) fn check(&self, machine: &MachineOptions) -> anyhow::Result<()> {
         self.settings(Files::beside(Path::new("model")), "model", machine)?.check()?;
         let shape = *self.network(&Device::Cpu)?.shape();
-        // Their image pooling leaves one value a channel and picture, whose variance is none.
-        let pools = matches!(shape.architecture, Architecture::PspNet | Architecture::DeepLabV3);
+        // Image pooling, or the lowest level of a crop of 16 px, leaves one value a channel and picture, whose variance is none.
+        let pools = matches!(shape.architecture, Architecture::PspNet | Architecture::DeepLabV3) || self.crop <= 16;
         anyhow::ensure!(!pools || self.batch > 1, "--batch 1: {shape} needs at least 2 crops in a batch to learn its statistics from");
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::config::DeviceChoice;
 use crate::config::Precision;
 use crate::loss::{Hyperparameters, Loss, Objective};
 use crate::measure::Counts;
-use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Upsampling};
+use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Normalisation, Upsampling};
 use crate::train::*;
 use candle_core::Device;
 use rand::{Rng, SeedableRng};
@@ -82,6 +82,7 @@ pub fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
         save_every: FitSettings::SAVE_EVERY,
         batch: 4,
         crop_px: 32,
+        normalisation: Normalisation::Tile,
         augmentation: Augmentation::default(),
         sampling: Sampling::Balanced,
         corner_share: 0.0,
@@ -213,6 +214,11 @@ fn the_batch_that_made_the_loss_no_number_is_kept_in_the_run_folder() {
     assert!(header.metadata().as_ref().unwrap()["crops"].contains("speckled"), "it says where its crops come from");
     let batch = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).unwrap();
     assert_eq!(batch["input"].dims(), [4, 1, 32, 32]);
+    // It is a divergence also where the batch finds no room.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir_all(path.join("in the way")).unwrap();
+    let error = train(&settings, &network(4), Notes::default()).0.unwrap_err();
+    assert!(error.is_divergence() && error.to_string().contains("could not be kept"), "{error}");
 }
 
 #[test]

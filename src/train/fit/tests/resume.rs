@@ -113,6 +113,60 @@ fn between_evaluations_the_state_is_saved_after_a_time_and_changes_nothing() {
     assert!(bits(&whole.path("last.safetensors")) == bits(&run.path("last.safetensors")));
 }
 
+/// [`Speckled`], whose validation pictures tell at which step the training would go on from its file.
+struct Watched {
+    pictures: Speckled,
+    state: std::path::PathBuf,
+    steps: std::sync::Mutex<Vec<u64>>,
+}
+
+impl Source for Watched {
+    fn training(&self, draw: u64) -> Result<Picture, TrainError> {
+        self.pictures.training(draw)
+    }
+    fn validation(&self, index: usize) -> Result<Picture, TrainError> {
+        self.steps.lock().unwrap().push(TrainingState::load(&self.state)?.step);
+        self.pictures.validation(index)
+    }
+    fn validation_count(&self) -> usize {
+        self.pictures.validation_count()
+    }
+    fn cracked_share(&self) -> f64 {
+        self.pictures.cracked_share()
+    }
+    fn digest(&self) -> Result<String, TrainError> {
+        self.pictures.digest()
+    }
+    fn summary(&self) -> serde_json::Value {
+        self.pictures.summary()
+    }
+}
+
+#[test]
+fn what_was_learnt_is_saved_before_an_evaluation_that_may_take_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = FitSettings { eval_every: Some(5), save_every: Duration::ZERO, ..settings(folder.path(), 5) };
+    let run = RunFolder::create(&folder.path().join("run"), &serde_json::json!({})).unwrap();
+    let source = Watched { pictures: Speckled::new(5), state: run.path("state.safetensors"), steps: Default::default() };
+    let source = Arc::new(source);
+    train_in(&settings, &run, source.clone(), Notes::default()).0.unwrap();
+    let steps = source.steps.lock().unwrap();
+    assert!(!steps.is_empty() && steps.iter().all(|step| *step == 5), "{steps:?}");
+}
+
+#[test]
+fn a_training_whose_time_ran_out_while_it_was_stopped_is_judged_by_whoever_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = FitSettings { eval_every: Some(100), ..settings(folder.path(), 12) };
+    let run = RunFolder::create(&folder.path().join("run"), &serde_json::json!({})).unwrap();
+    train_in_parts(&settings, &run, &[Some(3)]);
+    let over = FitSettings { time: Some(Duration::from_nanos(1)), ..settings };
+    let (outcome, notes) = train_in(&over, &run, Arc::new(Speckled::new(5)), Notes::default());
+    let outcome = outcome.unwrap();
+    assert!(!outcome.stopped && outcome.steps == 3 && outcome.best.is_some_and(|best| best.step == 3), "{outcome:?}");
+    assert_eq!(notes.evaluations.len(), 1);
+}
+
 #[test]
 fn an_interrupted_and_resumed_training_reaches_the_same_weights_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();

@@ -46,6 +46,8 @@ pub async fn serve(listener: TcpListener, rooms: Rooms, shutdown: impl Future<Ou
 pub(super) fn router(rooms: Rooms) -> Router {
     Router::new()
         .route("/", get(index))
+        // Browsers ask for one: that is no bad request.
+        .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))
         .route("/metrics", get(metrics))
         .route("/live", get(live))
         .route("/ready", get(ready))

@@ -34,9 +34,11 @@ async function load() {
   const album = await fetch("/album");
   if (album.ok) {
     const known = new Map(recent.filter(cell => cell.album).map(cell => [cell.album, cell]));
-    const waiting = (await album.json()).waiting.map(({ name, picture, mask }) => entryOf(name, picture, mask, known.get(name)));
-    const told = recent.filter(cell => cell.album && cell.truth);
-    return waiting.concat(told.map(cell => entryOf(cell.album, cell.picture, `/album/${cell.album}/mask.png`, cell)));
+    const waiting = (await album.json()).waiting;
+    const names = new Set(waiting.map(({ name }) => name));
+    const told = recent.filter(cell => cell.album && cell.truth && !names.has(cell.album));
+    return waiting.map(({ name, picture, mask }) => entryOf(name, picture, mask, known.get(name), false))
+      .concat(told.map(cell => entryOf(cell.album, cell.picture, `/album/${cell.album}/mask.png`, cell, true)));
   }
   if (album.status !== 404) throw new Error((await album.text()).trim());
   return recent.map(cell => ({
@@ -45,12 +47,12 @@ async function load() {
   }));
 }
 
-function entryOf(name, picture, mask, cell) {
+function entryOf(name, picture, mask, cell, told) {
   const [, time, lane, number] = name.match(/^([^_]*)_(.*)_(\d+)$/);
   const when = new Date(time.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)/, "$1-$2-$3T$4:$5:"));
   return {
     title: `${lane} · ${number}`, note: isNaN(when) ? time : when.toLocaleString(), verdict: cell ? cell.verdict : "", picture, mask,
-    tell: `/album/${name}`, told: Boolean(cell && cell.truth),
+    tell: `/album/${name}`, told,
   };
 }
 

@@ -10,7 +10,7 @@ pub enum HoldReason {
         /// How many lines.
         lines: u64,
     },
-    /// The queue to the network was full: the station is too slow for the belt.
+    /// The network is behind the belt: the cell goes by without it, so that it can catch up.
     Overload,
     /// The verdict was not there by the deadline.
     Deadline,
@@ -25,7 +25,7 @@ pub enum HoldReason {
         /// What was measured and what was expected.
         detail: String,
     },
-    /// No trailing edge within twice the cell's length.
+    /// No trailing edge even after three times the cell's length.
     NeverEnds,
     /// The camera changed its line width in the middle of the cell.
     WidthChanged,
@@ -83,7 +83,7 @@ impl std::fmt::Display for HoldReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::LinesLost { lines } => write!(f, "{lines} lines lost"),
-            Self::Overload => f.write_str("overload: the queue to the network was full"),
+            Self::Overload => f.write_str("overload: the network is behind the belt"),
             Self::Deadline => f.write_str("no verdict by the deadline"),
             Self::Restart => f.write_str("the station stopped while the cell was on its way"),
             Self::CameraGone => f.write_str("the camera was lost"),

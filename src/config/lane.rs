@@ -23,7 +23,7 @@ pub(super) fn read_lane(t: &mut Reader) -> Lane {
             "give the milliseconds your reject gate leaves after the trailing edge",
         );
     }
-    let wafer = t.table("wafer", read_wafer);
+    let wafer = t.table("wafer", |t| read_wafer(t, &camera));
     let belt = t.table("belt", |t| read_belt(t, calibration.is_some(), &camera, &wafer));
     Lane { name: Arc::from(name), recipe, calibration, deadline_ms, queue_blocks, queue_rows, camera, wafer, belt }
 }
@@ -129,7 +129,7 @@ fn read_simulated(t: &mut Reader) -> SimulatedCamera {
     }
 }
 
-fn read_wafer(t: &mut Reader) -> Wafer {
+fn read_wafer(t: &mut Reader, camera: &Camera) -> Wafer {
     let sizes = "millimetres, 10 to 500";
     let format: Option<String> = t.optional("format", "\"M2\", \"M6\", \"M10\" or \"G12\"");
     let side = format.as_deref().and_then(wafer_size_mm);
@@ -147,7 +147,15 @@ fn read_wafer(t: &mut Reader) -> Wafer {
     }
     let corner_mm = t.number("corner_mm", "millimetres, 0 (full square) to 100", 0.0..=100.0, 0.0);
     let tolerance_mm = t.number("tolerance_mm", "millimetres, 0.05 to 50", 0.05..=50.0, 2.0);
-    Wafer { width_mm: width_mm.unwrap_or(182.0), length_mm: length_mm.unwrap_or(182.0), corner_mm, tolerance_mm }
+    let (width_mm, length_mm) = (width_mm.unwrap_or(182.0), length_mm.unwrap_or(182.0));
+    if matches!(camera.kind, CameraKind::Simulated(_)) && width_mm != length_mm {
+        t.error(
+            "length_mm",
+            format!("of {length_mm} is not the width of {width_mm}, and simulated wafers are square"),
+            format!("give `length_mm` = {width_mm}, or show pictures of such wafers with `camera.kind` = \"files\""),
+        );
+    }
+    Wafer { width_mm, length_mm, corner_mm, tolerance_mm }
 }
 
 fn read_belt(t: &mut Reader, calibrated: bool, camera: &Camera, wafer: &Wafer) -> Belt {

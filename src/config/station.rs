@@ -241,6 +241,15 @@ mod tests {
     }
 
     #[test]
+    fn simulated_wafers_that_are_not_square_are_refused() {
+        let station = |wafer: &str| format!("[network]\nmodel = \"m\"\n{}", LANE.replace("format = \"M10\"", wafer));
+        let problems = load(&station("width_mm = 182.0\nlength_mm = 91.0")).expect_err("no square");
+        let told = problems.to_string();
+        assert!(told.contains("`lane[0].wafer.length_mm` of 91 is not the width of 182") && told.contains("remedy: "), "{told}");
+        load(&station("width_mm = 91.0\nlength_mm = 91.0")).expect("a square");
+    }
+
+    #[test]
     fn broken_toml_and_missing_files_are_told_by_name() {
         assert!(load("[station\n").expect_err("broken").to_string().contains("station.toml:1: error: is no valid TOML"));
         let problems = StationConfig::load(Path::new("/nowhere/station.toml")).expect_err("missing");

@@ -113,7 +113,8 @@ pub(super) fn has_older(txn: &ReadTransaction, cutoff_unix_ns: i64) -> Result<bo
     Ok(false)
 }
 
-/// Removes at most `limit` records older than `cutoff_unix_ns`. Within a run the lowest numbers go first.
+/// Removes at most `limit` records older than `cutoff_unix_ns`. Within a run the lowest numbers go first; up to `limit` of them that
+/// are not old are passed over, so that a few with times far ahead, of a clock that was wrong, do not keep all that follow.
 pub(super) fn prune(txn: &WriteTransaction, cutoff_unix_ns: i64, limit: usize) -> Result<u64, Fault> {
     let mut runs = txn.open_table(RUNS)?;
     let mut old_runs = Vec::new();
@@ -127,16 +128,21 @@ pub(super) fn prune(txn: &WriteTransaction, cutoff_unix_ns: i64, limit: usize) -
     let (mut cells, mut late) = (txn.open_table(CELLS)?, txn.open_table(LATE)?);
     for (lane, run) in &old_runs {
         let all = (lane.as_str(), run.as_str(), 0)..=(lane.as_str(), run.as_str(), u64::MAX);
-        let mut old = Vec::new();
-        let mut first_kept = None;
+        let (mut old, mut passed_over) = (Vec::new(), 0);
+        let mut kept: Option<(u64, i64)> = None;
         for item in cells.range(all.clone())? {
             let (key, value) = item?;
             let (number, unix_ns) = (key.value().2, value.value().0);
-            if unix_ns >= cutoff_unix_ns || removed + old.len() >= limit {
-                first_kept = Some((number, unix_ns));
+            let is_old = unix_ns < cutoff_unix_ns;
+            if is_old && removed + old.len() < limit {
+                old.push(number);
+                continue;
+            }
+            kept = Some(kept.map_or((number, unix_ns), |(first, earliest)| (first, earliest.min(unix_ns))));
+            passed_over += 1;
+            if is_old || passed_over == limit {
                 break;
             }
-            old.push(number);
         }
         for number in &old {
             cells.remove((lane.as_str(), run.as_str(), *number))?;
@@ -144,7 +150,7 @@ pub(super) fn prune(txn: &WriteTransaction, cutoff_unix_ns: i64, limit: usize) -
         }
         removed += old.len();
         let span = runs.get((lane.as_str(), run.as_str()))?.map(|span| RunSpan::from(span.value()));
-        match (first_kept, span) {
+        match (kept, span) {
             (Some((first_number, first_unix_ns)), Some(span)) => {
                 let span = RunSpan { first_number, first_unix_ns, ..span };
                 runs.insert((lane.as_str(), run.as_str()), span.into_value())?;

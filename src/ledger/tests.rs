@@ -150,6 +150,35 @@ fn pruning_keeps_what_is_young_enough_and_goes_in_steps() {
 }
 
 #[test]
+fn a_record_with_a_time_far_ahead_keeps_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), 1).unwrap();
+    let (old, now, far_ahead) = (NS_PER_DAY, 3 * NS_PER_DAY, 9000 * NS_PER_DAY);
+    let times = [far_ahead, old, far_ahead, old, old, now];
+    ledger.record_all(&times.into_iter().zip(1..).map(|(at, number)| entry(RUN, LANE, number, at)).collect::<Vec<_>>()).unwrap();
+    assert_eq!(ledger.prune(now).unwrap(), 3);
+    assert_eq!(ledger.prune(now).unwrap(), 0);
+    assert_eq!(numbers(&ledger.replay(RUN, LANE, 0, 9).unwrap()), [1, 3, 6]);
+    assert_eq!((ledger.runs().unwrap()[0].first_number, ledger.runs().unwrap()[0].first_unix_ns), (1, now));
+    assert_eq!(ledger.prune(5 * NS_PER_DAY).unwrap(), 1, "what follows is removed when it is old enough");
+    assert_eq!(numbers(&ledger.replay(RUN, LANE, 0, 9).unwrap()), [1, 3]);
+}
+
+#[test]
+fn a_step_of_pruning_passes_over_a_bounded_number_and_comes_back_for_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), 1).unwrap();
+    let (old, now, step) = (NS_PER_DAY, 3 * NS_PER_DAY, Ledger::PRUNE_STEP as u64);
+    let mut entries: Vec<Entry> = (1..=step + 1).map(|number| entry(RUN, LANE, number, now)).collect();
+    entries.push(entry(RUN, LANE, step + 2, old));
+    ledger.record_all(&entries).unwrap();
+    assert_eq!(ledger.prune(now).unwrap(), 0, "the old one lies behind more than a step passes over");
+    let later = now + 2 * NS_PER_DAY;
+    assert_eq!((ledger.prune(later).unwrap(), ledger.prune(later).unwrap(), ledger.prune(later).unwrap()), (step, 2, 0));
+    assert!(ledger.runs().unwrap().is_empty());
+}
+
+#[test]
 fn a_second_opener_is_refused_with_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let first = Ledger::open(dir.path(), 30).unwrap();

@@ -120,9 +120,11 @@ impl VerdictWorker {
         }
     }
 
-    /// Records and publishes a time in which the lane could not see.
+    /// Records and publishes a time in which the lane could not see. Where the wall clock was set back in between, only its end is
+    /// known.
     pub fn tell_blind(&self, from_unix_ns: i64, to_unix_ns: i64, reason: &str) {
         let office = &self.office;
+        let from_unix_ns = from_unix_ns.min(to_unix_ns);
         let message = BlindMessage {
             schema: Default::default(),
             station: office.station.clone(),

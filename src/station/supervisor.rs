@@ -22,6 +22,11 @@ use tokio::sync::oneshot;
 const TICK: Duration = Duration::from_millis(100);
 /// How long the threads may take to end; longer than the verdict threads' own grace.
 const END_GRACE: Duration = Duration::from_millis(4800);
+/// What ledger and album have at least, each, however long the others took: only then are they told to end.
+const WRITER_GRACE: Duration = Duration::from_secs(1);
+/// The stages that write, see [`Running::stages`].
+const LEDGER: usize = 3;
+const ALBUM: usize = 4;
 
 /// What the supervisor sees of a lane.
 pub(super) struct LaneWatch {
@@ -44,7 +49,7 @@ pub(super) struct Running {
     health: Arc<Health>,
     status_every: Duration,
     lanes: Vec<LaneWatch>,
-    /// Threads in the order in which they end: lanes, inspection, verdicts, ledger.
+    /// Threads in the order in which they end: lanes, inspection, verdicts, ledger, album.
     stages: [Vec<JoinHandle<()>>; 5],
     /// The first thread that failed.
     failed: Option<String>,
@@ -91,11 +96,11 @@ impl Running {
     }
 
     pub fn ledger_thread(&mut self, thread: JoinHandle<()>) {
-        self.stages[3].push(thread);
+        self.stages[LEDGER].push(thread);
     }
 
     pub fn album_thread(&mut self, thread: JoinHandle<()>) {
-        self.stages[4].push(thread);
+        self.stages[ALBUM].push(thread);
     }
 
     /// Watches until `shutdown`, until enough verdicts are given, or until every lane has ended.
@@ -262,14 +267,15 @@ impl Running {
     fn end(&mut self) {
         self.health.stopping();
         self.office.halt.stop();
-        let until = Instant::now() + END_GRACE;
+        let all_until = Instant::now() + END_GRACE;
         for stage in 0..self.stages.len() {
             // What writes ends when nobody can hand it anything any more.
             match (stage, &self.office.album) {
-                (3, _) => self.lanes.clear(),
-                (4, Some(album)) => album.close(),
+                (LEDGER, _) => self.lanes.clear(),
+                (ALBUM, Some(album)) => album.close(),
                 _ => {}
             }
+            let until = stage_until(stage, all_until, Instant::now());
             for thread in std::mem::take(&mut self.stages[stage]) {
                 let name = thread.thread().name().unwrap_or("a thread").to_owned();
                 while !thread.is_finished() && Instant::now() < until {
@@ -297,5 +303,35 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Until when the threads of `stage`, which is told to end `now`, are waited for, where all are until `all_until`.
+fn stage_until(stage: usize, all_until: Instant, now: Instant) -> Instant {
+    if stage < LEDGER { all_until } else { all_until.max(now + WRITER_GRACE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_writes_has_time_of_its_own_after_a_lane_that_used_all_of_it() {
+        let start = Instant::now();
+        let (all_until, late) = (start + END_GRACE, start + END_GRACE + Duration::from_millis(3));
+        assert_eq!([LEDGER, ALBUM].map(|stage| stage_until(stage, all_until, late)), [late + WRITER_GRACE; 2]);
+        assert_eq!([LEDGER, ALBUM].map(|stage| stage_until(stage, all_until, start)), [all_until; 2]);
+        assert_eq!([0, 1, 2].map(|stage| stage_until(stage, all_until, late)), [all_until; 3]);
+    }
+
+    #[test]
+    fn all_stages_end_before_the_unit_kills() {
+        let unit = include_str!("../../systemd/hairline@.service");
+        let seconds = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")?.strip_suffix('s')?.parse().ok());
+        let second = Duration::from_secs(1);
+        assert!(
+            END_GRACE + 2 * WRITER_GRACE + 2 * second <= Duration::from_secs(seconds.unwrap()),
+            "{seconds:?} s, two of them for the sockets"
+        );
     }
 }

@@ -41,10 +41,10 @@ impl LinePacer {
     }
 
     /// Leaves out `count` lines, which take their time on the belt all the same.
-    pub(super) fn lose(&mut self, count: u32) -> Result<(), Stopped> {
+    pub(super) fn lose(&mut self, count: u32, cause: LossCause) -> Result<(), Stopped> {
         self.flush()?;
         self.wait_for(count)?;
-        self.feed.lose(count.into(), LossCause::FramesMissing)
+        self.feed.lose(count.into(), cause)
     }
 
     /// Says something before the next line; lines still being gathered come after it too.

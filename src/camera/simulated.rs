@@ -5,7 +5,7 @@ use super::ahead::Ahead;
 use super::feed::Feed;
 use super::pacer::LinePacer;
 use super::stop::{Stop, Stopped};
-use crate::cell::{CELL_PX, CameraEvent, Mask, PixelFormat, Truth};
+use crate::cell::{CELL_PX, CameraEvent, LossCause, Mask, PixelFormat, Truth};
 use crate::config::{Belt, Camera, GapKind, SimulatedCamera, Wafer};
 use crate::simulate::{LaidWafer, Lay, WaferSettings, lay, wafer};
 use rand::{Rng, SeedableRng};
@@ -88,7 +88,7 @@ impl Line {
             let lost_from = laid.middle_line.saturating_sub(lost / 2).min(laid.lines - lost);
             for (line, pixels) in (0..).zip(laid.pixels.chunks_exact(gap.len().max(1))) {
                 if lost > 0 && line == lost_from {
-                    lines.lose(lost)?;
+                    lines.lose(lost, LossCause::FramesMissing)?;
                 }
                 if !(lost_from..lost_from + lost).contains(&line) {
                     lines.line(pixels)?;

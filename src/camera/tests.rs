@@ -133,17 +133,50 @@ fn pictures_that_cannot_be_used_are_refused_by_name() {
     assert!(told.contains("b.png") && told.contains("camera.width_px is 8"), "{told}");
 }
 
-#[test]
-fn a_picture_that_breaks_off_ends_the_replay_and_says_so() {
+/// A folder of three pictures of 64 × 64, the second of which breaks off.
+fn with_a_broken_picture() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    grey(64, 64, 1).save(folder.path().join("1.png")).unwrap();
-    let whole = std::fs::read(folder.path().join("1.png")).unwrap();
-    std::fs::write(folder.path().join("2.png"), &whole[..whole.len() / 2]).unwrap();
-    let link = start(CameraKind::Files(files(folder.path())), 60, 4).unwrap();
+    let place = |number: u32| folder.path().join(format!("{number}.png"));
+    (1..=3).for_each(|number| grey(64, 64, number).save(place(number)).unwrap());
+    let whole = std::fs::read(place(2)).unwrap();
+    std::fs::write(place(2), &whole[..whole.len() / 2]).unwrap();
+    folder
+}
+
+/// Blocks and losses as (first line, lines, lost).
+fn stretches(events: &[CameraEvent]) -> Vec<(u64, u64, bool)> {
+    let stretch = |event: &CameraEvent| match event {
+        CameraEvent::Block(b) => (b.first_line, u64::from(b.lines), false),
+        CameraEvent::Lost { first_line, lines, cause: LossCause::FrameDamaged } => (*first_line, *lines, true),
+        other => panic!("unexpected {other:?}"),
+    };
+    events.iter().map(stretch).collect()
+}
+
+#[test]
+fn the_lines_of_a_picture_that_breaks_off_are_lost_and_the_replay_goes_on() {
+    let folder = with_a_broken_picture();
+    let link = start(CameraKind::Files(files(folder.path())), 64, 4).unwrap();
     let events = until_end(link.events());
-    assert_eq!(lines(&blocks(&events)).len(), 64, "the lines before it are there");
-    assert!(matches!(events.last(), Some(CameraEvent::Gone { reason, .. }) if reason.contains("2.png")), "{events:?}");
-    assert!(!link.status().connected());
+    assert_eq!(stretches(&events), [(0, 64, false), (64, 64, true), (128, 64, false)]);
+    assert_eq!(link.status().lines_lost(), 64);
+}
+
+#[test]
+fn a_whole_cell_before_one_that_breaks_off_ends_with_its_gap() {
+    let folder = with_a_broken_picture();
+    let settings = FilesCamera { whole_cells: true, cell_px: Some(32), ..files(folder.path()) };
+    let link = start(CameraKind::Files(settings), 100, 4).unwrap();
+    let events = until_end(link.events());
+    assert_eq!(stretches(&events), [(0, 3 + 32 + 3, false), (38, 32, true), (70, 3 + 32 + 3, false)]);
+}
+
+#[test]
+fn a_replay_for_ever_ends_when_no_picture_can_be_decoded_any_more() {
+    let folder = with_a_broken_picture();
+    ["1.png", "3.png"].iter().for_each(|name| std::fs::remove_file(folder.path().join(name)).unwrap());
+    let link = start(CameraKind::Files(FilesCamera { rounds: 0, ..files(folder.path()) }), 64, 4).unwrap();
+    assert_eq!(stretches(&until_end(link.events())), [(0, 64, true)]);
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl LineBlock {
 pub enum LossCause {
     /// Frame ids jumped: whole frames never came.
     FramesMissing,
-    /// A frame came with a bad status (packets missing, timeout, size mismatch).
+    /// A frame came with a bad status (packets missing, timeout, size mismatch), or a recorded picture cannot be decoded.
     FrameDamaged,
     /// The host did not take the lines in time.
     Overload,

@@ -7,7 +7,7 @@ use super::ahead::Ahead;
 use super::feed::Feed;
 use super::pacer::LinePacer;
 use super::stop::{Stop, Stopped};
-use crate::cell::{CameraEvent, Moment, PixelFormat};
+use crate::cell::{LossCause, PixelFormat};
 use crate::config::FilesCamera;
 use pictures::{Header, Picture};
 use std::path::PathBuf;
@@ -34,7 +34,10 @@ fn cell_px(settings: &FilesCamera) -> Option<u32> {
 
 /// Pictures that were looked at and fit together, ready to be replayed.
 pub(super) struct Replay {
-    pictures: Ahead<Result<Picture, CameraError>>,
+    /// Each with its lines, as its header tells them.
+    pictures: Ahead<(u32, Result<Picture, CameraError>)>,
+    /// Pictures in a round.
+    count: usize,
     whole_cells: bool,
     gap_lines: u32,
     gap_level: f32,
@@ -53,32 +56,41 @@ impl Replay {
     pub(super) fn open(lane: &str, settings: &FilesCamera, line_rate_hz: Option<f64>, block_lines: u32) -> Result<Self, CameraError> {
         let (headers, width_px, format) = headers(settings)?;
         let cell_px = cell_px(settings);
-        let paths: Vec<PathBuf> = headers.into_iter().map(|header| header.path).collect();
+        let count = headers.len();
+        let pictures: Vec<(u32, PathBuf)> = headers.into_iter().map(|header| (header.scaled(cell_px).1, header.path)).collect();
         let rounds = settings.rounds;
-        let all = (0_u64..).take_while(move |round| rounds == 0 || *round < u64::from(rounds)).flat_map(move |_| paths.clone());
-        let pictures = Ahead::start(lane, all.map(move |path| pictures::decode(path, cell_px, format)))?;
+        let all = (0_u64..).take_while(move |round| rounds == 0 || *round < u64::from(rounds)).flat_map(move |_| pictures.clone());
+        let pictures = Ahead::start(lane, all.map(move |(lines, path)| (lines, pictures::decode(path, cell_px, format))))?;
         let (whole_cells, gap_lines, gap_level) = (settings.whole_cells, settings.gap_lines, settings.gap_level);
-        Ok(Self { pictures, whole_cells, gap_lines, gap_level, width_px, format, line_rate_hz, block_lines })
+        Ok(Self { pictures, count, whole_cells, gap_lines, gap_level, width_px, format, line_rate_hz, block_lines })
     }
 
-    /// Replays all rounds.
+    /// Replays all rounds. The lines of a picture that cannot be decoded are lost; a whole round of such pictures is the end.
     pub(super) fn run(self, feed: Feed, stop: Stop) -> Result<(), Stopped> {
         let mut lines = LinePacer::new(feed, stop, self.width_px, self.block_lines, self.format, self.line_rate_hz);
         let gap = gap_line(self.format, self.gap_level, self.width_px);
-        for picture in self.pictures {
+        let mut skipped_in_a_row = 0;
+        for (height, picture) in self.pictures {
+            if self.whole_cells {
+                lines.repeat(&gap, self.gap_lines)?;
+            }
             let picture = match picture {
                 Ok(picture) => picture,
                 Err(error) => {
-                    lines.flush()?;
-                    lines.tell(CameraEvent::Gone { at: Moment::now(), reason: error.to_string() })?;
-                    break;
+                    tracing::error!("a picture is skipped, and its {height} lines are lost: {error}");
+                    lines.lose(height, LossCause::FrameDamaged)?;
+                    skipped_in_a_row += 1;
+                    if skipped_in_a_row == self.count {
+                        break;
+                    }
+                    continue;
                 }
             };
+            skipped_in_a_row = 0;
             if !self.whole_cells {
                 picture.lines().try_for_each(|line| lines.line(line))?;
                 continue;
             }
-            lines.repeat(&gap, self.gap_lines)?;
             let mut across = gap.clone();
             let left = gap.len().saturating_sub(picture.line_bytes) / 2 / self.format.bytes_per_pixel() * self.format.bytes_per_pixel();
             for line in picture.lines() {

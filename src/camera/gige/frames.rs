@@ -1,4 +1,5 @@
 use super::device::{Device, grey};
+use crate::camera::error::CameraError;
 use crate::camera::feed::{Feed, Stamp};
 use crate::camera::ids::{FrameIds, Step};
 use crate::camera::shape::Shape;
@@ -40,17 +41,22 @@ pub(super) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    /// Of an open camera.
-    pub(super) fn new(device: &'a Device) -> Self {
-        Self { device, ids: FrameIds::default(), underruns: 0, last_seen: Moment::now() }
+    /// Has an open camera acquire.
+    ///
+    /// # Errors
+    /// [`CameraError::NotThere`] where it does not.
+    pub(super) fn start(device: &'a Device) -> Result<Self, CameraError> {
+        let refused = |error: aravis::glib::Error| CameraError::NotThere {
+            id: device.id.clone(),
+            reason: format!("it does not start acquisition: {}", error.message()),
+        };
+        device.camera.start_acquisition().map_err(refused)?;
+        Ok(Self { device, ids: FrameIds::default(), underruns: 0, last_seen: Moment::now() })
     }
 
-    /// Acquires until the camera is gone or the owner stops it. No frames are no error: a belt
+    /// Takes frames until the camera is gone or the owner stops it. No frames are no error: a belt
     /// that stands triggers none.
     pub(super) fn pump(mut self, feed: &mut Feed, stop: &Stop) -> Leave {
-        if let Err(error) = self.device.camera.start_acquisition() {
-            return self.gone(format!("it does not start acquisition: {error}"));
-        }
         loop {
             if stop.is_set() {
                 return Leave::Stopped;

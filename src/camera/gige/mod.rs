@@ -42,26 +42,37 @@ impl Feeder {
         // From then on the receiver keeps it, in step with what it tells: set here, a camera that is back
         // could be called idle before it is called back.
         self.status.set_connected(device.is_ok());
+        // While the camera is gone: attempts made so far to get it back.
+        let mut gone: Option<u32> = None;
         loop {
             let (at, reason) = match device {
-                Ok(device) => match Frames::new(&device).pump(&mut feed, stop) {
-                    Leave::Stopped => return Err(Stopped),
-                    Leave::Gone { last_seen, reason } => (last_seen, reason),
+                Ok(device) => match Frames::start(&device) {
+                    Ok(frames) => {
+                        if let Some(attempts) = gone.take() {
+                            feed.tell(CameraEvent::Back { at: Moment::now(), attempts })?;
+                        }
+                        let next_line = feed.next_line();
+                        let leave = frames.pump(&mut feed, stop);
+                        // Only lines show that it works again: one that answers and fails at once is asked ever more seldom.
+                        if feed.next_line() > next_line {
+                            backoff.reset();
+                        }
+                        match leave {
+                            Leave::Stopped => return Err(Stopped),
+                            Leave::Gone { last_seen, reason } => (last_seen, reason),
+                        }
+                    }
+                    Err(error) => (Moment::now(), error.to_string()),
                 },
                 Err(reason) => (Moment::now(), reason),
             };
-            feed.tell(CameraEvent::Gone { at, reason })?;
-            let mut attempts = 0;
-            device = Ok(loop {
-                stop.sleep(backoff.pause())?;
-                attempts += 1;
-                match Device::open(&self.settings, self.block_lines) {
-                    Ok(device) => break device,
-                    Err(error) => tracing::warn!("attempt {attempts}: {error}"),
-                }
-            });
-            backoff.reset();
-            feed.tell(CameraEvent::Back { at: Moment::now(), attempts })?;
+            match gone {
+                None => feed.tell(CameraEvent::Gone { at, reason })?,
+                Some(attempts) => tracing::warn!("attempt {attempts}: {reason}"),
+            }
+            stop.sleep(backoff.pause())?;
+            gone = Some(gone.unwrap_or(0).saturating_add(1));
+            device = Device::open(&self.settings, self.block_lines).map_err(|error| error.to_string());
         }
     }
 }

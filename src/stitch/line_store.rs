@@ -33,6 +33,11 @@ impl LineStore {
         }
     }
 
+    /// Stored lines that `camera_lines` take.
+    pub fn stored_lines(&self, camera_lines: u32) -> u64 {
+        u64::from(camera_lines).div_ceil(self.lines)
+    }
+
     /// Puts camera line `number` in. A line that does not follow the one before starts anew.
     pub fn push(&mut self, number: u64, line: &[u16]) {
         let index = number / self.lines;

@@ -93,7 +93,7 @@ impl OpenCell {
             Ok(placement) => {
                 let last = placement.last_line(shape.length_mm + shape.tolerance_mm).ceil().max(0.0);
                 self.line_max = self.first_line + last as u64;
-                self.rows = Some(Rows::new(self.id.clone(), &placement, shape, view.store, self.first_line));
+                self.rows = Some(Rows::new(self.id.clone(), &placement, view, self.first_line));
                 self.placement = Some(placement);
             }
             Err(reason) => self.hold_for(reason),
@@ -157,7 +157,7 @@ impl OpenCell {
                     } else if let Some(rows) = &mut self.rows {
                         rows.outline.end_at(length_mm, shape);
                         rows.advance(view.store, view.edges, view.buffers, true, out);
-                        missing_corners = rows.outline.missing_corners(view.edges, shape);
+                        missing_corners = rows.outline.missing_corners(view.edges);
                     }
                 }
                 Err(reason) => self.hold_for(reason),

@@ -16,6 +16,8 @@ pub(super) struct Outline {
     top: f64,
     bottom: f64,
     corner: f64,
+    /// Of the triangle that must be there at a whole corner.
+    leg: f64,
     zone: f64,
     /// How far a seen edge may lie inside of the nominal one, camera lines.
     slack_lines: f64,
@@ -32,6 +34,7 @@ impl Outline {
             top: 0.5 * (side - length),
             bottom: 0.5 * (side + length),
             corner: shape.corner_mm / mm,
+            leg: CORNER_LEG_MM / mm,
             zone: shape.corner_zone_mm() / mm,
             slack_lines: 1.5 + 0.5 * mm / shape.mm_per_line,
         }
@@ -57,7 +60,15 @@ impl Outline {
         Span { start, end: (nominal.end - end).max(start) }
     }
 
-    fn nominal_span(&self, y: usize) -> Span {
+    /// Whether `span` is cut from the nominal one by more than an edge may be off: by a missing corner, by the trailing edge, or by
+    /// something dark across the wafer that has not passed yet. The next lines tell which.
+    pub fn is_cut_deep(&self, span: Span, nominal: Span) -> bool {
+        let (left, right) = (span.start.saturating_sub(nominal.start), nominal.end.saturating_sub(span.end));
+        f64::from(left.max(right)) > self.leg
+    }
+
+    /// The outline of a whole wafer on stitched line `y`.
+    pub fn nominal_span(&self, y: usize) -> Span {
         let middle = y as f64 + 0.5;
         if !(self.top..=self.bottom).contains(&middle) {
             return Span::default();
@@ -74,15 +85,14 @@ impl Outline {
     }
 
     /// Corners that should be there and are mostly gap, clockwise from leading left.
-    pub fn missing_corners(&self, edges: &Edges, shape: &Shape) -> Vec<u8> {
-        let leg = CORNER_LEG_MM / shape.stitched_mm_per_px();
+    pub fn missing_corners(&self, edges: &Edges) -> Vec<u8> {
         let corners = [(self.left, self.top), (self.right, self.top), (self.right, self.bottom), (self.left, self.bottom)];
         let is_missing = |(x0, y0): (f64, f64)| {
             let (inward_x, inward_y) = (if x0 == self.left { 1.0 } else { -1.0 }, if y0 == self.top { 1.0 } else { -1.0 });
-            let steps = (self.corner + leg).ceil() as usize;
+            let steps = (self.corner + self.leg).ceil() as usize;
             let (mut all, mut gaps) = (0u32, 0u32);
             for (dx, dy) in (0..steps).flat_map(|dx| (0..steps).map(move |dy| (dx as f64 + 0.5, dy as f64 + 0.5))) {
-                if (self.corner..self.corner + leg).contains(&(dx + dy)) {
+                if (self.corner..self.corner + self.leg).contains(&(dx + dy)) {
                     all += 1;
                     gaps += u32::from(self.is_gap(x0 + inward_x * dx - 0.5, y0 + inward_y * dy - 0.5, edges));
                 }

@@ -1,9 +1,9 @@
 use super::edges::Edges;
 use super::line_store::LineStore;
+use super::open_cell::View;
 use super::outline::Outline;
 use super::placement::Placement;
 use super::sampler::Sampler;
-use super::shape::Shape;
 use crate::cell::{CELL_PX, CellId, Span, StitchEvent, TILE_PX, TILES_PER_SIDE, TileRow};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub(super) struct Rows {
     cell: CellId,
     pub outline: Outline,
     sampler: Sampler,
+    /// Stored lines in which a trailing edge, or the end of something dark, shows.
+    edge_lines: i64,
     /// Stitched lines done.
     done: usize,
     pixels: Arc<[u16]>,
@@ -44,25 +46,30 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub fn new(cell: CellId, placement: &Placement, shape: &Shape, store: &LineStore, first_line: u64) -> Self {
+    /// Of the cell that lies as `placement` says, counted from the stream's `first_line`.
+    pub fn new(cell: CellId, placement: &Placement, view: &View, first_line: u64) -> Self {
         Self {
             cell,
-            outline: Outline::new(placement, shape),
-            sampler: Sampler::new(placement, store, first_line),
+            outline: Outline::new(placement, view.shape),
+            sampler: Sampler::new(placement, view.store, first_line),
+            edge_lines: view.store.stored_lines(view.edge_lines) as i64,
             done: 0,
             pixels: Arc::default(),
             spans: Vec::new(),
         }
     }
 
-    /// Samples every stitched line whose camera lines are there; with `to_the_end`, all of them.
+    /// Samples every stitched line whose camera lines are there; with `to_the_end`, all of them. A line that is cut deep waits
+    /// until a trailing edge would have ended the cell, or wafer is seen on it again.
     pub fn advance(&mut self, store: &LineStore, edges: &Edges, buffers: &mut RowBuffers, to_the_end: bool, out: &mut Vec<StitchEvent>) {
         while self.done < CELL_PX {
-            let span = self.outline.span(self.done, edges);
-            let span = self.sampler.within_sensor(self.done, span, store.width());
-            if !to_the_end && self.sampler.needs_line(self.done, span) >= store.stored().end as i64 {
+            let (span, nominal) = (self.outline.span(self.done, edges), self.outline.nominal_span(self.done));
+            let (whole, wait) = if self.outline.is_cut_deep(span, nominal) { (nominal, self.edge_lines) } else { (span, 0) };
+            let whole = self.sampler.within_sensor(self.done, whole, store.width());
+            if !to_the_end && self.sampler.needs_line(self.done, whole) + wait >= store.stored().end as i64 {
                 return;
             }
+            let span = self.sampler.within_sensor(self.done, span, store.width());
             self.line(store, buffers, span);
             if self.done.is_multiple_of(TILE_PX) {
                 let row = (self.done / TILE_PX).clamp(1, TILES_PER_SIDE) as u8 - 1;

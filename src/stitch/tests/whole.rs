@@ -56,6 +56,50 @@ fn missing_corners_are_told_and_lie_outside_the_outline() {
 }
 
 #[test]
+fn behind_the_trailing_edge_nothing_is_wafer_however_late_the_edge_counts() {
+    let (mut wafer, mut belt) = product(SIDE);
+    (wafer.tolerance_mm, belt.edge_lines) = (6.0, 14);
+    for skew in [-3.0, 0.0, 1.0] {
+        let mut scene = row_of_wafers(2, skew);
+        scene.wafers[0].length_px -= 8.0;
+        let events = run(&mut stitcher(&wafer, &belt), &scene);
+        assert_eq!(holds(&events), ["none", "none"], "skew {skew}");
+        let rows = stitched(&events);
+        let shorter = (8.0 * CELL_PX as f64 / SIDE) as usize;
+        let behind = &rows[2].spans[TILE_PX - shorter / 2..];
+        assert!(behind.iter().all(|span| span.start == span.end), "skew {skew}: {behind:?}");
+        let before = rows[2].spans[TILE_PX - 2 * shorter];
+        assert!(before.start < 20 && usize::from(before.end) > CELL_PX - 20, "skew {skew}: {before:?}");
+        assert!(rows[5].spans[TILE_PX - 20].end > rows[5].spans[TILE_PX - 20].start + 1300, "the next one is whole");
+    }
+}
+
+/// A busbar in electroluminescence, dark as the gap.
+#[test]
+fn a_dark_bar_along_the_trailing_edge_is_wafer() {
+    let (wafer, mut belt) = product(SIDE);
+    belt.edge_lines = 14;
+    for skew in [-2.0, 0.0, 2.0] {
+        let scene = row_of_wafers(1, skew);
+        let mut pixels = scene.gray8();
+        for (n, pixel) in pixels.iter_mut().enumerate() {
+            let (_, along) = scene.wafers[0].on_wafer((n % WIDTH) as f64, (n / WIDTH) as f64);
+            if (SIDE - 20.0..SIDE - 12.0).contains(&along) {
+                *pixel = 8;
+            }
+        }
+        let pixels = Bytes::from(pixels);
+        let blocks: Vec<_> =
+            (0..scene.lines).map(|line| block(&pixels, WIDTH, PixelFormat::Gray8, line..line + 1, Moment::now())).collect();
+        let events = push_all(&mut stitcher(&wafer, &belt), &blocks);
+        assert_eq!(holds(&events), ["none"], "skew {skew}");
+        for span in &stitched(&events)[2].spans[TILE_PX - 90..TILE_PX - 50] {
+            assert!(span.start < 45 && usize::from(span.end) > CELL_PX - 45, "skew {skew}: {span:?}");
+        }
+    }
+}
+
+#[test]
 fn a_rectangle_is_padded_at_one_scale() {
     let (mut wafer, belt) = product(SIDE);
     wafer.width_mm = 91.0;

@@ -40,10 +40,11 @@ fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Dura
     let (metrics, health) = (Arc::new(Metrics::new(&lanes).unwrap()), Health::new(&lanes, Duration::from_secs(60)));
     let ledger = Arc::new(Ledger::open(folder.path(), 1).unwrap());
     let (recorder, thread) = Recorder::start(ledger.clone(), "r".into(), metrics.clone(), health.pulse("ledger")).unwrap();
-    let recorder = match disk {
-        Disk::Takes => recorder,
-        Disk::Refuses => Recorder::refusing(),
-        Disk::Hangs => Recorder::hanging(),
+    // The real one's thread ends when nobody has it any more.
+    let recorder = match (disk, recorder) {
+        (Disk::Takes, recorder) => recorder,
+        (Disk::Refuses, _) => Recorder::refusing(),
+        (Disk::Hangs, _) => Recorder::hanging(),
     };
     let bindings = Arc::new(Bindings::new(lanes.iter().cloned(), 1));
     let any = "tcp://127.0.0.1:*".to_owned();

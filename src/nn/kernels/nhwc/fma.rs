@@ -9,9 +9,6 @@ use crate::nn::kernels::simd::{Lanes, Task, dispatch_on};
 pub(super) const MANY: [usize; 2] = [14, 8];
 /// The same where there are 16 registers.
 const FEW: [usize; 2] = [6, 4];
-/// Values so many bytes apart share a set of the first-level cache, which holds twelve lines or, often, eight: of more units than
-/// that each would push another one's line out.
-const SETS_BYTES: usize = 4096;
 /// Inputs multiplied in one turn of the loop.
 pub(super) const INPUTS: usize = 4;
 
@@ -157,15 +154,8 @@ pub(super) unsafe fn add_products<L: Lanes, const UNITS: usize, const VECTORS: u
 impl<F: Format> Task for Line<'_, F> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let product = self.0.product;
-        let vectors = product.stored(self.0.block, L::WIDTH) / L::WIDTH;
-        let crowded = product.sources.iter().any(|channels| (product.unit * channels * size_of::<f32>()).is_multiple_of(SETS_BYTES));
+        let vectors = self.0.product.stored(self.0.block, L::WIDTH) / L::WIDTH;
         // SAFETY: the caller's promise.
-        unsafe {
-            match (L::MANY, vectors) {
-                (true, 2) if crowded => self.walk::<L, { MANY[1] }, { MANY[1] }, 2>(self.0.units),
-                _ => self.all::<L>(self.0.units, vectors),
-            }
-        }
+        unsafe { self.all::<L>(self.0.units, vectors) }
     }
 }

@@ -7,7 +7,7 @@ use super::truth::apply_truth;
 use crate::cell::CellId;
 use crate::review::{Outcome, RecentCell, Reviewed, png};
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -52,7 +52,7 @@ async fn list(State(rooms): State<Rooms>) -> Json<Value> {
         });
         json!({ "lane": lane, "running": window, "cells": cells })
     };
-    Json(json!({ "lanes": rooms.review.lanes().iter().map(lane).collect::<Vec<_>>() }))
+    Json(json!({ "run": &*rooms.run, "lanes": rooms.review.lanes().iter().map(lane).collect::<Vec<_>>() }))
 }
 
 async fn mask(State(rooms): State<Rooms>, path: CellPath) -> Result<Response, Refusal> {
@@ -76,8 +76,23 @@ async fn picture(State(rooms): State<Rooms>, path: CellPath) -> Result<Response,
     })
 }
 
-async fn tell(State(rooms): State<Rooms>, path: CellPath, ToldTruth(truth): ToldTruth) -> Result<Json<Value>, Refusal> {
+/// The run that the cell is of, where whoever tells the truth knows it.
+#[derive(serde::Deserialize)]
+struct OfRun {
+    run: Option<String>,
+}
+
+async fn tell(
+    State(rooms): State<Rooms>,
+    path: CellPath,
+    Query(OfRun { run }): Query<OfRun>,
+    ToldTruth(truth): ToldTruth,
+) -> Result<Json<Value>, Refusal> {
     let cell = cell_id(path)?;
+    if run.is_some_and(|run| run != *rooms.run) {
+        let sentence = format!("{cell} was seen before the station's restart: this run has another cell of that number");
+        return Err(Refusal::new(StatusCode::CONFLICT, sentence));
+    }
     let true_mask = true_mask(&truth, || Ok(rooms.review.mask(&cell)?))?;
     let reviewed = apply_truth(&rooms.review, &rooms.metrics, &cell, &truth)?;
     let kept = rooms.album.clone().and_then(|album| Some((album.name_of(&cell)?, album)));

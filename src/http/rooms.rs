@@ -8,6 +8,8 @@ use std::sync::Arc;
 /// What the routes speak about.
 #[derive(Clone)]
 pub struct Rooms {
+    /// The run, which gives cells their numbers.
+    pub run: Arc<str>,
     /// The station's metrics.
     pub metrics: Arc<Metrics>,
     /// Whether it is ready and lives.

@@ -110,6 +110,7 @@ impl Running {
         let http = self.listener.take().map(|listener| {
             let office = &self.office;
             let rooms = crate::http::Rooms {
+                run: office.run.as_str().into(),
                 metrics: office.metrics.clone(),
                 health: self.health.clone(),
                 review: office.review.clone(),

@@ -5,17 +5,20 @@ const SIDE_PX = 1344;
 const UNDO_STEPS = 20;
 const $ = id => document.getElementById(id);
 
-/** The cells on the left: {title, note, verdict, picture, mask, tell, told}. */
+/**
+ * The cells on the left: {title, note, verdict, picture, mask, tell, told, button}. Of the current one, once it is there, also grey
+ * (the picture's values, 0 where nothing is to be seen), found and red (one byte a pixel, 1 on crack: what the network found, what is
+ * shown) and earlier (what was shown before each stroke); red and found stay where something was drawn. busy: it is just being told.
+ */
 let cells = [];
-let current = -1;
-/** Grey values of the picture, 0 where nothing is to be seen. */
-let grey = null;
-/** One byte a pixel, 1 on crack: what is shown in red, what was found, and earlier ones. */
-let mask = new Uint8Array(SIDE_PX * SIDE_PX), found = mask, earlier = [];
+let current = null;
 /** Grows with every cell that is shown: answers about others come too late. */
-let shown = 0;
+let turn = 0;
+const NOTHING = new Uint8Array(SIDE_PX * SIDE_PX);
+
 /** Whether the current cell is there to be told about: nobody tells what he has not seen. */
-let ready = false;
+const ready = () => Boolean(current && current.red && current.earlier && !current.busy);
+const isDrawn = cell => Boolean(cell.red) && cell.red.some((value, i) => value !== cell.found[i]);
 
 function say(text, isError = false) {
   $("said").textContent = text;
@@ -30,54 +33,63 @@ async function ask(url, options) {
 
 /** The cells that can be told about: those of the album, else the recent ones. */
 async function load() {
-  const recent = (await (await ask("/review")).json()).lanes.flatMap(({ lane, cells }) => cells.map(cell => ({ lane, ...cell })));
+  const { run, lanes } = await (await ask("/review")).json();
+  const recent = lanes.flatMap(({ lane, cells }) => cells.map(cell => ({ lane, ...cell })));
   const album = await fetch("/album");
   if (album.ok) {
     const known = new Map(recent.filter(cell => cell.album).map(cell => [cell.album, cell]));
-    const waiting = (await album.json()).waiting;
-    const names = new Set(waiting.map(({ name }) => name));
-    const told = recent.filter(cell => cell.album && cell.truth && !names.has(cell.album));
-    return waiting.map(({ name, picture, mask }) => entryOf(name, picture, mask, known.get(name), false))
-      .concat(told.map(cell => entryOf(cell.album, cell.picture, `/album/${cell.album}/mask.png`, cell, true)));
+    const waiting = (await album.json()).waiting.map(({ name }) => name);
+    const told = [...known.values()].filter(cell => cell.truth && !waiting.includes(cell.album)).map(cell => cell.album);
+    return waiting.map(name => entryOf(name, known.get(name), false)).concat(told.map(name => entryOf(name, known.get(name), true)));
   }
   if (album.status !== 404) throw new Error((await album.text()).trim());
   return recent.map(cell => ({
     title: `${cell.lane} · ${cell.number}`, note: "", verdict: cell.verdict, picture: null, mask: cell.mask,
-    tell: `/review/${cell.lane}/${cell.number}`, told: cell.truth !== null,
+    // The next run counts its cells from 1 again.
+    tell: `/review/${cell.lane}/${cell.number}?run=${encodeURIComponent(run)}`, told: cell.truth !== null,
   }));
 }
 
-function entryOf(name, picture, mask, cell, told) {
+function entryOf(name, cell, told) {
   const [, time, lane, number] = name.match(/^([^_]*)_(.*)_(\d+)$/);
   const when = new Date(time.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)/, "$1-$2-$3T$4:$5:"));
+  const at = `/album/${name}`;
   return {
-    title: `${lane} · ${number}`, note: isNaN(when) ? time : when.toLocaleString(), verdict: cell ? cell.verdict : "", picture, mask,
-    tell: `/album/${name}`, told,
+    title: `${lane} · ${number}`, note: isNaN(when) ? time : when.toLocaleString(), verdict: cell ? cell.verdict : "",
+    picture: `${at}/picture.png`, mask: `${at}/mask.png`, tell: at, told,
   };
 }
 
+/** Makes the list anew. */
 function list() {
-  $("cells").replaceChildren(...cells.map((cell, index) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = `${cell.told ? "✓ " : ""}${cell.title} `;
-    button.classList.toggle("told", cell.told);
-    const verdict = document.createElement("span");
-    verdict.textContent = cell.verdict;
-    verdict.className = cell.verdict;
-    const note = document.createElement("small");
-    note.textContent = cell.note;
-    button.append(verdict, note);
-    if (index === current) button.setAttribute("aria-current", "true");
-    button.onclick = () => show(index);
+  $("cells").replaceChildren(...cells.map(cell => {
+    cell.button = document.createElement("button");
+    cell.button.type = "button";
+    cell.button.onclick = () => show(cell);
     const item = document.createElement("li");
-    item.append(button);
+    item.append(cell.button);
     return item;
   }));
+  cells.forEach(label);
+  count();
+}
+
+/** Brings a cell's line up to date; the button stays the same, which may have the focus. */
+function label(cell) {
+  const verdict = document.createElement("span");
+  verdict.textContent = cell.verdict;
+  verdict.className = cell.verdict;
+  const note = document.createElement("small");
+  note.textContent = cell.note;
+  cell.button.replaceChildren(`${cell.told ? "✓ " : ""}${cell.title} `, verdict, note);
+  cell.button.classList.toggle("told", cell.told);
+  if (cell === current) cell.button.setAttribute("aria-current", "true");
+  else cell.button.removeAttribute("aria-current");
+}
+
+function count() {
   const told = cells.filter(cell => cell.told).length;
   $("count").textContent = cells.length === 0 ? "No cell waits." : `${cells.length - told} wait, ${told} told`;
-  const here = $("cells").querySelector("[aria-current]");
-  if (here) here.scrollIntoView({ block: "nearest" });
 }
 
 /** The grey values of a picture, 0 to 255. */
@@ -89,38 +101,49 @@ async function pixels(url) {
   return Uint8Array.from({ length: SIDE_PX * SIDE_PX }, (_, i) => data[4 * i]);
 }
 
-async function show(index) {
-  if (index < 0 || index >= cells.length) return;
-  if (ready && earlier.length > 0) cells[current].drawn = mask;
-  const turn = ++shown, cell = cells[index];
-  ready = false;
-  current = index;
-  list();
+/** Lets go of what takes memory; what was drawn is kept. */
+function leave(cell) {
+  if (cell.busy) return;
+  if (!isDrawn(cell)) cell.red = cell.found = null;
+  cell.grey = cell.earlier = null;
+}
+
+async function show(cell) {
+  if (!cell) return;
+  const before = current, mine = ++turn;
+  if (before && before !== cell) leave(before);
+  current = cell;
+  if (before) label(before);
+  label(cell);
+  cell.button.scrollIntoView({ block: "nearest" });
   say("");
-  grey = null;
-  found = mask = new Uint8Array(SIDE_PX * SIDE_PX);
-  earlier = [];
-  paintPicture();
-  paintMask();
+  paint();
+  if (ready()) return;
   try {
-    const [picture, red] = await Promise.all([cell.picture && pixels(cell.picture), pixels(cell.mask)]);
-    if (turn !== shown) return;
-    grey = picture;
-    found = red.map(value => value > 127 ? 1 : 0);
-    mask = cell.drawn ?? found.slice();
-    ready = true;
-    paintPicture();
-    paintMask();
+    const [grey, mask] = await Promise.all([cell.picture && pixels(cell.picture), cell.red ? null : pixels(cell.mask)]);
+    if (mine !== turn) return;
+    if (mask) {
+      cell.found = mask.map(value => value > 127 ? 1 : 0);
+      cell.red = cell.found.slice();
+    }
+    cell.grey = grey;
+    cell.earlier = [];
+    paint();
     if (!grey) say("This station keeps no pictures (album.dir): the mask alone is shown.");
   } catch (error) {
-    if (turn === shown) say(error.message, true);
+    if (mine === turn) say(`${cell.title}: ${error.message}`, true);
   }
+}
+
+function paint() {
+  paintPicture();
+  paintMask();
 }
 
 /** The picture, spread around the grey level of most of it. */
 function paintPicture() {
   const context = $("picture").getContext("2d"), image = context.createImageData(SIDE_PX, SIDE_PX);
-  const counts = new Uint32Array(256);
+  const counts = new Uint32Array(256), grey = current && current.grey;
   if (grey) for (const value of grey) counts[value]++;
   let middle = 1, below = counts[1];
   const seen = grey ? grey.length - counts[0] : 0;
@@ -139,14 +162,16 @@ function paintMask(left = 0, top = 0, right = SIDE_PX, bottom = SIDE_PX) {
   [left, top, right, bottom] = [left, top, right, bottom].map(at => Math.min(Math.max(Math.floor(at), 0), SIDE_PX));
   if (right <= left || bottom <= top) return;
   const context = $("mask").getContext("2d"), image = context.createImageData(right - left, bottom - top);
+  const red = current && current.red ? current.red : NOTHING;
   for (let y = top, i = 0; y < bottom; y++) {
     for (let x = left; x < right; x++, i++) {
-      if (mask[y * SIDE_PX + x]) image.data.set([255, 40, 40, 255], 4 * i);
+      if (red[y * SIDE_PX + x]) image.data.set([255, 40, 40, 255], 4 * i);
     }
   }
   context.putImageData(image, left, top);
-  $("as-shown").disabled = $("no-defect").disabled = !ready;
-  $("undo").disabled = earlier.length === 0;
+  // Not `disabled`: that would take the focus from whoever works with the keyboard.
+  for (const id of ["as-shown", "no-defect", "restore"]) $(id).setAttribute("aria-disabled", String(!ready()));
+  $("undo").setAttribute("aria-disabled", String(!ready() || current.earlier.length === 0));
 }
 
 /** A stroke of the pen between two points, or its erasing. */
@@ -157,7 +182,7 @@ function stroke(from, to, value) {
     const x0 = from.x + (to.x - from.x) * step / steps, y0 = from.y + (to.y - from.y) * step / steps;
     for (let y = Math.max(0, Math.floor(y0 - radius)); y <= Math.min(SIDE_PX - 1, y0 + radius); y++) {
       for (let x = Math.max(0, Math.floor(x0 - radius)); x <= Math.min(SIDE_PX - 1, x0 + radius); x++) {
-        if (Math.hypot(x + 0.5 - x0, y + 0.5 - y0) <= Math.max(radius, 0.71)) mask[y * SIDE_PX + x] = value;
+        if (Math.hypot(x + 0.5 - x0, y + 0.5 - y0) <= Math.max(radius, 0.71)) current.red[y * SIDE_PX + x] = value;
       }
     }
   }
@@ -165,27 +190,29 @@ function stroke(from, to, value) {
   paintMask(Math.min(from.x, to.x) - reach, Math.min(from.y, to.y) - reach, Math.max(from.x, to.x) + reach, Math.max(from.y, to.y) + reach);
 }
 
+/** Keeps what is shown for `undo`, and shows `next` where it is given. */
 function change(next) {
-  earlier.push(mask.slice());
-  if (earlier.length > UNDO_STEPS) earlier.shift();
-  if (next) mask = next;
+  if (!ready()) return;
+  current.earlier.push(current.red.slice());
+  if (current.earlier.length > UNDO_STEPS) current.earlier.shift();
+  if (next) current.red = next;
   paintMask();
 }
 
 function restore() {
-  if (ready) change(found.slice());
+  if (ready()) change(current.found.slice());
 }
 
 function undo() {
-  if (earlier.length > 0) mask = earlier.pop();
+  if (ready() && current.earlier.length > 0) current.red = current.earlier.pop();
   paintMask();
 }
 
 /** The mask as a grey PNG of one bit a pixel, which is what the station takes. */
-async function png() {
+async function png(red) {
   const line = SIDE_PX / 8 + 1, raw = new Uint8Array(line * SIDE_PX);
   for (let y = 0; y < SIDE_PX; y++) {
-    for (let x = 0; x < SIDE_PX; x++) raw[y * line + 1 + (x >> 3)] |= mask[y * SIDE_PX + x] << (7 - (x & 7));
+    for (let x = 0; x < SIDE_PX; x++) raw[y * line + 1 + (x >> 3)] |= red[y * SIDE_PX + x] << (7 - (x & 7));
   }
   const packed = await new Response(new Blob([raw]).stream().pipeThrough(new CompressionStream("deflate"))).arrayBuffer();
   const header = new DataView(new ArrayBuffer(13));
@@ -212,39 +239,59 @@ function chunk(kind, data) {
 
 /** Tells the station, and goes on to the next cell that waits. */
 async function tell(noDefect) {
-  if (!ready) return;
-  ready = false;
-  const cell = cells[current], index = current;
-  const body = noDefect ? JSON.stringify({ truth: "no_defect" }) : await png();
+  if (!ready()) return;
+  const cell = current;
+  cell.busy = true;
+  paintMask();
   say(`${cell.title}: …`);
   try {
+    const body = noDefect ? JSON.stringify({ truth: "no_defect" }) : await png(cell.red);
     await ask(cell.tell, { method: "POST", headers: { "Content-Type": noDefect ? "application/json" : "image/png" }, body });
-    cell.told = true;
-    delete cell.drawn;
-    earlier = [];
-    const next = [...cells.keys()].find(i => i > index && !cells[i].told) ?? cells.findIndex(cell => !cell.told);
-    if (current === index && next >= 0) await show(next);
-    else if (current === index) {
-      if (noDefect) mask = new Uint8Array(SIDE_PX * SIDE_PX);
-      ready = true;
-      paintMask();
-    }
-    list();
-    say(`${cell.title}: told${noDefect ? ", no crack" : ""}.`);
   } catch (error) {
-    ready ||= current === index;
-    say(`${cell.title}: ${error.message}`, true);
+    cell.busy = false;
+    if (cell !== current) leave(cell);
+    paintMask();
+    return say(`${cell.title}: ${error.message}`, true);
   }
+  cell.busy = false;
+  cell.told = true;
+  // What was told is what is there now.
+  if (noDefect) cell.red = NOTHING.slice();
+  cell.found = cell.red.slice();
+  if (cell === current) cell.earlier = [];
+  else leave(cell);
+  label(cell);
+  count();
+  const here = cells.indexOf(cell), waits = other => !other.told && !other.busy;
+  const next = cells.find((other, index) => index > here && waits(other)) ?? cells.find(waits);
+  const told = `${cell.title}: told${noDefect ? ", no crack" : ""}.`;
+  if (cell === current && next) {
+    const shown = show(next);
+    say(told);
+    return shown;
+  }
+  paintMask();
+  say(told);
 }
 
+/** Looks for cells anew; what was drawn is kept. */
 async function begin() {
   try {
-    cells = await load();
-    current = -1;
-    ready = false;
+    const known = new Map(cells.map(cell => [cell.tell, cell]));
+    const now = await load();
+    cells = now.map(cell => {
+      const before = known.get(cell.tell);
+      return before ? Object.assign(before, { verdict: cell.verdict, told: cell.told }) : cell;
+    });
+    // What was drawn on cells that are no longer listed can still be told.
+    cells.push(...[...known.values()].filter(cell => !cells.includes(cell) && (cell.busy || isDrawn(cell))));
     list();
-    paintMask();
-    if (cells.length > 0) await show(Math.max(0, cells.findIndex(cell => !cell.told)));
+    const there = cells.includes(current) ? current : cells.find(cell => !cell.told) ?? cells[0];
+    if (there) await show(there);
+    else {
+      current = null;
+      paint();
+    }
   } catch (error) {
     say(error.message, true);
   }
@@ -265,7 +312,7 @@ $("again").onclick = begin;
 $("red").onchange = () => $("mask").classList.toggle("off", !$("red").checked);
 $("pen").oninput = () => { $("pen-px").textContent = `${$("pen").value} px`; };
 $("contrast").oninput = paintPicture;
-$("size").onchange = size;
+$("size").onchange = () => { size(); $("size").blur(); };
 addEventListener("resize", size);
 
 const at = event => {
@@ -275,34 +322,39 @@ const at = event => {
 let last = null;
 $("mask").oncontextmenu = event => event.preventDefault();
 $("mask").onpointerdown = event => {
-  if (!ready || (event.button !== 0 && event.button !== 2)) return;
+  if (!ready() || (event.button !== 0 && event.button !== 2)) return;
   $("mask").setPointerCapture(event.pointerId);
   change();
-  last = { ...at(event), value: event.button === 2 || event.shiftKey ? 0 : 1 };
+  last = { ...at(event), cell: current, value: event.button === 2 || event.shiftKey ? 0 : 1 };
   stroke(last, last, last.value);
 };
 $("mask").onpointermove = event => {
-  if (!last) return;
+  // A stroke ends with its cell.
+  if (!last || last.cell !== current || !ready()) {
+    last = null;
+    return;
+  }
   const to = at(event);
   stroke(last, to, last.value);
-  last = { ...to, value: last.value };
+  last = { ...last, ...to };
 };
 $("mask").onpointerup = $("mask").onpointercancel = () => { last = null; };
 
+const step = by => show(cells[cells.indexOf(current) + by]);
 const keys = {
-  n: () => tell(true), Enter: () => tell(false), u: undo, r: restore, ArrowDown: () => show(current + 1), ArrowUp: () => show(current - 1),
-  " ": () => $("red").click(),
+  n: () => tell(true), Enter: () => tell(false), u: undo, r: restore, ArrowDown: () => step(1), ArrowUp: () => step(-1), " ": () => $("red").click(),
 };
 addEventListener("keydown", event => {
   const action = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  const ownKeys = /^(INPUT|SELECT)$/.test(event.target.tagName) || (event.target.tagName === "BUTTON" && /^(Enter| )$/.test(event.key));
-  if (!action || ownKeys || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
+  // What has the focus has its own keys.
+  const isTaken = /^(INPUT|SELECT)$/.test(event.target.tagName) || (event.target !== document.body && /^(Enter| )$/.test(event.key));
+  if (!action || isTaken || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
   event.preventDefault();
   action();
 });
-
 // What the mouse has clicked shall not take the keys.
-addEventListener("click", event => { if (event.detail > 0 && document.activeElement) document.activeElement.blur(); });
+addEventListener("click", event => { if (event.detail > 0 && event.target.tagName !== "SELECT" && document.activeElement) document.activeElement.blur(); });
+addEventListener("beforeunload", event => { if (cells.some(cell => cell.busy || isDrawn(cell))) event.preventDefault(); });
 
 size();
 begin();

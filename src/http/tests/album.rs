@@ -70,6 +70,8 @@ fn pictures_of_earlier_runs_can_be_told_about_and_those_of_recent_cells_count() 
     }
     server.rooms.album.as_ref().unwrap().close();
     thread.join().unwrap();
+    let (status, sentence) = server.post(&format!("/album/{old}"), JSON, br#"{"truth":"no_defect"}"#);
+    assert!(status == 503 && sentence.contains("tell it again"), "what is not kept is not said to be: {sentence}");
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn rooms() -> Rooms {
     (10..20).for_each(|x| mask.set(x, 7, true));
     review.remember(CellId { lane: "a".into(), number: 1 }, Arc::new(mask), VerdictKind::Reject);
     Rooms {
+        run: "this".into(),
         metrics: Arc::new(Metrics::new(&lanes).unwrap()),
         health: Health::new(&lanes, Duration::from_secs(3600)),
         review: Arc::new(review),
@@ -148,6 +149,16 @@ fn a_truth_reaches_counters_and_gauges_and_can_be_corrected() {
     ] {
         assert_eq!(server.value(series), Some(value), "{series}");
     }
+}
+
+#[test]
+fn a_truth_about_a_cell_of_an_earlier_run_is_told_of_no_other_one() {
+    let server = server();
+    assert!(server.get("/review").1.contains(r#""run":"this""#));
+    let (status, sentence) = server.post("/review/a/1?run=before", JSON, br#"{"truth":"no_defect"}"#);
+    assert!(status == 409 && sentence.contains("restart"), "{sentence}");
+    assert_eq!(server.value(r#"hairline_running_cells{lane="a"}"#), Some(0.0));
+    assert_eq!(server.post("/review/a/1?run=this", JSON, br#"{"truth":"no_defect"}"#).0, 200);
 }
 
 #[test]

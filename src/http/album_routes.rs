@@ -54,7 +54,8 @@ async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): Told
         }
     });
     if !told.await?? {
-        let sentence = format!("the truth about {name} was not kept: the album's disk is too slow, or the station is stopping; tell it again");
+        let sentence =
+            format!("the truth about {name} was not kept: the album's disk is too slow, or the station is stopping; tell it again");
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence));
     }
     // Only recent cells count for the running indices.

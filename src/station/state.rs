@@ -1,5 +1,5 @@
-use crate::cell::{LossCause, Moment};
 use super::backlog::Backlog;
+use crate::cell::{LossCause, Moment};
 use crate::http::{Health, Metrics};
 use crate::publish::wire::{BeltState, CameraState};
 use crate::stitch;

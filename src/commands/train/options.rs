@@ -2,6 +2,7 @@
 
 mod check;
 mod data;
+mod names;
 
 use super::machine::MachineOptions;
 use crate::config::Precision;
@@ -10,6 +11,7 @@ use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Normalisation, 
 use crate::train::{Augmentation, BestBy, Decay, Files, FitSettings, Kinds, OptimiserSettings, Rule, Sampling, Schedule, Source};
 use anyhow::Context;
 use candle_core::Device;
+use names::{AugmentName, DecayName, RuleName};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -229,40 +231,6 @@ fn training_precision(text: &str) -> Result<Precision, String> {
         Ok(Precision::F16 | Precision::Int8) | Err(_) => Err("give f32, f32-grade or bf16".into()),
         found => found,
     }
-}
-
-/// What `--schedule` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs)] // told by the option
-pub enum DecayName {
-    Poly,
-    Cosine,
-    Step,
-    Constant,
-}
-
-/// What `--augment` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AugmentName {
-    /// As a camera and a lamp may vary them
-    Camera,
-    /// The paper's set: original, flip, contrast, brightness, saturation (the original again)
-    FiveFold,
-    /// Not at all
-    None,
-}
-
-/// What `--optimiser` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RuleName {
-    /// Stochastic gradient descent with momentum
-    Sgd,
-    /// Adam with decoupled weight decay
-    #[value(name = "adamw")]
-    AdamW,
 }
 
 /// Steps of a training that is told neither steps nor minutes.

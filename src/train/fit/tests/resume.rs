@@ -29,22 +29,21 @@ fn with_whole(folder: &std::path::Path, settings: &FitSettings) -> (RunFolder, R
     (run, whole, notes)
 }
 
-/// [`Speckled`] on a disk that fails, or with somebody who loses patience.
-struct Troubled {
+/// [`Speckled`] on a disk that fails, or watched while its validation pictures are looked at.
+struct Troubled<F> {
     pictures: Speckled,
     /// Draws from this one on cannot be read.
     gone_from: u64,
-    /// Set while validation pictures are looked at.
-    stop: Arc<AtomicBool>,
+    at_validation: F,
 }
 
-impl Source for Troubled {
+impl<F: Fn() + Send + Sync> Source for Troubled<F> {
     fn training(&self, draw: u64) -> Result<Picture, TrainError> {
         let gone = || TrainError::Data { path: "cell7.png".into(), problem: "gone".into() };
         if draw >= self.gone_from { Err(gone()) } else { self.pictures.training(draw) }
     }
     fn validation(&self, index: usize) -> Result<Picture, TrainError> {
-        self.stop.store(true, Ordering::Relaxed);
+        (self.at_validation)();
         self.pictures.validation(index)
     }
     fn validation_count(&self) -> usize {
@@ -66,7 +65,7 @@ fn what_was_learnt_before_a_picture_could_not_be_read_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let settings = FitSettings { eval_every: Some(100), ..settings(folder.path(), 12) };
     let (run, whole, at_once) = with_whole(folder.path(), &settings);
-    let source = Troubled { pictures: Speckled::new(5), gone_from: 4, stop: Arc::default() };
+    let source = Troubled { pictures: Speckled::new(5), gone_from: 4, at_validation: || () };
     let (outcome, before) = train_in(&settings, &run, Arc::new(source), Notes::default());
     assert_eq!(outcome.unwrap_err().to_string(), "cell7.png: gone");
     let state = TrainingState::load(&run.path("state.safetensors")).unwrap();
@@ -84,7 +83,9 @@ fn an_evaluation_that_is_stopped_is_done_by_whoever_goes_on() {
         let settings = FitSettings { eval_every: Some(5), ..settings(&folder, steps) };
         let (run, whole, at_once) = with_whole(&folder, &settings);
         let notes = Notes::default();
-        let source = Troubled { pictures: Speckled::new(5), gone_from: u64::MAX, stop: notes.stop.clone() };
+        let stop = notes.stop.clone();
+        let at_validation = move || stop.store(true, Ordering::Relaxed);
+        let source = Troubled { pictures: Speckled::new(5), gone_from: u64::MAX, at_validation };
         let (outcome, before) = train_in(&settings, &run, Arc::new(source), notes);
         let outcome = outcome.unwrap();
         assert!(outcome.stopped && outcome.best.is_none() && before.evaluations.is_empty(), "{outcome:?}");
@@ -113,44 +114,19 @@ fn between_evaluations_the_state_is_saved_after_a_time_and_changes_nothing() {
     assert!(bits(&whole.path("last.safetensors")) == bits(&run.path("last.safetensors")));
 }
 
-/// [`Speckled`], whose validation pictures tell at which step the training would go on from its file.
-struct Watched {
-    pictures: Speckled,
-    state: std::path::PathBuf,
-    steps: std::sync::Mutex<Vec<u64>>,
-}
-
-impl Source for Watched {
-    fn training(&self, draw: u64) -> Result<Picture, TrainError> {
-        self.pictures.training(draw)
-    }
-    fn validation(&self, index: usize) -> Result<Picture, TrainError> {
-        self.steps.lock().unwrap().push(TrainingState::load(&self.state)?.step);
-        self.pictures.validation(index)
-    }
-    fn validation_count(&self) -> usize {
-        self.pictures.validation_count()
-    }
-    fn cracked_share(&self) -> f64 {
-        self.pictures.cracked_share()
-    }
-    fn digest(&self) -> Result<String, TrainError> {
-        self.pictures.digest()
-    }
-    fn summary(&self) -> serde_json::Value {
-        self.pictures.summary()
-    }
-}
-
 #[test]
 fn what_was_learnt_is_saved_before_an_evaluation_that_may_take_long() {
     let folder = tempfile::tempdir().unwrap();
     let settings = FitSettings { eval_every: Some(5), save_every: Duration::ZERO, ..settings(folder.path(), 5) };
     let run = RunFolder::create(&folder.path().join("run"), &serde_json::json!({})).unwrap();
-    let source = Watched { pictures: Speckled::new(5), state: run.path("state.safetensors"), steps: Default::default() };
-    let source = Arc::new(source);
-    train_in(&settings, &run, source.clone(), Notes::default()).0.unwrap();
-    let steps = source.steps.lock().unwrap();
+    // At which step the training would go on from its file.
+    let (steps, state) = (Arc::new(std::sync::Mutex::new(Vec::new())), run.path("state.safetensors"));
+    let noted = steps.clone();
+    let at_validation = move || noted.lock().unwrap().push(TrainingState::load(&state).unwrap().step);
+    train_in(&settings, &run, Arc::new(Troubled { pictures: Speckled::new(5), gone_from: u64::MAX, at_validation }), Notes::default())
+        .0
+        .unwrap();
+    let steps = steps.lock().unwrap();
     assert!(!steps.is_empty() && steps.iter().all(|step| *step == 5), "{steps:?}");
 }
 

@@ -100,9 +100,13 @@ impl Source for Squares {
     }
 
     fn manifest(&self) -> serde_json::Value {
-        let mut manifest = self.whole.manifest();
-        manifest["validation_squares"] = self.summary()["validation_squares"].clone();
-        manifest
+        match self.whole.manifest() {
+            mut manifest if manifest.get("summary").is_some() => {
+                manifest["summary"] = self.summary();
+                manifest
+            }
+            _ => self.summary(),
+        }
     }
 
     fn split_csv(&self) -> Option<String> {

@@ -251,3 +251,17 @@ fn a_training_that_begins_with_a_checkpoint_keeps_its_threshold_and_pitch_unless
     both.current_dir(dir.path()).args(["fit", "--data", "pictures", "--run", "no", "--init", "first/best.safetensors", "--prior", "0.1"]);
     assert!(!both.output().unwrap().status.success(), "a checkpoint has its own prior");
 }
+
+#[test]
+fn a_training_can_be_validated_on_squares_around_the_cracks() {
+    let dir = tempfile::tempdir().unwrap();
+    pictures(&dir.path().join("pictures"));
+    let mut command = fit(dir.path(), "run", 1);
+    let output = command.args(["--validation-crop", "32"]).output().unwrap();
+    assert!(output.status.success() && told(&output).contains("squares of 32 px"), "{}", told(&output));
+    let report = std::fs::read_to_string(dir.path().join("run/report.html")).unwrap();
+    assert!(report.contains("validation squares") && report.contains(" from "), "the report tells which squares");
+    let mut nothing = fit(dir.path(), "none", 1);
+    let output = nothing.args(["--validation-crop", "0"]).output().unwrap();
+    assert!(!output.status.success() && told(&output).contains("validation-crop"), "{}", told(&output));
+}

@@ -24,7 +24,7 @@ pub struct Network {
     pub device: DeviceChoice,
     /// CPU threads for the network.
     pub threads: Threads,
-    /// How exactly it is computed.
+    /// How exactly it is computed where the lane's recipe does not say.
     pub precision: Precision,
 }
 
@@ -45,7 +45,7 @@ impl From<usize> for Threads {
 }
 
 /// How exactly the network is computed. On CUDA `bf16` and `f16` are, and everything else is `f32`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// In `f32` throughout.
@@ -64,6 +64,9 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// What a configuration may give.
+    pub const EXPECTED: &'static str = "\"f32\", \"f32-grade\", \"bf16\", \"f16\" or \"int8\"";
+
     /// Every one by the name it has in configurations and on the command line.
     pub const NAMES: [(&'static str, Self); 5] =
         [("f32", Self::F32), ("f32-grade", Self::F32Grade), ("bf16", Self::Bf16), ("f16", Self::F16), ("int8", Self::Int8)];

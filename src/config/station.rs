@@ -62,7 +62,7 @@ fn read_station(root: &mut Reader) -> StationConfig {
             .unwrap_or_default(),
         device: read_device(t),
         threads: Threads { count: t.number("threads", "a whole number of CPU threads, 0 (all) to 256", 0..=256, 0), cpus: read_cpus(t) },
-        precision: t.or("precision", "\"f32\", \"f32-grade\", \"bf16\", \"f16\" or \"int8\"", Precision::default()),
+        precision: t.or("precision", Precision::EXPECTED, Precision::default()),
     });
     let publish = root.table("publish", |t| Publish {
         feed: read_endpoint(t, "feed", "tcp://127.0.0.1:5556"),

@@ -4,6 +4,10 @@
 //! from the row, normalised as the checkpoint says, and the tiles' probabilities put back together to
 //! rows.
 
+mod inspectors;
+
+pub use inspectors::Inspectors;
+
 use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow, without_rim};
 use crate::config::{DeviceChoice, Precision, Threads};
 use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation, Probabilities};
@@ -73,7 +77,7 @@ pub struct ModelInfo {
     pub digest: String,
     /// The mask threshold that the checkpoint asks for.
     pub threshold: f32,
-    /// What runs it, in words.
+    /// What runs it, in words; several where recipes ask for several precisions.
     pub engine: String,
 }
 

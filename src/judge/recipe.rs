@@ -1,5 +1,5 @@
 use crate::cell::Gate;
-use crate::config::{Problems, Reader, read_document};
+use crate::config::{Precision, Problems, Reader, read_document};
 use std::path::Path;
 
 /// What is allowed; more than it rejects. `None` allows anything.
@@ -20,6 +20,8 @@ pub struct Limits {
 pub struct Recipe {
     /// The product's name; the file's name where the file gives none.
     pub name: String,
+    /// How exactly the network is computed for it, in place of the station's own.
+    pub precision: Option<Precision>,
     /// Probability from which a pixel is crack, in place of the model's own.
     pub threshold: Option<f32>,
     /// A shorter crack does not count, mm.
@@ -45,6 +47,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             name: "default".into(),
+            precision: None,
             threshold: None,
             minimum_length_mm: 1.0,
             minimum_area_mm2: 0.02,
@@ -63,8 +66,17 @@ impl Recipe {
     pub fn is_one(file: &Path) -> bool {
         let (found, _) = read_document(file, |reader| {
             let has = |keys: &[&str]| keys.iter().any(|key| reader.has(key));
-            has(&["threshold", "minimum_length_mm", "minimum_area_mm2", "join_gap_mm", "hold_gate", "limits", "edge", "corners"])
-                && !has(&["station", "network", "publish", "http", "review", "lane"])
+            has(&[
+                "precision",
+                "threshold",
+                "minimum_length_mm",
+                "minimum_area_mm2",
+                "join_gap_mm",
+                "hold_gate",
+                "limits",
+                "edge",
+                "corners",
+            ]) && !has(&["station", "network", "publish", "http", "review", "lane"])
         });
         found.unwrap_or(false)
     }
@@ -86,6 +98,7 @@ impl Recipe {
         let file_name = path.file_stem().map_or(default.name, |stem| stem.to_string_lossy().into_owned());
         let mut recipe = Self {
             name: reader.or("name", "the product's name in quotes", file_name),
+            precision: reader.optional("precision", Precision::EXPECTED),
             threshold: reader.optional_number("threshold", "a probability from 0.01 to 0.99 (50 % is 0.5)", 0.01..=0.99),
             minimum_length_mm: reader.number("minimum_length_mm", "millimetres from 0 to 100", 0.0..=100.0, default.minimum_length_mm),
             minimum_area_mm2: reader.number("minimum_area_mm2", "mm² from 0 to 100", 0.0..=100.0, default.minimum_area_mm2),

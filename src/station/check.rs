@@ -4,7 +4,7 @@ use super::setup::{calibration, load_checkpoint, mm_per_px, stitcher};
 use crate::camera;
 use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
 use crate::judge::Recipe;
-use crate::nn::Checkpoint;
+use crate::nn::{Checkpoint, NnError};
 use crate::stitch::{Calibration, StitchError};
 use std::path::Path;
 
@@ -18,6 +18,8 @@ pub fn check(file: &Path) -> (Option<StationConfig>, Problems) {
     let problems = check.problems;
     (Some(config), problems)
 }
+
+const PREPARE: &str = "prepare the model with `train quantise`, or give \"bf16\"";
 
 struct Check<'a> {
     config: &'a StationConfig,
@@ -52,10 +54,16 @@ impl Check<'_> {
 
     fn lane(&mut self, key: &str, lane: &Lane, checkpoint: Option<&Checkpoint>) {
         if is_named(&lane.recipe) {
-            self.problems.append(match Recipe::load(&lane.recipe) {
-                Ok((_, warnings)) => warnings,
-                Err(found) => found,
-            });
+            match Recipe::load(&lane.recipe) {
+                Ok((recipe, warnings)) => {
+                    self.problems.append(warnings);
+                    if let Some(e) = recipe.precision.and_then(|precision| self.unprepared(precision, checkpoint)) {
+                        let line = Places::of(&lane.recipe).line("precision");
+                        self.problems.error(&lane.recipe, line, "precision", e.to_string(), PREPARE);
+                    }
+                }
+                Err(found) => self.problems.append(found),
+            }
         }
         if (self.sound || names_source(&lane.camera.kind))
             && let Err(e) = camera::check(&lane.camera)
@@ -108,17 +116,20 @@ impl Check<'_> {
             let remedy = "build with `--features cudnn`, or give \"auto\" or \"cpu\"";
             self.error("network.device", format!("is cuda:{ordinal}, but this build has no CUDA"), remedy);
         }
-        if *precision == Precision::Int8
-            && !matches!(device, DeviceChoice::Cuda(_))
-            && let Some(Err(e)) = checkpoint.map(|checkpoint| crate::nn::ranges(&checkpoint.meta))
-        {
-            self.error("network.precision", e.to_string(), "prepare the model with `train quantise`, or give \"bf16\"");
+        if let Some(e) = self.unprepared(*precision, checkpoint) {
+            self.error("network.precision", e.to_string(), PREPARE);
         }
         let here = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
         if threads.cpus.len() > here {
             let what = format!("names {} CPUs, this machine gives {here}", threads.cpus.len());
             self.warning("network.cpus", what, "give numbers that `lscpu --extended` shows");
         }
+    }
+
+    /// What the model lacks for this precision.
+    fn unprepared(&self, precision: Precision, checkpoint: Option<&Checkpoint>) -> Option<NnError> {
+        let wanted = self.sound && precision == Precision::Int8 && !matches!(self.config.network.device, DeviceChoice::Cuda(_));
+        crate::nn::ranges(&checkpoint.filter(|_| wanted)?.meta).err()
     }
 
     /// A folder that is written to, or the one in which it would be made. Whether the station's own user may write it is for the

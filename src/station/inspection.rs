@@ -3,7 +3,7 @@
 use super::StationError;
 use super::queue::{DeskEvent, InspectJob, InspectedRow};
 use crate::http::Pulse;
-use crate::inspect::{InspectError, Inspector};
+use crate::inspect::{InspectError, Inspectors};
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,17 +26,17 @@ pub(super) struct WarmThread {
 
 impl WarmThread {
     /// Starts the thread and has the network run there once: what CUDA's libraries make ready they keep for each thread.
-    pub fn start(mut inspector: Inspector) -> Result<Self, StationError> {
+    pub fn start(mut inspectors: Inspectors) -> Result<Self, StationError> {
         let (lanes, lanes_in) = bounded::<Lanes>(1);
         let (warm, warm_in) = bounded(1);
         let thread = super::setup::spawn("inspection".into(), move || {
-            let warmed = inspector.warm_up();
+            let warmed = inspectors.warm_up();
             let failed = warmed.is_err();
             if warm.send(warmed).is_err() || failed {
                 return;
             }
             if let Ok(lanes) = lanes_in.recv() {
-                run(inspector, &lanes);
+                run(inspectors, &lanes);
             }
         })?;
         let waiting = Self { lanes: Some(lanes), thread: Some(thread) };
@@ -63,7 +63,7 @@ impl Drop for WarmThread {
 
 /// Inspects rows until every lane has closed its queue. What is still queued then is inspected, so that
 /// cells on their way get their verdicts.
-fn run(mut inspector: Inspector, Lanes { jobs, desks, pulse }: &Lanes) {
+fn run(mut inspectors: Inspectors, Lanes { jobs, desks, pulse }: &Lanes) {
     let mut open: Vec<usize> = (0..jobs.len()).collect();
     let mut works = true;
     while !open.is_empty() {
@@ -83,9 +83,10 @@ fn run(mut inspector: Inspector, Lanes { jobs, desks, pulse }: &Lanes) {
             open.remove(position);
             continue;
         };
-        let batch = gather((lane, job), &open, jobs, inspector.batch());
+        let batch = gather((lane, job), &open, jobs, inspectors.batch());
         let started = Instant::now();
-        let results = inspector.inspect_all(batch.iter().map(|(_, job)| &job.row));
+        let rows: Vec<_> = batch.iter().map(|(_, job)| (job.precision, &job.row)).collect();
+        let results = inspectors.inspect_all(&rows);
         let took = started.elapsed();
         let failure = results.iter().find_map(|result| match result {
             Err(error @ InspectError::Network(_)) => Some(error),
@@ -165,13 +166,13 @@ mod tests {
     fn a_network_that_fails_is_no_sign_of_life_until_it_works_again() {
         let lost = Arc::new(AtomicBool::new(false));
         let health = Health::new(&[], 5 * TICK);
-        let thread = WarmThread::start(inspector(Device { lost: lost.clone() })).unwrap();
+        let thread = WarmThread::start(inspector(Device { lost: lost.clone() }).into()).unwrap();
         let (jobs, jobs_out) = bounded(4);
         let (desk, events) = bounded(4);
         let lanes = Lanes { jobs: vec![jobs_out], desks: vec![desk], pulse: health.pulse("inspection") };
         let thread = thread.serve(lanes).unwrap();
         let inspect = || {
-            jobs.send(InspectJob { row: row(1, 5, 9), sent: Instant::now() }).unwrap();
+            jobs.send(InspectJob { row: row(1, 5, 9), precision: None, sent: Instant::now() }).unwrap();
             let Ok(DeskEvent::Inspected(row)) = events.recv() else { panic!("no row") };
             row.result
         };
@@ -189,10 +190,10 @@ mod tests {
     #[test]
     fn a_network_that_cannot_be_warmed_up_starts_no_station_and_a_thread_without_lanes_ends() {
         let lost = Arc::new(AtomicBool::new(true));
-        let told = WarmThread::start(inspector(Device { lost: lost.clone() })).err().unwrap().to_string();
+        let told = WarmThread::start(inspector(Device { lost: lost.clone() }).into()).err().unwrap().to_string();
         assert!(told.contains("cuda:0") && told.contains("start anew"), "{told}");
         lost.store(false, Relaxed);
-        drop(WarmThread::start(inspector(Device { lost: lost.clone() })).unwrap());
+        drop(WarmThread::start(inspector(Device { lost: lost.clone() }).into()).unwrap());
         assert_eq!(Arc::strong_count(&lost), 1, "the thread has ended");
     }
 

@@ -4,9 +4,11 @@ use super::backlog::CatchUp;
 use super::empty::EmptyBelt;
 use super::halt::Halt;
 use super::queue::{DeskEvent, InspectJob};
+use super::recipes::RecipeSlot;
 use super::state::LaneState;
 use crate::camera::CameraLink;
 use crate::cell::{CameraEvent, CellId, HoldReason, Moment, StitchEvent};
+use crate::config::Precision;
 use crate::http::Pulse;
 use crate::publish::wire::CameraState;
 use crate::stitch::{BeltState, Stitcher};
@@ -32,6 +34,16 @@ impl CellBudget {
     }
 }
 
+/// What holds while a cell passes.
+#[derive(Default)]
+struct Passing {
+    /// The cell whose rows are not inspected any more.
+    refused: Option<CellId>,
+    /// How exactly its rows are.
+    precision: Option<Precision>,
+    catch_up: CatchUp,
+}
+
 /// One lane's way from the camera to the queues.
 pub(super) struct LaneWorker {
     pub link: CameraLink,
@@ -39,6 +51,7 @@ pub(super) struct LaneWorker {
     pub empty: EmptyBelt,
     /// Sources that can wait block on full queues; live ones hold the cell.
     pub can_wait: bool,
+    pub recipe: Arc<RecipeSlot>,
     pub jobs: Sender<InspectJob>,
     pub desk: Sender<DeskEvent>,
     pub state: Arc<LaneState>,
@@ -52,7 +65,7 @@ impl LaneWorker {
     pub fn run(mut self) {
         let mut gone: Option<(Moment, String)> = None;
         let mut blocked: Option<Moment> = None;
-        let (mut refused, mut catch_up) = (None, CatchUp::default());
+        let mut passing = Passing::default();
         let mut stitched = Vec::new();
         let mut reason = HoldReason::Restart;
         let events = self.link.events().clone();
@@ -76,7 +89,7 @@ impl LaneWorker {
             self.note(&event, &mut gone);
             let cells = self.stitcher.cells();
             self.stitcher.push(&event, &mut stitched);
-            if !stitched.drain(..).all(|e| self.deliver(e, &mut refused, &mut catch_up)) {
+            if !stitched.drain(..).all(|e| self.deliver(e, &mut passing)) {
                 break;
             }
             let belt = self.stitcher.state();
@@ -94,7 +107,7 @@ impl LaneWorker {
         self.state.no_wafer_since(self.empty.begin_anew());
         let now = Moment::now();
         self.stitcher.finish(reason, now, &mut stitched);
-        stitched.drain(..).all(|e| self.deliver(e, &mut refused, &mut catch_up));
+        stitched.drain(..).all(|e| self.deliver(e, &mut passing));
         if let Some((from, reason)) = gone {
             let _ = self.desk.send(DeskEvent::Blind { from, to: now, reason });
         }
@@ -153,23 +166,25 @@ impl LaneWorker {
     }
 
     /// Hands on what the stitcher said; `false` once the station has seen enough cells.
-    fn deliver(&self, event: StitchEvent, refused: &mut Option<CellId>, catch_up: &mut CatchUp) -> bool {
+    fn deliver(&self, event: StitchEvent, passing: &mut Passing) -> bool {
         match event {
             StitchEvent::Begun { cell, .. } => {
                 if !self.budget.take() {
                     return false;
                 }
+                passing.precision = self.recipe.get().precision;
                 let _ = self.desk.send(DeskEvent::Begun { cell });
             }
             StitchEvent::Row(row) => {
-                if refused.as_ref() == Some(&row.cell) {
+                if passing.refused.as_ref() == Some(&row.cell) {
                     return true;
                 }
                 let cell = row.cell.clone();
-                let goes_by = !self.can_wait && row.row == 0 && catch_up.lets_go_by(cell.number, &self.state.backlog);
-                let sent = if goes_by { Err(HoldReason::Overload) } else { self.enqueue(InspectJob { row, sent: Instant::now() }) };
+                let goes_by = !self.can_wait && row.row == 0 && passing.catch_up.lets_go_by(cell.number, &self.state.backlog);
+                let job = InspectJob { row, precision: passing.precision, sent: Instant::now() };
+                let sent = if goes_by { Err(HoldReason::Overload) } else { self.enqueue(job) };
                 if let Err(reason) = sent {
-                    *refused = Some(cell.clone());
+                    passing.refused = Some(cell.clone());
                     let _ = self.desk.send(DeskEvent::Refused { cell, reason });
                 }
             }

@@ -1,12 +1,15 @@
 //! What travels between the threads of a station.
 
 use crate::cell::{CellEnd, CellId, HoldReason, LossCause, Moment, ProbabilityRow, TileRow};
+use crate::config::Precision;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A row of tiles on its way to the network.
 pub(super) struct InspectJob {
     pub row: TileRow,
+    /// As the lane's recipe asks for it.
+    pub precision: Option<Precision>,
     pub sent: Instant,
 }
 

@@ -1,4 +1,4 @@
-use crate::config::Problems;
+use crate::config::{Precision, Problems};
 use crate::judge::Recipe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct RecipeSlot {
     file: PathBuf,
     recipe: Mutex<Arc<Recipe>>,
+    /// What the network is ready for besides the station's own precision.
+    precisions: Arc<[Precision]>,
 }
 
 impl RecipeSlot {
-    /// Reads the lane's recipe.
-    pub fn load(file: PathBuf) -> Result<Self, Problems> {
-        let recipe = Mutex::new(read(&file)?);
-        Ok(Self { file, recipe })
+    /// `recipe`, as it was read from `file`; another one may ask for no other precisions than these.
+    pub fn new(file: PathBuf, recipe: Recipe, precisions: Arc<[Precision]>) -> Self {
+        Self { file, recipe: Mutex::new(Arc::new(recipe)), precisions }
     }
 
     /// The recipe for the next cell.
@@ -23,17 +24,23 @@ impl RecipeSlot {
 
     /// Reads the file again. A bad recipe is refused and the old one stays.
     pub fn reload(&self) -> Result<Arc<Recipe>, Problems> {
-        let recipe = read(&self.file)?;
+        let recipe = Arc::new(read(&self.file)?);
+        if let Some(precision) = recipe.precision.filter(|precision| !self.precisions.contains(precision)) {
+            let mut problems = Problems::default();
+            let what = format!("is \"{precision}\", for which the network was not made ready when the station started");
+            problems.error(&self.file, None, "precision", what, "restart the station to take this recipe");
+            return Err(problems);
+        }
         *self.recipe.lock().unwrap_or_else(PoisonError::into_inner) = recipe.clone();
         Ok(recipe)
     }
 }
 
 /// Reads a recipe; what it probably does not mean is told in the log.
-fn read(file: &Path) -> Result<Arc<Recipe>, Problems> {
+pub(super) fn read(file: &Path) -> Result<Recipe, Problems> {
     let (recipe, warnings) = Recipe::load(file)?;
     for warning in warnings.all() {
         tracing::warn!("{warning}");
     }
-    Ok(Arc::new(recipe))
+    Ok(recipe)
 }

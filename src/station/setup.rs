@@ -5,7 +5,7 @@ use super::halt::Halt;
 use super::inspection::{Lanes, WarmThread};
 use super::lane::{CellBudget, LaneWorker};
 use super::queue::{DeskEvent, InspectJob};
-use super::recipes::RecipeSlot;
+use super::recipes::{self, RecipeSlot};
 use super::recorder::Recorder;
 use super::state::LaneState;
 use super::supervisor::{LaneWatch, Running};
@@ -14,9 +14,9 @@ use super::{RunOptions, StationError};
 use crate::album::Album;
 use crate::camera::CameraLink;
 use crate::cell::{CELL_PX, Moment};
-use crate::config::{self, CameraKind, Lane, StationConfig};
+use crate::config::{self, CameraKind, Lane, Precision, StationConfig};
 use crate::http::{Health, Metrics};
-use crate::inspect::Inspector;
+use crate::inspect::Inspectors;
 use crate::ledger::Ledger;
 use crate::nn::{Checkpoint, NnError};
 use crate::publish::wire::ModelInfo;
@@ -94,16 +94,20 @@ impl Prepared {
             Some(checkpoint) => checkpoint,
             None => load_checkpoint(&config.network.model)?,
         };
-        let inspector = Inspector::new(&checkpoint, config.network.device, config.network.precision, config.network.threads.clone())?;
+        let recipes =
+            config.lanes.iter().map(|lane| recipes::read(&lane.recipe)).collect::<Result<Vec<_>, _>>().map_err(StationError::Recipe)?;
+        let asked = recipes.iter().filter_map(|recipe| recipe.precision);
+        let inspectors = Inspectors::new(&checkpoint, &config.network, asked.clone())?;
+        let precisions: Arc<[Precision]> = asked.chain([config.network.precision]).collect();
         let mut lanes = Vec::new();
-        for lane in &config.lanes {
-            inspector.check_pitch(&lane.name, mm_per_px(lane))?;
+        for (lane, recipe) in config.lanes.iter().zip(recipes) {
+            inspectors.check_pitch(&lane.name, mm_per_px(lane))?;
             let unfit = |source| StationError::Calibration { lane: lane.name.to_string(), source };
             let calibration = calibration(lane).map_err(unfit)?;
             let stitcher = stitcher(lane, calibration.as_ref())?;
             let mm_per_line = calibration.map(|c| c.mm_per_line).or(lane.belt.mm_per_line);
             let empty = EmptyBelt::new(mm_per_line.map_or(f64::INFINITY, |mm| lane.wafer.length_mm / mm));
-            let recipe = Arc::new(RecipeSlot::load(lane.recipe.clone()).map_err(StationError::Recipe)?);
+            let recipe = Arc::new(RecipeSlot::new(lane.recipe.clone(), recipe, precisions.clone()));
             lanes.push(PreparedLane { lane: lane.clone(), stitcher, empty, recipe });
         }
         let names: Vec<Arc<str>> = config.lanes.iter().map(|l| l.name.clone()).collect();
@@ -123,8 +127,8 @@ impl Prepared {
             let http = listener.local_addr()?;
             told(super::Endpoints { feed: feed.to_owned(), requests: requests.to_owned(), http });
         }
-        let info = inspector.info().clone();
-        let inspection = WarmThread::start(inspector)?;
+        let info = inspectors.info();
+        let inspection = WarmThread::start(inspectors)?;
         health.warmed_up();
         tracing::info!(run, model = info.name, engine = info.engine, "warm");
         metrics.model_info(&crate::http::ModelInfo {
@@ -189,6 +193,7 @@ impl Prepared {
                 stitcher: prepared.stitcher,
                 empty: prepared.empty,
                 can_wait: lane.camera.can_wait(),
+                recipe: prepared.recipe.clone(),
                 jobs: rows.clone(),
                 desk: desk.clone(),
                 state: state.clone(),

@@ -70,6 +70,40 @@ fn a_reloaded_recipe_without_limits_is_warned_of() {
 }
 
 #[test]
+fn a_recipe_has_the_precision_it_asks_for_when_the_station_starts_and_no_other_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    let recipe = folder.path().join("recipe.toml");
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    let ask_for = |precision| std::fs::write(&recipe, format!("precision = \"{precision}\"\n{text}")).unwrap();
+
+    ask_for("int8");
+    let checked = hairline(&["check", config.to_str().unwrap()]).output().unwrap();
+    assert!(!checked.status.success() && told(&checked).contains("recipe.toml:1: error: `precision`"), "{}", told(&checked));
+
+    ask_for("f32");
+    let mut running = Running(hairline(&["run", "--config", config.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap());
+    let (id, log) = (running.0.id().to_string(), BufReader::new(running.0.stderr.take().unwrap()));
+    let (mut warm, mut refused, begun) = (String::new(), false, Instant::now());
+    for line in log.lines().map_while(Result::ok) {
+        assert!(begun.elapsed() < Duration::from_secs(120), "the recipe is not read again");
+        if line.contains("U-Net") {
+            warm.clone_from(&line);
+        }
+        if line.trim_end().ends_with("ready") {
+            ask_for("bf16");
+            Command::new("kill").args(["-HUP", &id]).status().unwrap();
+        }
+        if line.contains("restart the station") {
+            refused = true;
+            Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        }
+    }
+    running.0.wait().unwrap();
+    assert!(refused && warm.contains("f32-grade (") && warm.contains("f32 ("), "refused: {refused}, warm: {warm}");
+}
+
+#[test]
 fn check_tells_every_mistake_at_once_and_exits_64() {
     let folder = tempfile::tempdir().unwrap();
     let config = station(folder.path(), "deadline = 3\n[lane.camera]\nkind = \"simulatd\"\n[lane.wafer]\nformat = \"M99\"\n");

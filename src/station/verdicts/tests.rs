@@ -72,7 +72,7 @@ fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Dura
         office: Arc::new(office),
         recorder,
         state: Arc::new(LaneState::new(lanes[0].clone(), metrics, health.clone())),
-        recipe: Arc::new(RecipeSlot::load(recipe).unwrap()),
+        recipe: Arc::new(RecipeSlot::new(recipe.clone(), crate::station::recipes::read(&recipe).unwrap(), [].into())),
         mm_per_px: 0.125,
         deadline: Some(deadline),
         events,

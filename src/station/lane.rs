@@ -1,6 +1,6 @@
 //! The lane thread: a camera's events through the stitcher, rows on to the network, cells to the desk.
 
-use super::backlog::CatchUp;
+use super::backlog::Allowance;
 use super::empty::EmptyBelt;
 use super::halt::Halt;
 use super::queue::{DeskEvent, InspectJob};
@@ -41,7 +41,7 @@ struct Passing {
     refused: Option<CellId>,
     /// How exactly its rows are.
     precision: Option<Precision>,
-    catch_up: CatchUp,
+    allowance: Allowance,
 }
 
 /// One lane's way from the camera to the queues.
@@ -51,6 +51,8 @@ pub(super) struct LaneWorker {
     pub empty: EmptyBelt,
     /// Sources that can wait block on full queues; live ones hold the cell.
     pub can_wait: bool,
+    /// From the trailing edge until the network must be through.
+    pub deadline: Option<Duration>,
     pub recipe: Arc<RecipeSlot>,
     pub jobs: Sender<InspectJob>,
     pub desk: Sender<DeskEvent>,
@@ -179,9 +181,12 @@ impl LaneWorker {
                 if passing.refused.as_ref() == Some(&row.cell) {
                     return true;
                 }
-                let cell = row.cell.clone();
-                let goes_by = !self.can_wait && row.row == 0 && passing.catch_up.lets_go_by(cell.number, &self.state.backlog);
-                let job = InspectJob { row, precision: passing.precision, sent: Instant::now() };
+                let (cell, sent) = (row.cell.clone(), Instant::now());
+                let goes_by = !self.can_wait && row.row == 0 && {
+                    let until = passing.allowance.begin(sent, self.deadline);
+                    until.is_some_and(|until| self.state.backlog.is_too_late_for_one_more(until))
+                };
+                let job = InspectJob { row, precision: passing.precision, sent };
                 let sent = if goes_by { Err(HoldReason::Overload) } else { self.enqueue(job) };
                 if let Err(reason) = sent {
                     passing.refused = Some(cell.clone());
@@ -189,6 +194,7 @@ impl LaneWorker {
                 }
             }
             StitchEvent::Ended(end) => {
+                passing.allowance.end(end.at.instant);
                 let _ = self.desk.send(DeskEvent::Ended(end));
             }
         }
@@ -196,8 +202,8 @@ impl LaneWorker {
     }
 
     fn enqueue(&self, job: InspectJob) -> Result<(), HoldReason> {
-        self.state.backlog.row_sent();
-        self.queue(job).inspect_err(|_| self.state.backlog.row_back())
+        self.state.backlog.row_sent(job.sent);
+        self.queue(job).inspect_err(|_| self.state.backlog.row_refused())
     }
 
     fn queue(&self, job: InspectJob) -> Result<(), HoldReason> {

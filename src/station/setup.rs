@@ -9,7 +9,7 @@ use super::recipes::{self, RecipeSlot};
 use super::recorder::Recorder;
 use super::state::LaneState;
 use super::supervisor::{LaneWatch, Running};
-use super::verdicts::{Office, VerdictWorker};
+use super::verdicts::{MARGIN, Office, VerdictWorker};
 use super::{RunOptions, StationError};
 use crate::album::Album;
 use crate::camera::CameraLink;
@@ -173,13 +173,14 @@ impl Prepared {
             let state = Arc::new(LaneState::new(name.clone(), office.metrics.clone(), self.health.clone()));
             let (rows, rows_out) = bounded::<InspectJob>(prepared.lane.queue_rows);
             let (desk, events) = bounded::<DeskEvent>(DESK_QUEUE);
+            let deadline = prepared.lane.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0));
             let verdicts = VerdictWorker {
                 office: office.clone(),
                 recorder: recorder.clone(),
                 state: state.clone(),
                 recipe: prepared.recipe.clone(),
                 mm_per_px: mm_per_px(&prepared.lane),
-                deadline: prepared.lane.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0)),
+                deadline,
                 events: events.clone(),
                 pulse: self.health.pulse(format!("verdicts {name}")),
             };
@@ -193,6 +194,7 @@ impl Prepared {
                 stitcher: prepared.stitcher,
                 empty: prepared.empty,
                 can_wait: lane.camera.can_wait(),
+                deadline: deadline.map(|d| d.saturating_sub(MARGIN)),
                 recipe: prepared.recipe.clone(),
                 jobs: rows.clone(),
                 desk: desk.clone(),

@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// How long cells on their way may take once the station stops; the rest is held.
 const GRACE: Duration = Duration::from_secs(4);
 /// Kept free before the deadline for judging, recording and sending.
-const MARGIN: Duration = Duration::from_millis(8);
+pub(super) const MARGIN: Duration = Duration::from_millis(8);
 /// Thereof for sending alone.
 const SENDING: Duration = Duration::from_millis(3);
 
@@ -113,7 +113,7 @@ impl VerdictWorker {
     /// What concerns the lane rather than one of its cells.
     fn note(&self, event: &DeskEvent) {
         match event {
-            DeskEvent::Inspected(_) => self.state.backlog.row_back(),
+            DeskEvent::Inspected(_) => self.state.backlog.row_back(Instant::now()),
             DeskEvent::Lost { lines, cause } => self.state.lost(*cause, *lines),
             DeskEvent::Blind { from, to, reason } => self.tell_blind(from.unix_ns, to.unix_ns, reason),
             _ => {}
@@ -161,9 +161,6 @@ impl VerdictWorker {
         let late = judgement.take_if(|_| deadline_at.is_some_and(|at| judged_at >= at));
         if late.is_some() {
             hold = Some(HoldReason::Deadline);
-        }
-        if hold == Some(HoldReason::Deadline) {
-            self.state.backlog.missed(cell.id.number);
         }
         let judging = late.is_some().then(|| judged_at - taken_at);
         if let Some(told) = hold.as_ref().and_then(|reason| too_slow.note(reason, &cell, judging, judged_at)) {

@@ -180,8 +180,14 @@ pub fn evaluate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::Mask;
+    use crate::album::{Album, Page};
+    use crate::cell::{CellId, Mask, VerdictKind};
+    use crate::config::{DeviceChoice, Precision};
+    use crate::inspect::Inspector;
     use crate::measure::Counts;
+    use crate::nn::{Architecture, Checkpoint, CheckpointMeta, Network, NetworkShape, Upsampling};
+    use crate::train::{Folder, HeldBack, Sampling, Set, SplitPlan};
+    use candle_core::Device;
 
     /// Says crack where the normalised value is above 0.
     struct Bright;
@@ -216,6 +222,43 @@ mod tests {
             let crack_px = width.min(height) as u64;
             assert_eq!(pixels.counts(0.5), Counts { tp: crack_px, fp: 0, fn_: 0 }, "{width}x{height}");
         }
+    }
+
+    #[test]
+    fn what_the_album_keeps_of_a_cell_is_judged_as_the_line_judged_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let shape = NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling: Upsampling::Bilinear };
+        let network = Network::new(&shape, 3, &Device::Cpu).unwrap();
+        let (meta, tensors) = (CheckpointMeta::of(shape, "small"), network.tensors().unwrap());
+        let checkpoint = Checkpoint { meta, tensors, digest: String::new() };
+        // Askew: its outline moves from line to line.
+        let cell = CellId { lane: "A".into(), number: 1 };
+        let rows = [0u8, 1, 2].map(|row| {
+            let pixels = (0..TileRow::PIXELS).map(|i| 20_000 + (i * 31 + usize::from(row) * 7) as u16 % 977 * 20).collect();
+            let start = |y: usize| 20 + ((usize::from(row) * TILE_PX + y) / 40) as u16;
+            let spans = (0..TILE_PX).map(|y| Span { start: start(y), end: start(y) + 1280 }).collect();
+            TileRow { cell: cell.clone(), row, pixels, spans }
+        });
+        let mut inspector = Inspector::new(&checkpoint, DeviceChoice::Cpu, Precision::F32, 1).unwrap();
+        let values = rows.each_ref().map(|row| inspector.inspect(row).unwrap().values);
+        let threshold = checkpoint.meta.threshold;
+        let found = ProbabilityMap::new(values, rows.each_ref().map(|row| row.spans.clone())).unwrap().mask(threshold);
+        assert!(found.count() > 1000, "{}", found.count());
+
+        let settings = crate::config::Album { dir: dir.path().to_owned(), passed_every: 0, unreviewed_max: 1 };
+        let (album, thread) = Album::open(&settings, |_| panic!("the disk took everything")).unwrap();
+        let (found, rows) = (Arc::new(found), rows.map(|row| (row.pixels, row.spans)));
+        album.keep(Page { cell: cell.clone(), unix_ns: 0, verdict: VerdictKind::Reject, rows, found: found.clone() });
+        assert!(album.tell(album.name_of(&cell).unwrap(), found.clone()));
+        album.close();
+        thread.join().unwrap();
+
+        let plan = SplitPlan { held_back: HeldBack::Everything, ..SplitPlan::share(0.5, 1) };
+        let folder = Folder::open(dir.path(), &plan, Sampling::Uniform).unwrap();
+        let mut engine = crate::nn::engine(&checkpoint, DeviceChoice::Cpu, Precision::F32, 1).unwrap();
+        let picture = |index| folder.picture(Set::Validation, index);
+        let judged = evaluate(engine.as_mut(), &checkpoint.meta.normalisation, threshold, 1, picture, |_| Ok(())).unwrap();
+        assert_eq!(judged.pixels.counts(threshold), Counts { tp: found.count(), fp: 0, fn_: 0 });
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::manifest::{Entry, Manifest, crack_to_background};
-use super::pictures::{Encoded, same_size};
+use super::pictures::{Encoded, decoded_pair, learnt_picture};
 use super::split::{HeldBack, SplitPlan};
 use super::{Picture, Sampling, Set, Source};
 use crate::train::TrainError;
@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Pictures with masks from a folder: `images/NAME.png` and `masks/NAME.png`, PNG, JPEG or TIFF, 8 or 16 bit.
 ///
-/// Masks are thresholded at half. Pixels that are exactly 0 at a line's ends lie outside the wafer.
+/// Masks are thresholded at half. Pixels that are exactly 0 at a line's ends lie outside the wafer, and so does the rim of a
+/// picture as large as a cell, as on the line.
 /// Nothing is held in memory; pictures are read when they are needed.
 #[derive(Debug)]
 pub struct Folder {
@@ -32,9 +33,6 @@ impl Folder {
     /// Every fault names its file and what to do.
     pub fn open(root: &Path, plan: &SplitPlan, sampling: Sampling) -> Result<Self, TrainError> {
         let Manifest { entries, mut warnings, digest } = Manifest::read(root, plan)?;
-        if entries.is_empty() {
-            return Err(TrainError::Data { path: root.join("images"), problem: "holds no pictures (PNG, JPEG or TIFF)".into() });
-        }
         let to_learn_from = plan.held_back != HeldBack::Everything;
         if to_learn_from && entries.iter().all(|e| e.crack_px == 0) {
             let problem = "every mask is empty: there is no crack to learn; masks are white on crack, black elsewhere".to_owned();
@@ -162,7 +160,7 @@ impl Source for Folder {
 fn one_class(root: &Path, training: &[Entry], cracked: &[usize]) -> Result<(), TrainError> {
     let problem = if cracked.is_empty() {
         "no training picture shows a crack (all cracked ones are held back for validation); use another --seed or a --split file"
-    } else if training.iter().all(|e| e.crack_px == e.all_px()) {
+    } else if training.iter().all(|e| e.all_crack) {
         "every pixel of every training mask is crack: there is nothing to tell it from; masks are white on crack, black elsewhere"
     } else {
         return Ok(());
@@ -172,12 +170,8 @@ fn one_class(root: &Path, training: &[Entry], cracked: &[usize]) -> Result<(), T
 
 fn read(root: &Path, entry: &Entry) -> Result<Picture, TrainError> {
     let (path, mask) = (root.join(&entry.picture), root.join(&entry.mask));
-    let truth = Encoded::read(&mask)?.mask()?;
-    let grey = Encoded::read(&path)?.grey()?;
-    same_size(&mask, &truth, grey.dimensions())?;
-    let width = grey.width() as usize;
-    let unfit = || TrainError::Data { path, problem: "is empty; take it out".into() };
-    Picture::new(entry.name(), width, grey.into_raw(), truth).ok_or_else(unfit)
+    let (grey, truth) = decoded_pair(&Encoded::read(&path)?, &Encoded::read(&mask)?)?;
+    learnt_picture(&path, grey, truth)
 }
 
 #[cfg(test)]

@@ -144,6 +144,54 @@ fn a_jpeg_that_is_cut_off_is_told_because_decoders_fill_it_with_grey() {
 }
 
 #[test]
+fn pictures_and_masks_are_turned_as_their_exif_says() {
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{ExtendedColorType, ImageEncoder};
+    let dir = folder_of(2);
+    // 16 px wide, white in its left half; with orientation 6 viewers show it turned by a quarter clockwise: white above.
+    let lying: Vec<u8> = (0..16 * 8).map(|i| if i % 16 < 8 { 255 } else { 20 }).collect();
+    let turned = [b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".as_slice(), &[6, 0, 0, 0, 0, 0, 0, 0]].concat();
+    for part in ["images", "masks"] {
+        let mut file = std::fs::File::create(dir.path().join(part).join("photo.jpg")).unwrap();
+        let mut encoder = JpegEncoder::new_with_quality(&mut file, 100);
+        encoder.set_exif_metadata(turned.clone()).unwrap();
+        encoder.write_image(&lying, 16, 8, ExtendedColorType::L8).unwrap();
+    }
+    let folder = open(dir.path(), 1, 0.3).unwrap();
+    let find = |set| (0..folder.len(set)).map(move |i| (set, i));
+    let mut all = find(Set::Training).chain(find(Set::Validation)).map(|(set, i)| folder.picture(set, i).unwrap());
+    let photo = all.find(|picture| picture.name == "photo").unwrap();
+    assert_eq!((photo.width_px, photo.height_px), (8, 16));
+    assert_eq!(photo.crack_pixels(), (0..8).flat_map(|y| (0..8).map(move |x| (x, y))).collect::<Vec<_>>());
+    assert!(photo.pixels[..64].iter().all(|grey| *grey > 60_000) && photo.pixels[64..].iter().all(|grey| *grey < 10_000));
+}
+
+#[test]
+fn a_name_that_no_file_of_a_run_can_hold_is_told() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = folder_of(3);
+    for part in ["images", "masks"] {
+        let name = std::ffi::OsStr::from_bytes(b"zelle-\xe4.png");
+        std::fs::copy(dir.path().join(part).join("cell0.png"), dir.path().join(part).join(name)).unwrap();
+    }
+    let said = open(dir.path(), 1, 0.3).unwrap_err().to_string();
+    assert!(said.contains("images/zelle-") && said.contains("not UTF-8; rename it"), "{said}");
+}
+
+#[test]
+fn a_folder_without_pictures_of_its_own_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("images/lot7")).unwrap();
+    std::fs::create_dir_all(dir.path().join("masks/lot7")).unwrap();
+    let picture = GrayImage::new(8, 6);
+    for part in ["images/lot7", "masks/lot7"] {
+        save(dir.path(), part, "cell0.png", &picture);
+    }
+    let said = open(dir.path(), 1, 0.3).unwrap_err().to_string();
+    assert!(said.contains("images: holds no pictures") && said.contains("subfolders are not looked into"), "{said}");
+}
+
+#[test]
 fn names_may_have_dots_and_extensions_capitals() {
     let dir = folder_of(3);
     let picture = GrayImage::from_fn(8, 6, |x, _| Luma([if x == 4 { 255 } else { 0 }]));

@@ -1,5 +1,5 @@
 use super::Set;
-use super::pictures::{Encoded, hex, mask_of, pictures_in, same_size, stem};
+use super::pictures::{Encoded, decoded_pair, hex, learnt_picture, mask_of, pictures_in, stem};
 use super::split::SplitPlan;
 use crate::train::TrainError;
 use rayon::prelude::*;
@@ -24,8 +24,11 @@ pub(super) struct Entry {
     pub shown: (String, String),
     /// Width and height in pixels.
     pub size_px: (u32, u32),
-    /// Crack pixels of the mask.
+    /// Crack pixels of the mask; of a cell those that do not lie on its rim.
     pub crack_px: u64,
+    /// Whether every pixel of the mask is crack.
+    #[serde(skip)]
+    pub all_crack: bool,
     /// What it belongs to.
     pub group: String,
     /// Which part it is in.
@@ -59,7 +62,12 @@ impl Manifest {
     /// # Errors
     /// Every fault names its file and what to do; if there are several, they are told together.
     pub fn read(root: &Path, plan: &SplitPlan) -> Result<Self, TrainError> {
-        let pictures = pictures_in(&root.join("images"))?;
+        let images = root.join("images");
+        let pictures = pictures_in(&images)?;
+        if pictures.is_empty() {
+            let problem = "holds no pictures (PNG, JPEG or TIFF); subfolders are not looked into".into();
+            return Err(TrainError::Data { path: images, problem });
+        }
         let read: Vec<Result<Entry, TrainError>> = pictures.par_iter().map(|picture| read_entry(root, picture)).collect();
         let (mut entries, mut faults) = (Vec::with_capacity(read.len()), namesakes(&pictures));
         for entry in read {
@@ -92,23 +100,29 @@ impl Manifest {
 
 /// Reads picture and mask whole, so that a broken file is told now and not hours later.
 fn read_entry(root: &Path, picture: &Path) -> Result<Entry, TrainError> {
+    // Split files, reports and verdicts tell pictures by their names.
+    if picture.file_name().is_none_or(|name| name.to_str().is_none()) {
+        return Err(TrainError::Data { path: picture.to_owned(), problem: "its name is not UTF-8; rename it".into() });
+    }
     let mask = mask_of(root, picture)?;
     let (encoded, encoded_mask) = (Encoded::read(picture)?, Encoded::read(&mask)?);
-    let (grey, truth) = (encoded.grey()?, encoded_mask.mask()?);
-    same_size(&mask, &truth, grey.dimensions())?;
+    let (grey, truth) = decoded_pair(&encoded, &encoded_mask)?;
     let (width, height) = grey.dimensions();
     let shown =
         |values: &[u8]| hex(&Sha256::new().chain_update([width, height].map(u32::to_le_bytes).concat()).chain_update(values).finalize());
     let values: Vec<u8> = grey.as_raw().iter().flat_map(|value| value.to_le_bytes()).collect();
     let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
+    let (shown, all_crack) = ((shown(&values), shown(truth.bits())), truth.count() == u64::from(width) * u64::from(height));
+    let learnt = learnt_picture(picture, grey, truth)?;
     Ok(Entry {
         picture: below(picture),
         mask: below(&mask),
         picture_sha256: encoded.sha256(),
         mask_sha256: encoded_mask.sha256(),
-        shown: (shown(&values), shown(truth.bits())),
+        shown,
         size_px: (width, height),
-        crack_px: truth.count(),
+        crack_px: learnt.truth.count(),
+        all_crack,
         group: String::new(),
         set: Set::Training,
     })

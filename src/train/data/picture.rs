@@ -1,4 +1,4 @@
-use crate::cell::{Mask, Span, without_rim};
+use crate::cell::{CELL_PX, Mask, Span, TILE_PX, without_rim};
 
 /// A picture of a cell with its outline and the truth about its cracks.
 #[derive(Debug, Clone)]
@@ -40,9 +40,16 @@ impl Picture {
         Some(Self { name, width_px, height_px, pixels, spans, truth, longest_crack_px: None })
     }
 
-    /// Moves the rim outside the outline, and forgets the cracks on it, as inspection does with a cell.
+    /// Whether it is as large as cells are stitched: its longer side is a cell's.
+    pub fn is_cell(&self) -> bool {
+        self.width_px.max(self.height_px) == CELL_PX
+    }
+
+    /// Moves the rim outside the outline, and forgets the cracks on it, as inspection does with a cell: row by row of tiles.
     pub fn leave_rim(&mut self) {
-        self.spans = without_rim(&self.spans, true, true);
+        let rows = self.height_px.div_ceil(TILE_PX);
+        let row = |(row, spans): (usize, &[Span])| without_rim(spans, row == 0, row + 1 == rows);
+        self.spans = self.spans.chunks(TILE_PX).enumerate().flat_map(row).collect();
         for (x, y) in self.crack_pixels() {
             if !self.spans[y].contains(x) {
                 self.truth.set(x, y, false);

@@ -1,9 +1,11 @@
 //! Picture and mask files as they come: listed, read whole, checked.
 
+use super::Picture;
 use crate::cell::Mask;
 use crate::train::TrainError;
-use image::DynamicImage;
+use image::{DynamicImage, ImageDecoder, ImageReader};
 use sha2::{Digest, Sha256};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
@@ -66,12 +68,20 @@ impl<'a> Encoded<'a> {
         hex(&Sha256::digest(&self.bytes))
     }
 
-    /// The picture as it is.
+    /// The picture as viewers show it, turned as its EXIF orientation says.
     pub fn picture(&self) -> Result<DynamicImage, TrainError> {
         if crate::disk::is_cut_off_jpeg(&self.bytes) {
             return Err(self.unfit(crate::disk::CUT_OFF_JPEG.into()));
         }
-        image::load_from_memory(&self.bytes).map_err(|reason| TrainError::Unreadable { path: self.path.to_owned(), reason })
+        self.upright().map_err(|reason| TrainError::Unreadable { path: self.path.to_owned(), reason })
+    }
+
+    fn upright(&self) -> image::ImageResult<DynamicImage> {
+        let mut decoder = ImageReader::new(Cursor::new(&self.bytes)).with_guessed_format()?.into_decoder()?;
+        let orientation = decoder.orientation()?;
+        let mut picture = DynamicImage::from_decoder(decoder)?;
+        picture.apply_orientation(orientation);
+        Ok(picture)
     }
 
     /// The picture in grey; refuses one that is too wide to be learnt from.
@@ -141,13 +151,25 @@ const MOST_CLASSES: u16 = 16 * 257;
 /// Difference between colour channels that a JPEG's rounding does not make.
 const LEAST_COLOUR: u8 = 48;
 
-/// Refuses a mask of another size than its picture's.
-pub(super) fn same_size(path: &Path, mask: &Mask, expected: (u32, u32)) -> Result<(), TrainError> {
-    let found = (mask.width_px() as u32, mask.height_px() as u32);
+/// A picture's grey values and its mask; refuses a mask of another size.
+pub(super) fn decoded_pair(picture: &Encoded, mask: &Encoded) -> Result<(Grey, Mask), TrainError> {
+    let (grey, truth) = (picture.grey()?, mask.mask()?);
+    let (found, expected) = ((truth.width_px() as u32, truth.height_px() as u32), grey.dimensions());
     if found != expected {
-        return Err(TrainError::MaskSize { mask: path.to_owned(), found, expected });
+        return Err(TrainError::MaskSize { mask: mask.path.to_owned(), found, expected });
     }
-    Ok(())
+    Ok((grey, truth))
+}
+
+/// What is learnt from and judged by: the pair without the rim, where it is as large as the line stitches cells.
+pub(super) fn learnt_picture(path: &Path, grey: Grey, truth: Mask) -> Result<Picture, TrainError> {
+    let width_px = grey.width() as usize;
+    let unfit = || TrainError::Data { path: path.to_owned(), problem: "is empty; take it out".into() };
+    let mut picture = Picture::new(stem(path), width_px, grey.into_raw(), truth).ok_or_else(unfit)?;
+    if picture.is_cell() {
+        picture.leave_rim();
+    }
+    Ok(picture)
 }
 
 /// Lower-case hexadecimal digits.

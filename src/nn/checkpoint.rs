@@ -1,5 +1,5 @@
 use super::layout::{self, Start};
-use super::{NetworkShape, NnError, Normalisation};
+use super::{NetworkShape, NnError, Normalisation, seal};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Key of the description in the file's metadata.
-const METADATA_KEY: &str = "hairline";
+pub(super) const METADATA_KEY: &str = "hairline";
 
 /// What a checkpoint says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,8 +96,8 @@ impl Checkpoint {
     /// Reads a checkpoint from memory; `origin` names it in errors.
     ///
     /// # Errors
-    /// Bytes that are no safetensors file, carry no or an unknown description, or hold other tensors than the
-    /// described network has: [`NnError::Unfit`] with what was found and what was expected.
+    /// Bytes that are no safetensors file, were damaged since they were written, carry no or an unknown description, or hold other
+    /// tensors than the described network has: [`NnError::Unfit`] with what was found and what was expected.
     pub fn load_bytes(bytes: &[u8], origin: &str, device: &Device) -> Result<Self, NnError> {
         let unfit = |found: String, expected: &str, remedy: &str| NnError::Unfit {
             origin: origin.into(),
@@ -105,11 +105,18 @@ impl Checkpoint {
             expected: expected.into(),
             remedy: remedy.into(),
         };
+        if seal::is_damaged(bytes) {
+            return Err(unfit(
+                "a damaged file: its SHA-256 is not the one that was written into it".into(),
+                "it as it was written",
+                "copy it again from where it was made",
+            ));
+        }
         let not_safetensors = |error: safetensors::SafeTensorError| {
             unfit(
                 format!("no safetensors file ({error})"),
                 "a checkpoint written by `train fit` or `train import`",
-                "check the path; turn PyTorch weights (.pth) into a checkpoint with `train import`",
+                "check the path; copy a checkpoint again, turn PyTorch weights (.pth) into one with `train import`",
             )
         };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
@@ -142,7 +149,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Writes the checkpoint: beside its place first, then renamed, so that a reader never sees half of it.
+    /// Writes the checkpoint with its SHA-256: beside its place first, then renamed, so that a reader never sees half of it.
     ///
     /// # Errors
     /// Tensors that do not fit the description or are not finite, or a file that cannot be written.
@@ -150,7 +157,7 @@ impl Checkpoint {
         let path = path.as_ref();
         check_meta(&self.meta, &path.display().to_string())?;
         self.check_named(&path.display().to_string())?;
-        let description = serde_json::to_string(&self.meta).map_err(|error| NnError::Unfit {
+        let description = seal::description(&self.meta).map_err(|error| NnError::Unfit {
             origin: path.display().to_string(),
             found: format!("a description that cannot be written ({error})"),
             expected: "plain JSON".into(),
@@ -167,8 +174,9 @@ impl Checkpoint {
         }
         let cpu: Vec<(&String, Tensor)> =
             self.tensors.iter().map(|(name, t)| Ok((name, t.to_device(&Device::Cpu)?.contiguous()?))).collect::<Result<_, NnError>>()?;
-        let bytes =
+        let mut bytes =
             safetensors::serialize(cpu.iter().map(|(name, t)| (name.as_str(), t)), Some(metadata)).map_err(candle_core::Error::wrap)?;
+        seal::seal(&mut bytes);
         let write = |reason| NnError::Write { path: path.into(), reason };
         crate::disk::write_whole(path, &bytes).map_err(write)
     }
@@ -237,9 +245,9 @@ fn check_meta(meta: &CheckpointMeta, origin: &str) -> Result<(), NnError> {
         return refuse(format!("pixel pitches from {} to {} mm", meta.mm_per_px_min, meta.mm_per_px_max), "a positive range");
     }
     if let Normalisation::Fixed { mean, std } = meta.normalisation
-        && !(mean.is_finite() && std.is_finite() && std > 0.0)
+        && !meta.normalisation.is_usable()
     {
-        return refuse(format!("a normalisation with mean {mean} and std {std}"), "finite numbers, the deviation positive");
+        return refuse(format!("a normalisation with mean {mean} and std {std}"), "numbers that make finite ones of every grey value");
     }
     Ok(())
 }
@@ -285,6 +293,6 @@ pub fn first_not_finite<'a>(tensors: impl IntoIterator<Item = (&'a String, &'a T
     Ok(None)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

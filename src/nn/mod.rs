@@ -11,6 +11,7 @@ mod layout;
 mod network;
 mod normalisation;
 mod ops;
+mod seal;
 mod shape;
 
 pub use checkpoint::{Checkpoint, CheckpointMeta, Quantisation, first_not_finite};

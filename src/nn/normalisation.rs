@@ -25,6 +25,13 @@ const WHITE: f64 = 65535.0;
 const LEAST_STD: f64 = 1.0 / 1024.0;
 
 impl Normalisation {
+    /// Whether every grey value becomes a finite number.
+    pub(super) fn is_usable(&self) -> bool {
+        let Self::Fixed { mean, std } = *self else { return true };
+        let (scale, shift) = scale_and_shift(f64::from(mean), f64::from(std));
+        std > 0.0 && std.is_finite() && shift.is_finite() && (WHITE as f32 * scale + shift).is_finite()
+    }
+
     /// Normalises a tile of lines of `width` pixels into `out` and fills what lies outside the outline with its
     /// mirror image.
     ///
@@ -41,15 +48,13 @@ impl Normalisation {
         if width == 0 {
             return;
         }
-        let (mean, std) = match *self {
+        let (scale, shift) = match *self {
             Self::Tile => {
                 let (mean, std) = moments(lines.clone(), spans);
-                (mean, std.max(LEAST_STD))
+                scale_and_shift(mean, std.max(LEAST_STD))
             }
-            Self::Fixed { mean, std } => (f64::from(mean), f64::from(std)),
+            Self::Fixed { mean, std } => scale_and_shift(f64::from(mean), f64::from(std)),
         };
-        let scale = (1.0 / (std * WHITE)) as f32;
-        let shift = (-mean / std) as f32;
         for (y, (line, out)) in lines.zip(out.chunks_mut(width)).enumerate() {
             let (start, end) = bounds(spans.get(y), line.len());
             for (out, pixel) in out[start..end].iter_mut().zip(&line[start..end]) {
@@ -58,6 +63,11 @@ impl Normalisation {
         }
         mirror_outside(out, width, spans);
     }
+}
+
+/// What a pixel's value is multiplied with, and what is added then.
+fn scale_and_shift(mean: f64, std: f64) -> (f32, f32) {
+    ((1.0 / (std * WHITE)) as f32, (-mean / std) as f32)
 }
 
 /// Fills what lies outside the outline with the mirror image of what lies inside: along each line first, then, where
@@ -179,6 +189,16 @@ mod tests {
         assert!(out.iter().all(|v| v.abs() < 1e-3), "{out:?}");
         Normalisation::Tile.apply(&[7, 7], 2, &[], &mut out);
         assert_eq!(out, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_deviation_that_makes_infinite_numbers_is_not_usable() {
+        let usable = |mean: f32, std: f32| Normalisation::Fixed { mean, std }.is_usable();
+        assert!(usable(0.0, 1.0) && usable(0.5, 1e-30) && Normalisation::Tile.is_usable());
+        let refused = [(0.0, 1e-44), (0.5, 1e-39), (1e30, 1e-30), (f32::NAN, 1.0), (0.0, f32::INFINITY), (0.0, 0.0), (0.0, -1.0)];
+        for (mean, std) in refused {
+            assert!(!usable(mean, std), "{mean}, {std}");
+        }
     }
 
     #[test]

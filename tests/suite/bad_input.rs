@@ -80,6 +80,20 @@ fn a_file_that_is_no_model_is_told_with_what_was_expected() {
 }
 
 #[test]
+fn a_model_with_one_flipped_bit_judges_no_cell() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    let model = folder.path().join("tiny.safetensors");
+    let mut bytes = std::fs::read(&model).unwrap();
+    // The sign of the last weight: still a number.
+    *bytes.last_mut().unwrap() ^= 0x80;
+    std::fs::write(&model, bytes).unwrap();
+    for command in [CHECK, RUN] {
+        refused(command, &config, &["tiny.safetensors", "damaged", "copy it again"]);
+    }
+}
+
+#[test]
 fn a_calibration_of_another_camera_or_width_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let lane = "calibration = \"lane.calibration.toml\"\ndeadline_ms = 300\n[lane.camera]\nkind = \"gige\"\nid = \"Maker-Model-17\"\n\

@@ -33,7 +33,7 @@ struct OnDevice<N: Number> {
     pictures: Memory<f32>,
     logits: Memory<f32>,
     probabilities: Memory<u8>,
-    /// For each tile, whether a logit is no number, or made of such.
+    /// For each tile, whether a logit is no finite number, or made of such.
     unsound: Memory<u32>,
     workspace: Memory<u8>,
     sent: Pinned<f32>,

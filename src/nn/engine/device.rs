@@ -113,8 +113,9 @@ impl Engine for DeviceEngine {
         fill(&mut self.tiles);
         let (mut values, mut sound) = (Vec::with_capacity(self.tiles.len()), Vec::with_capacity(count));
         self.batches(&self.tiles, count, |logits| {
-            // A sum is a number only where everything summed is one; a tile with both infinities is as useless.
-            sound.extend(logits.flatten_from(1)?.sum(1)?.to_vec1::<f32>()?.iter().map(|sum| !sum.is_nan()));
+            // Nothing times what is no finite number is none.
+            let nothing = logits.affine(0.0, 0.0)?.flatten_from(1)?.sum(1)?;
+            sound.extend(nothing.to_vec1::<f32>()?.iter().map(|nothing| *nothing == 0.0));
             let quantised = candle_nn::ops::sigmoid(logits)?.affine(255.0, 0.0)?.round()?.to_dtype(DType::U8)?;
             values.extend(quantised.flatten_all()?.to_vec1::<u8>()?);
             Ok(())

@@ -12,6 +12,9 @@ pub(super) fn read(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>, NnEr
 }
 
 /// A convolution with its batch norm folded into weights and bias.
+///
+/// # Errors
+/// What is folded into numbers that are not finite: bytes would clip them, and a ReLU may make 0 of what they lead to.
 pub(super) fn folded(checkpoint: &Checkpoint, half: &ConvNorm) -> Result<Convolution, NnError> {
     let mut weights = read(checkpoint, &format!("{}.weight", half.convolution))?;
     let part = |part: &str| read(checkpoint, &format!("{}.{part}", half.norm));
@@ -21,7 +24,21 @@ pub(super) fn folded(checkpoint: &Checkpoint, half: &ConvNorm) -> Result<Convolu
     for (weights, scale) in weights.chunks_exact_mut(half.input * 9).zip(&scale) {
         weights.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * scale) as f32);
     }
+    check_finite(checkpoint, &half.convolution, &[&weights, &bias])?;
     Ok(Convolution { inputs: half.input, outputs: half.output, weights, bias })
+}
+
+/// Refuses what the convolution `name` has become where it is not finite.
+pub(super) fn check_finite(checkpoint: &Checkpoint, name: &str, values: &[&[f32]]) -> Result<(), NnError> {
+    if values.iter().all(|values| values.iter().all(|value| value.is_finite())) {
+        return Ok(());
+    }
+    Err(NnError::Unfit {
+        origin: checkpoint.meta.name.clone(),
+        found: format!("{name} with values that are not finite once batch norm and units are folded into them"),
+        expected: "weights, gains, variances and ranges whose products and quotients are numbers".into(),
+        remedy: "take an earlier checkpoint, or train again with a lower learning rate".into(),
+    })
 }
 
 /// What stands for 0 where bytes have signs.
@@ -44,11 +61,12 @@ impl Scale<'_> {
     fn part(self, name: &str, parts: u8) -> Result<f32, NnError> {
         let Some(ranges) = self.0 else { return Ok(1.0) };
         match ranges.get(name) {
-            Some(range) if *range > 0.0 && range.is_finite() => Ok(range / f32::from(parts)),
+            // What is divided by it must stay finite.
+            Some(range) if *range > 0.0 && range.is_finite() && (f32::from(parts) / range).is_finite() => Ok(range / f32::from(parts)),
             found => Err(NnError::Unfit {
                 origin: "the model's quantisation".into(),
                 found: format!("{found:?} as the range of {name}"),
-                expected: "a number above 0 for every convolution".into(),
+                expected: "a number well above 0 for every convolution".into(),
                 remedy: "run `train quantise` again".into(),
             }),
         }
@@ -64,6 +82,7 @@ impl Scale<'_> {
                 taps.chunks_exact_mut(9).zip(&units).for_each(|(taps, unit)| taps.iter_mut().for_each(|weight| *weight *= unit));
             }
             made.bias.iter_mut().for_each(|bias| *bias /= to);
+            check_finite(checkpoint, &half.convolution, &[&made.weights, &made.bias])?;
         }
         Ok(made)
     }
@@ -76,6 +95,7 @@ impl Scale<'_> {
         weights.iter_mut().for_each(|weight| *weight *= below / unit);
         let mut bias = read(checkpoint, &format!("{name}.bias"))?;
         bias.iter_mut().for_each(|bias| *bias /= unit);
+        check_finite(checkpoint, name, &[&weights, &bias])?;
         let zero = if self.0.is_some() { MIDDLE } else { 0 };
         Ok((Raising::Transposed { outputs: step.upsampled, weights, bias, zero }, unit))
     }

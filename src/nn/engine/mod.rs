@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub struct Probabilities<'a> {
     /// `round(255 σ(logit))`.
     pub values: Cow<'a, [u8]>,
-    /// For each tile, whether all its logits are numbers; the values of one that has others mean nothing.
+    /// For each tile, whether all its logits are finite numbers; the values of one that has others mean nothing.
     pub sound: Vec<bool>,
 }
 
@@ -80,11 +80,12 @@ pub trait Engine: Send {
     fn describe(&self) -> String;
 }
 
-/// Turns logits into probabilities, tiles of `pixels` on the threads of `pool`; for each whether all of its logits are numbers.
+/// Turns logits into probabilities, tiles of `pixels` on the threads of `pool`; for each whether all of its logits are finite: of a
+/// sound network none is infinite.
 fn quantise(logits: &[f32], values: &mut [u8], pixels: usize, pool: Option<&rayon::ThreadPool>) -> Vec<bool> {
     let turn = |(values, logits): (&mut [u8], &[f32])| {
         values.iter_mut().zip(logits).for_each(|(value, logit)| *value = quantised(*logit));
-        !logits.iter().any(|logit| logit.is_nan())
+        logits.iter().all(|logit| logit.is_finite())
     };
     match pool {
         Some(pool) => pool.install(|| values.par_chunks_mut(pixels).zip(logits.par_chunks(pixels)).map(turn).collect()),

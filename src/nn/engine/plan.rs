@@ -1,6 +1,6 @@
 //! A checkpoint compiled to blocks of kernels.
 
-use super::fold::{Scale, read};
+use super::fold::{Scale, check_finite, read};
 use crate::nn::kernels::Isa;
 use crate::nn::kernels::nhwc::{Block, Convolution, Logits, Map, Method, Multiply, Single, Sinks, Source};
 use crate::nn::layout::{DoubleConv, LEVELS, UNet};
@@ -66,6 +66,7 @@ impl<F: Multiply> Plan<F> {
         }
         let mut weights = read(checkpoint, &format!("{}.weight", layout.head.name))?;
         weights.iter_mut().for_each(|weight| *weight *= below);
+        check_finite(checkpoint, &layout.head.name, &[&weights])?;
         weights.resize(weights.len().next_multiple_of(16), 0.0);
         let bias = read(checkpoint, &format!("{}.bias", layout.head.name))?[0];
         Ok(Self {

@@ -182,6 +182,61 @@ fn what_is_no_number_comes_out_as_none() {
     }
 }
 
+/// No sound network has an infinite logit, and one below zero would pass for a good cell.
+#[test]
+fn an_infinite_logit_is_no_answer() {
+    let mut checkpoint = checkpoint(2, Upsampling::Bilinear);
+    for bias in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+        checkpoint.tensors.insert("outc.conv.bias".into(), Tensor::new(&[bias], &Device::Cpu).unwrap());
+        let mut cpu = CpuEngine::new(&checkpoint, TILE_PX, Precision::F32, &2.into()).unwrap();
+        let mut tensors = device::DeviceEngine::on(&checkpoint, Device::Cpu, candle_core::DType::F32, "the CPU").unwrap();
+        for engine in [&mut cpu as &mut dyn Engine, &mut tensors] {
+            let found = engine.probabilities(1, &mut |tiles| tiles.fill(0.5)).unwrap().sound;
+            assert_eq!(found, [false], "{bias}, {}", engine.describe());
+        }
+    }
+}
+
+#[test]
+fn what_becomes_infinite_when_it_is_folded_is_refused_in_every_precision() {
+    let mut checkpoint = checkpoint(8, Upsampling::Transposed);
+    let side = 32;
+    let mut calibration = Calibration::new(&checkpoint).unwrap();
+    calibration.add(&pictures(1, TILE_PX)).unwrap();
+    let ranges = calibration.finish();
+    let norm = "down2.maxpool_conv.1.double_conv.4";
+    let whole = checkpoint.clone();
+    checkpoint.meta.quantisation = Some(crate::nn::Quantisation { ranges: ranges.clone(), report: serde_json::Value::Null });
+    for (part, value) in [("weight", 3e38_f32), ("running_var", 0.0)] {
+        let name = format!("{norm}.{part}");
+        let values = checkpoint.tensors[&name].ones_like().unwrap().affine(f64::from(value), 0.0).unwrap();
+        checkpoint.tensors.insert(name, values);
+    }
+    let refusal = |told: Option<NnError>| told.expect("it was taken").to_string();
+    for precision in [Precision::F32, Precision::F32Grade, Precision::Bf16, Precision::Int8] {
+        let told = refusal(CpuEngine::new(&checkpoint, side, precision, &1.into()).err());
+        assert!(told.contains("down2.maxpool_conv.1.double_conv.3") && told.contains("not finite"), "{precision}: {told}");
+    }
+    refusal(device::DeviceEngine::on(&checkpoint, Device::Cpu, candle_core::DType::F32, "the CPU").err());
+    refusal(steps::Steps::new(&checkpoint, side, 1).err());
+
+    if !Isa::Avx512Vnni.is_here() {
+        return println!("skipped: int8, which this processor has not");
+    }
+    let with = |changed: &[(&str, f32)]| {
+        let mut ranges = ranges.clone();
+        ranges.extend(changed.iter().map(|(name, range)| ((*name).to_owned(), *range)));
+        let mut checkpoint = whole.clone();
+        checkpoint.meta.quantisation = Some(crate::nn::Quantisation { ranges, report: serde_json::Value::Null });
+        CpuEngine::new(&checkpoint, side, Precision::Int8, &1.into()).err()
+    };
+    assert!(with(&[]).is_none());
+    let (first, second) = ("inc.double_conv.0", "inc.double_conv.3");
+    assert!(refusal(with(&[(first, 1e-40)])).contains(first));
+    assert!(refusal(with(&[(first, 1e30), (second, 1e-30)])).contains(second));
+    assert!(refusal(with(&[("up1.up", 1e-30), ("down4.maxpool_conv.1.double_conv.3", 1e30)])).contains("up1.up"));
+}
+
 #[test]
 fn a_batch_of_another_size_is_refused() {
     let mut engine = CpuEngine::new(&checkpoint(2, Upsampling::Bilinear), 16, Precision::F32, &1.into()).unwrap();

@@ -120,6 +120,11 @@ fn steps_compute_the_network_with_the_kernels_that_cuda_gets() {
 
             tiles[SIDE_PX * SIDE_PX + 5] = f32::NAN;
             assert_eq!(run(&kernels, numbers, &steps, &tiles).unsound, [0, 1], "{}, {upsampling:?}", numbers.name);
+
+            let mut infinite = Steps::new(&checkpoint, SIDE_PX, MOST).unwrap();
+            let Some(Step::Head { bias, .. }) = infinite.list.last_mut() else { panic!("the last step is the head") };
+            *bias = f32::NEG_INFINITY;
+            assert_eq!(run(&kernels, numbers, &infinite, &pictures(TILES, SIDE_PX)).unsound, [1, 1], "{}", numbers.name);
         }
     }
 }

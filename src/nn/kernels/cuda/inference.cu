@@ -126,7 +126,7 @@ extern "C" __global__ void look(const sixteen *__restrict__ from, count *__restr
     }
 }
 
-// Logits of every pixel, their probabilities as 255ths, and a mark at each tile that has a logit which is no number.
+// Logits of every pixel, their probabilities as 255ths, and a mark at each tile that has a logit which is no finite number.
 extern "C" __global__ void head(const sixteen *__restrict__ from, const float *__restrict__ weights, float bias,
                                 float *__restrict__ logits, unsigned char *__restrict__ probabilities,
                                 count *__restrict__ unsound, count tiles, count side, count channels) {
@@ -139,7 +139,8 @@ extern "C" __global__ void head(const sixteen *__restrict__ from, const float *_
             for (int lane = 0; lane < 8; lane++) logit += wide(found.of[lane]) * weights[channel + lane];
         }
         logits[pixel] = logit;
-        if (logit != logit) unsound[pixel / plane] = 1;
+        // Less than infinity; of what is no number that is not true.
+        if (!(fabsf(logit) <= 3.4028235e38f)) unsound[pixel / plane] = 1;
         float share = 255.0f / (1.0f + expf(-logit));
         probabilities[pixel] = logit != logit ? 0 : (unsigned char)(share + 0.5f);
     }

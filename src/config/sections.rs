@@ -315,7 +315,7 @@ impl SimulatedCamera {
 }
 
 /// The looks of simulated wafers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaferKind {
     /// Laser transmission: even texture, no bus bars.

@@ -25,7 +25,7 @@ pub struct PictureOptions {
     #[arg(long, default_value_t = 2)]
     seed: u64,
     /// Share of simulated wafers that are cracked
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
     cracked_share: f64,
 }
 
@@ -33,6 +33,11 @@ pub struct PictureOptions {
 pub(super) struct Pictures {
     options: PictureOptions,
     folder: Option<Folder>,
+}
+
+/// A share.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "must lie within 0 to 1, such as 0.5".to_owned())
 }
 
 /// A number of wafers; of none every model is perfect.

@@ -1,6 +1,6 @@
 //! `train promote`: a model goes to the line only if it is no worse than the one there.
 
-use super::pictures::{PictureOptions, Pictures, digests_in};
+use super::pictures::{PictureOptions, Pictures, digests_in, share};
 use crate::config::{DeviceChoice, Precision};
 use crate::nn::{Checkpoint, CheckpointMeta};
 use crate::train::{Evaluation, evaluate, write_beside};
@@ -50,8 +50,22 @@ pub struct TrainPromoteArgs {
 /// How much worse IoU and PA may be unless told otherwise.
 const TOLERANCE: f64 = 0.005;
 
-fn share(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "must lie within 0 to 1, such as 0.005".to_owned())
+/// A model's file, read once: what is compared is what is promoted, whatever comes to lie in its place meanwhile.
+struct Model {
+    bytes: Vec<u8>,
+    checkpoint: Checkpoint,
+}
+
+impl Model {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let bytes = read(path)?;
+        let checkpoint = Checkpoint::load_bytes(&bytes, &path.display().to_string(), &Device::Cpu)?;
+        Ok(Self { bytes, checkpoint })
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))
 }
 
 /// A model and how it did on the golden set.
@@ -62,7 +76,9 @@ struct Candidate {
 
 /// Runs the command.
 pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
-    let name = Checkpoint::load(&args.new, &Device::Cpu).context("the new model")?.meta.name;
+    let new = Model::read(&args.new).context("the new model")?;
+    let current = args.current.as_deref().map(Model::read).transpose().context("--current")?;
+    let name = new.checkpoint.meta.name.clone();
     if !CheckpointMeta::is_name(&name) {
         bail!(
             "{}: a model called {name:?} cannot become a file in {}; train or import it again with another --name",
@@ -74,10 +90,9 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     if args.first && model.exists() {
         bail!("--first: there is a model {name} already; compare with it by --current {}", model.display());
     }
-    if let Some(current) = args.current.as_deref().filter(|_| model.exists()) {
-        let read = |path: &Path| std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()));
-        if read(current)? != read(&model)? {
-            let (current, model) = (current.display(), model.display());
+    if let Some((path, current)) = args.current.as_deref().zip(current.as_ref()).filter(|_| model.exists()) {
+        if current.bytes != read(&model)? {
+            let (current, model) = (path.display(), model.display());
             bail!(
                 "--current {current}: the new model would take the place of another one, {model}; compare with that by --current {model}"
             );
@@ -88,15 +103,15 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     if learnt > 0 {
         eprintln!("warning: the new model has learnt from {learnt} of these {} pictures, which flatters it", golden.count());
     }
-    let examine = |path: &Path| -> anyhow::Result<Candidate> {
-        let checkpoint = Checkpoint::load(path, &Device::Cpu)?;
+    let examine = |checkpoint: Checkpoint| -> anyhow::Result<Candidate> {
         let mut engine = crate::nn::engine(&checkpoint, args.device, Precision::default(), args.threads)?;
         let (normalisation, threshold) = (checkpoint.meta.normalisation, checkpoint.meta.threshold);
         let found = evaluate(engine.as_mut(), &normalisation, threshold, golden.count(), |i| golden.get(i), |_| Ok(()))?;
         Ok(Candidate { checkpoint, found })
     };
-    let new = examine(&args.new).context("the new model")?;
-    let current = args.current.as_deref().map(examine).transpose().context("--current")?;
+    let bytes = new.bytes;
+    let new = examine(new.checkpoint).context("the new model")?;
+    let current = current.map(|current| examine(current.checkpoint)).transpose().context("--current")?;
     let table = table(&new, current.as_ref());
     println!("{table}");
     if new.found.cracked == 0 {
@@ -117,10 +132,8 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.models).with_context(|| args.models.display().to_string())?;
     if model.exists() {
         let previous = args.models.join(format!("{name}.previous.safetensors"));
-        let bytes = std::fs::read(&model).with_context(|| model.display().to_string())?;
-        write_beside(&previous, &bytes)?;
+        write_beside(&previous, &read(&model)?)?;
     }
-    let bytes = std::fs::read(&args.new).with_context(|| args.new.display().to_string())?;
     let compared = Comparison { current: current.as_ref(), tolerance: args.tolerance, golden: golden.describe()?, learnt, table: &table };
     let written = model_card(&new, &compared);
     // The model first: a card must not tell of one that is not there.

@@ -1,6 +1,6 @@
 //! `train quantise`: prepares a model for eight bits and tells what they cost.
 
-use super::pictures::PictureOptions;
+use super::pictures::{PictureOptions, share};
 use crate::cell::TILE_PX;
 use crate::config::{DeviceChoice, Precision};
 use crate::measure::Counts;
@@ -31,7 +31,7 @@ pub struct TrainQuantiseArgs {
     #[arg(long, value_name = "N", default_value_t = 8)]
     calibrate: usize,
     /// How much lower the IoU may be
-    #[arg(long, value_name = "SHARE", default_value_t = 0.005, value_parser = tolerance)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.005, value_parser = share)]
     tolerance: f64,
     /// CPU threads for the network; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -104,10 +104,6 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
     checkpoint.save(&args.out)?;
     println!("written: {}", args.out.display());
     Ok(ExitCode::SUCCESS)
-}
-
-fn tolerance(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|share: &f64| *share >= 0.0).ok_or_else(|| "give a share of at least 0, such as 0.005".into())
 }
 
 /// Normalised tiles of a picture, side by side; what is beyond its last whole tile is left out, unless it has none.

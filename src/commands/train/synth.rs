@@ -1,8 +1,10 @@
 //! `train synth`: simulated wafers and their crack masks as pictures in a folder.
 
+use super::pictures::share;
 use crate::cell::Mask;
 use crate::config::WaferKind;
 use crate::simulate::{self, Crack, WaferSettings};
+use crate::train::{Kinds, Simulated, write_beside};
 use anyhow::{Context, bail};
 use image::{ExtendedColorType, ImageEncoder, codecs::png};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 /// Writes DIR/images/00000.png … (grey, 8 bit, 1344 × 1344; black is outside the wafer),
 /// DIR/masks/00000.png … (white where the crack is) and DIR/manifest.json (the settings, and the
 /// cracks and checksums of each wafer). The same seed gives the same wafers on every machine of
-/// the same kind.
+/// the same kind, and never those that `train fit --simulate` or `train eval --simulate` draws.
 #[derive(Debug, clap::Args)]
 pub struct TrainSynthArgs {
     /// Folder to write to; it is created where it is missing.
@@ -29,8 +31,8 @@ pub struct TrainSynthArgs {
     pub count: u32,
     /// What the wafers look like: uncoated wafers in laser light, finished cells in
     /// electroluminescence, or both in turn.
-    #[arg(long, value_enum, default_value_t = Looks::Laser)]
-    pub kind: Looks,
+    #[arg(long, value_enum, default_value_t = Kinds::Laser)]
+    pub kind: Kinds,
     /// Any number; another one gives other wafers.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
@@ -45,40 +47,10 @@ pub struct TrainSynthArgs {
     pub force: bool,
 }
 
-/// What `--kind` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Looks {
-    /// Uncoated wafers in laser light.
-    Laser,
-    /// Finished cells in electroluminescence.
-    Electroluminescence,
-    /// One of each in turn.
-    Both,
-}
-
-impl Looks {
-    fn of(self, index: u64) -> WaferKind {
-        match self {
-            Self::Laser => WaferKind::Laser,
-            Self::Electroluminescence => WaferKind::Electroluminescence,
-            Self::Both if index.is_multiple_of(2) => WaferKind::Laser,
-            Self::Both => WaferKind::Electroluminescence,
-        }
-    }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("give a share between 0 (no wafer is cracked) and 1 (every wafer is)".into()),
-    }
-}
-
 #[derive(Serialize)]
 struct Manifest<'a> {
     hairline: &'static str,
-    kind: Looks,
+    kind: Kinds,
     seed: u64,
     count: u32,
     cracked_share: f64,
@@ -90,7 +62,7 @@ struct Manifest<'a> {
 struct WaferEntry {
     image: String,
     mask: String,
-    kind: Looks,
+    kind: WaferKind,
     crack_px: u64,
     cracks: Vec<Crack>,
     /// SHA-256 of the picture's grey levels and of the mask's packed bits, in hexadecimal.
@@ -118,7 +90,7 @@ pub fn run(args: TrainSynthArgs) -> anyhow::Result<ExitCode> {
         corner_px: args.corner_px,
         wafers: &wafers,
     };
-    write(&args.out.join("manifest.json"), &serde_json::to_vec_pretty(&manifest)?)?;
+    write_beside(&args.out.join("manifest.json"), &serde_json::to_vec_pretty(&manifest)?)?;
     let cracked = wafers.iter().filter(|wafer| wafer.crack_px > 0).count();
     println!("{} wafers, {cracked} of them cracked, in {}", wafers.len(), args.out.display());
     Ok(ExitCode::SUCCESS)
@@ -155,17 +127,14 @@ fn prepare(args: &TrainSynthArgs) -> anyhow::Result<()> {
 fn draw(args: &TrainSynthArgs, index: u64) -> anyhow::Result<WaferEntry> {
     let kind = args.kind.of(index);
     let settings = WaferSettings { kind, seed: args.seed, cracked_share: args.cracked_share, corner_px: args.corner_px };
-    let wafer = simulate::wafer(&settings, index);
+    let wafer = simulate::wafer(&settings, Simulated::FIRST_WRITTEN + index);
     let (image, mask) = (format!("images/{index:05}.png"), format!("masks/{index:05}.png"));
-    write(&args.out.join(&image), &grey_png(&wafer.pixels, wafer.side_px)?)?;
-    write(&args.out.join(&mask), &grey_png(&black_and_white(&wafer.mask), wafer.side_px)?)?;
+    write_beside(&args.out.join(&image), &grey_png(&wafer.pixels, wafer.side_px)?)?;
+    write_beside(&args.out.join(&mask), &grey_png(&black_and_white(&wafer.mask), wafer.side_px)?)?;
     Ok(WaferEntry {
         image,
         mask,
-        kind: match kind {
-            WaferKind::Laser => Looks::Laser,
-            WaferKind::Electroluminescence => Looks::Electroluminescence,
-        },
+        kind,
         crack_px: wafer.mask.count(),
         image_sha256: digest(&wafer.pixels),
         mask_sha256: digest(wafer.mask.bits()),
@@ -193,17 +162,13 @@ fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    crate::disk::write_whole(path, bytes)
-        .with_context(|| format!("{}: cannot be written; is the disk full, or the folder not yours?", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::{SimulatedSettings, Source};
 
     fn args(out: PathBuf) -> TrainSynthArgs {
-        TrainSynthArgs { out, count: 2, kind: Looks::Both, seed: 4, cracked_share: 1.0, corner_px: Some(60), force: false }
+        TrainSynthArgs { out, count: 2, kind: Kinds::Both, seed: 4, cracked_share: 1.0, corner_px: Some(60), force: false }
     }
 
     #[test]
@@ -249,10 +214,15 @@ mod tests {
     }
 
     #[test]
-    fn shares_outside_zero_to_one_are_refused() {
-        assert_eq!(share("0.25"), Ok(0.25));
-        for text in ["-0.1", "1.5", "NaN", "half"] {
-            assert!(share(text).is_err(), "{text}");
+    fn what_is_written_is_none_of_the_wafers_that_a_training_or_evaluation_draws() {
+        let folder = tempfile::tempdir().unwrap();
+        run(TrainSynthArgs { kind: Kinds::Laser, count: 1, corner_px: None, ..args(folder.path().into()) }).unwrap();
+        let written = image::open(folder.path().join("images/00000.png")).unwrap().into_luma16().into_raw();
+        let settings = SimulatedSettings { kinds: Kinds::Laser, seed: 4, cracked_share: 1.0, validation_wafers: 1 };
+        let drawn = Simulated::new(settings).unwrap();
+        let test = Simulated::test_wafer(Kinds::Laser, 4, 1.0, 0);
+        for other in [drawn.training(0), drawn.validation(0), test] {
+            assert!(other.unwrap().pixels != written);
         }
     }
 }

@@ -3,8 +3,7 @@
 use super::manifest::{Entry, Manifest};
 use super::pictures::Encoded;
 use super::{Set, SplitPlan};
-use crate::disk::write_whole;
-use crate::train::TrainError;
+use crate::train::{TrainError, write_beside};
 use image::{DynamicImage, ImageFormat, Pixel};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -109,7 +108,7 @@ pub fn store_five_fold(root: &Path, plan: &SplitPlan, out: &Path, written: impl 
     })?;
     let part = |set| if set == Set::Training { "training" } else { "validation" };
     let split: String = names.iter().map(|(name, set)| format!("{name},{}\n", part(*set))).collect();
-    write(&out.join("split.csv"), split.as_bytes())?;
+    write_beside(&out.join("split.csv"), split.as_bytes())?;
     let training = names.values().filter(|set| **set == Set::Training).count();
     Ok(Stored { training, validation: names.len() - training })
 }
@@ -153,11 +152,7 @@ fn write_png(path: &Path, picture: &DynamicImage) -> Result<(), TrainError> {
     picture
         .write_to(&mut bytes, ImageFormat::Png)
         .map_err(|source| TrainError::Data { path: path.to_owned(), problem: format!("cannot be kept as PNG: {source}") })?;
-    write(path, bytes.get_ref())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    write_whole(path, bytes).map_err(TrainError::file(path, "cannot write it; is the disk full, or the folder not yours?"))
+    write_beside(path, bytes.get_ref())
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ impl Simulated {
     const FIRST_VALIDATION: u64 = 1 << 40;
     /// Test wafers are numbered from here on: never trained on nor validated with, whatever the seed.
     const FIRST_TEST: u64 = 1 << 41;
+    /// Wafers that `train synth` writes as pictures are numbered from here on: others than those above, whatever the seed.
+    pub const FIRST_WRITTEN: u64 = 1 << 42;
     /// Validation wafers that the digest is taken over: what the simulator draws, changes them.
     const DIGEST_WAFERS: usize = 8;
     /// Validation wafers at most whose pixels of crack are counted.

@@ -140,7 +140,7 @@ impl RunFolder {
 /// # Errors
 /// [`TrainError::File`] with its name; nothing half-written is left.
 pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    crate::disk::write_whole(path, bytes).map_err(TrainError::file(path, "cannot write it (is the disk full?)"))
+    crate::disk::write_whole(path, bytes).map_err(TrainError::file(path, "cannot write it (is the disk full, or the folder not yours?)"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::{Picture, Source};
 use crate::train::TrainError;
 use serde_json::json;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Data whose validation pictures are cut to squares around their cracks, as the paper's (Table 2); a picture without a crack
 /// gives one from its middle. What is learnt from stays as it is.
@@ -11,6 +11,8 @@ pub struct Squares {
     squares: Vec<Square>,
     crack_px: usize,
     all_px: usize,
+    /// The picture that a square was cut from last, and its number: the next one is often of the same.
+    last: Mutex<Option<(usize, Arc<Picture>)>>,
 }
 
 /// A square of a validation picture.
@@ -23,7 +25,7 @@ struct Square {
 
 impl Squares {
     /// Looks through the validation pictures of `whole` and chooses the squares, `side_px` wide: for each picture as many as the
-    /// smallest rectangle around its cracks needs, evenly over it.
+    /// smallest rectangle around its cracks needs, evenly over it, without those that show no crack.
     ///
     /// # Errors
     /// A side of 0, or a picture that cannot be read.
@@ -41,7 +43,19 @@ impl Squares {
                 squares.push(Square { picture: index, left, top });
             }
         }
-        Ok(Self { whole, side_px, squares, crack_px, all_px })
+        Ok(Self { whole, side_px, squares, crack_px, all_px, last: Mutex::default() })
+    }
+
+    fn picture(&self, index: usize) -> Result<Arc<Picture>, TrainError> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((number, picture)) if *number == index => Ok(picture.clone()),
+            _ => {
+                let picture = Arc::new(self.whole.validation(index)?);
+                *last = Some((index, picture.clone()));
+                Ok(picture)
+            }
+        }
     }
 }
 
@@ -60,7 +74,9 @@ fn around_cracks(picture: &Picture, side_px: usize) -> Vec<(usize, usize)> {
         (0..count).map(start).collect::<Vec<_>>()
     };
     let (lefts, tops) = (extent(|at| at.0, picture.width_px), extent(|at| at.1, picture.height_px));
-    tops.iter().flat_map(|top| lefts.iter().map(|left| (*left, *top))).collect()
+    let within = |at: usize, start: usize| (start..start + side_px).contains(&at);
+    let shows = |(left, top): &(usize, usize)| cracks.is_empty() || cracks.iter().any(|(x, y)| within(*x, *left) && within(*y, *top));
+    tops.iter().flat_map(|top| lefts.iter().map(|left| (*left, *top))).filter(shows).collect()
 }
 
 impl Source for Squares {
@@ -70,7 +86,7 @@ impl Source for Squares {
 
     fn validation(&self, index: usize) -> Result<Picture, TrainError> {
         let Square { picture, left, top } = self.squares[index];
-        Ok(self.whole.validation(picture)?.window(left, top, self.side_px))
+        Ok(self.picture(picture)?.window(left, top, self.side_px))
     }
 
     fn validation_count(&self) -> usize {
@@ -134,6 +150,8 @@ mod tests {
             (&[(299, 249)], &[(200, 150)]),
             // 250 px high: three squares, one above the other.
             (&[(150, 0), (150, 249)], &[(100, 0), (100, 75), (100, 150)]),
+            // Two cracks in corners: the rectangle around both needs nine squares, seven of which would show none.
+            (&[(0, 0), (299, 249)], &[(0, 0), (200, 150)]),
             (&[], &[(100, 75)]),
         ] {
             assert_eq!(around_cracks(&picture(300, 250, cracks), 100), want, "{cracks:?}");

@@ -169,8 +169,12 @@ fn from_file(path: &Path, groups: &[(String, String)], parts: &[String], order: 
 /// The second column of a file of two, for each of `names`; pictures may be named with or without extension.
 fn looked_up(path: &Path, names: &[String], what: &str) -> Result<Vec<String>, TrainError> {
     let told = told_in(path, what)?;
-    let none = |name: &String| TrainError::Data { path: path.to_owned(), problem: format!("has no line for the picture {name}") };
-    names.iter().map(|name| told.get(name).cloned().ok_or_else(|| none(name))).collect()
+    let missing: Vec<String> = names.iter().filter(|name| !told.contains_key(*name)).cloned().collect();
+    if !missing.is_empty() {
+        let problem = format!("has no line for {}; add one `picture,{what}` for each", some_of(&missing));
+        return Err(TrainError::Data { path: path.to_owned(), problem });
+    }
+    Ok(names.iter().filter_map(|name| told.get(name).cloned()).collect())
 }
 
 /// The second column of a file of two by the picture's name.
@@ -178,7 +182,8 @@ fn told_in(path: &Path, what: &str) -> Result<BTreeMap<String, String>, TrainErr
     let unfit = |problem: String| TrainError::Data { path: path.to_owned(), problem };
     let text = std::fs::read_to_string(path).map_err(TrainError::file(path, "cannot read it"))?;
     let mut told: BTreeMap<String, String> = BTreeMap::new();
-    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+    // Spreadsheets begin a CSV with the mark of its byte order.
+    for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let (name, value) = line.rsplit_once(',').ok_or_else(|| unfit(format!("line {number}: `{line}` is not `picture,{what}`")))?;
         let name = super::pictures::picture_name(name.trim()).to_owned();
         if let Some(before) = told.insert(name.clone(), value.trim().to_owned())
@@ -246,10 +251,10 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             plan(HeldBack::File(path.clone())).deal(groups)
         };
-        assert_eq!(held_back(&deal("a.png,training\nb,c.jpg, validation\n\nd,training", &names).unwrap()), ["b,c"]);
+        assert_eq!(held_back(&deal("\u{feff}a.png,training\nb,c.jpg, validation\n\nd,training", &names).unwrap()), ["b,c"]);
         let fault = |text: &str, groups: &[(String, String)]| deal(text, groups).unwrap_err().to_string();
         for (text, word) in [
-            ("a,training\nd,training", "b,c"),
+            ("a,training\nd,training", "no line for b,c"),
             ("a,training\nb,c,test\nd,training", "`test`"),
             ("a,training\nb,c,training\nd,training", "Validation"),
             ("a,training\na,validation\nb,c,training\nd,training", "line 2"),

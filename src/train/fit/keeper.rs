@@ -1,5 +1,7 @@
+use super::changes::changes;
 use super::{FitSettings, Observer, Position};
 use crate::config::Precision;
+use crate::loss::Loss;
 use crate::nn::{Checkpoint, CheckpointMeta, Network};
 use crate::train::{Best, Optimiser, Source, TrainError, TrainingState, evaluate};
 use serde_json::json;
@@ -23,9 +25,19 @@ impl Keeper<'_> {
         if state.weights.meta.data_digest == self.data_digest {
             return Ok(());
         }
-        let problem = "the data have changed since this training was interrupted (their digest is another one); restore them, or begin a \
-                       new training with --init from its last checkpoint";
-        Err(TrainError::Setting { name: "resume", problem: problem.into() })
+        const NAMED: usize = 3;
+        let manifest = self.settings.files.run.as_ref().and_then(|run| run.read_json("manifest.json").ok()?);
+        let changes = changes(&manifest.unwrap_or_default(), &self.source.manifest());
+        let what = match changes.len() {
+            0 => "their digest is another one".to_owned(),
+            few if few <= NAMED => changes.join(", "),
+            many => format!("{}, and {} more", changes[..NAMED].join(", "), many - NAMED),
+        };
+        let problem = format!(
+            "the data have changed since this training was interrupted ({what}); restore them, or begin a new training with --init from \
+             its last checkpoint; of a folder that grows, train on a copy of images/ and masks/"
+        );
+        Err(TrainError::Setting { name: "resume", problem })
     }
 
     /// Judges the network as it is and saves it, also as the best if it is.
@@ -56,9 +68,12 @@ impl Keeper<'_> {
         let silent = counts.tp + counts.fp == 0 && counts.fn_ > 0;
         if silent && settings.progress(step, elapsed) >= 0.5 && !self.told_of_silence {
             self.told_of_silence = true;
-            let warning = "nothing is called a crack, and more than half of the training is over: many losses have no gradient there to come \
-                           back by; begin anew with a lower --learning-rate or another --seed, or take --loss dibe";
-            observer.warned(step, warning)?;
+            let other = if settings.objective.loss() == Loss::Dibe { "" } else { ", or take --loss dibe" };
+            let warning = format!(
+                "nothing is called a crack, and more than half of the training is over: many losses have no gradient there to come back \
+                 by; begin anew with a lower --learning-rate or another --seed{other}"
+            );
+            observer.warned(step, &warning)?;
         }
         Ok(())
     }

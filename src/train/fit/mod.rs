@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod changes;
 mod divergence;
 mod keeper;
 mod settings;

@@ -1,6 +1,6 @@
 //! `train fit`: trains a network and leaves a checkpoint that the line can load.
 
-use super::interrupt::Interrupt;
+use super::interrupt::{ENDED_BY_INTERRUPT, Interrupt};
 use super::machine::MachineOptions;
 use super::options::FitOptions;
 use super::watch::Watch;
@@ -22,8 +22,8 @@ use std::sync::Arc;
 /// With --run everything goes to a folder of its own: settings, log, TensorBoard events, the checkpoint with
 /// the best IoU on the validation pictures, the last one, and the state from which --resume continues to the
 /// very weights that an uninterrupted training would have reached (on a CPU, without --minutes). The last two are
-/// written at every evaluation and at least every five minutes. Ctrl-C saves and says how to continue; a second
-/// one ends it at once. With --out alone three files are written: the best checkpoint at --out, the last
+/// written at every evaluation and at least every five minutes. Ctrl-C saves, says how to continue and ends with
+/// status 130; a second one ends it at once. With --out alone three files are written: the best checkpoint at --out, the last
 /// one beside it as NAME.last.safetensors, and the log as NAME.jsonl.
 #[derive(Debug, clap::Args)]
 pub struct TrainFitArgs {
@@ -78,7 +78,7 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
             if outcome.stopped {
                 eprintln!("stopped early; continue from its weights with --init {}", quoted(&settings.files.last));
             }
-            Ok(ExitCode::SUCCESS)
+            Ok(ended(&outcome))
         }
         (None, None, None) => anyhow::bail!("nowhere to put the model: give --run DIR, --out FILE.safetensors or both"),
     }
@@ -100,6 +100,10 @@ pub(super) fn settings_json(options: &FitOptions, commit: Option<&str>) -> serde
 pub(super) fn stored_options(run: &RunFolder) -> anyhow::Result<FitOptions> {
     let mut settings: serde_json::Value = run.read_json("settings.json")?.unwrap_or_default();
     let path = run.path("settings.json");
+    // Runs of earlier versions may have been told `--no-augmentation`.
+    if settings["options"]["no_augmentation"] == true {
+        settings["options"]["augment"] = "none".into();
+    }
     serde_json::from_value(settings["options"].take()).with_context(|| format!("{}: was written by another version", path.display()))
 }
 
@@ -159,7 +163,12 @@ fn train_in(
     } else {
         run.write_json("result.json", &result(&outcome, &Journal::read(&run.path("log.jsonl"))?))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ended(&outcome))
+}
+
+/// A training that was stopped is no success: what would come after it must not take its model for the trained one.
+fn ended(outcome: &Outcome) -> ExitCode {
+    if outcome.stopped { ExitCode::from(ENDED_BY_INTERRUPT) } else { ExitCode::SUCCESS }
 }
 
 /// Writes the page; if it is to `look`, with what the best checkpoint makes of the validation pictures, which takes as
@@ -279,6 +288,25 @@ fn tell(outcome: &Outcome, settings: &FitSettings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(clap::Parser)]
+    #[command(no_binary_name = true)]
+    struct Told {
+        #[command(flatten)]
+        options: FitOptions,
+    }
+
+    #[test]
+    fn runs_of_earlier_versions_go_on_without_augmentation_where_they_were_told_so() {
+        let told = |arguments: &[&str]| <Told as clap::Parser>::try_parse_from(arguments).unwrap().options;
+        let dir = tempfile::tempdir().unwrap();
+        for (before, now) in [(true, vec!["--augment", "none"]), (false, vec![])] {
+            let mut settings = settings_json(&told(&[]), None);
+            settings["options"]["no_augmentation"] = before.into();
+            let run = RunFolder::create(&dir.path().join(before.to_string()), &settings).unwrap();
+            assert_eq!(stored_options(&run).unwrap(), told(&now));
+        }
+    }
 
     #[test]
     fn advice_can_be_given_to_a_shell() {

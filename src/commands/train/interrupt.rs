@@ -14,8 +14,8 @@ pub(super) struct Interrupt {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// What a shell tells of a process that Ctrl-C has ended.
-pub(super) const ENDED_BY_INTERRUPT: i32 = 130;
+/// What a shell tells of a process that Ctrl-C has ended; the status of a training that was stopped, too.
+pub(super) const ENDED_BY_INTERRUPT: u8 = 130;
 
 impl Interrupt {
     pub fn listen() -> anyhow::Result<Self> {
@@ -38,7 +38,7 @@ impl Interrupt {
                 }
                 if pressed > 1 {
                     eprintln!("ended at once; what was done since the last save is lost");
-                    std::process::exit(ENDED_BY_INTERRUPT);
+                    std::process::exit(ENDED_BY_INTERRUPT.into());
                 }
                 if !raised.swap(true, Ordering::Relaxed) {
                     eprintln!("stopping after this step, saving what there is; Ctrl-C once more ends it at once");

@@ -34,7 +34,7 @@ pub struct FitOptions {
     /// Which network learns; only U-Net has the compiled engine's speed on the line
     #[arg(long, value_enum, default_value = "unet", help_heading = "Network")]
     network: Architecture,
-    /// Channels of the network's first level: 16, 32 or 64; more finds more and costs more
+    /// Channels of the network's first level, an even number from 2 to 256: more finds more and costs more
     #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Network")]
     base_width: usize,
     /// How a U-Net doubles the size on its way up: bilinear or transposed
@@ -162,9 +162,6 @@ pub struct FitOptions {
     /// Shift crops by up to so many pixels as well
     #[arg(long, value_name = "PX", default_value_t = 0.0, help_heading = "Training")]
     shift_px: f32,
-    /// The same as --augment none
-    #[arg(long, conflicts_with = "augment", help_heading = "Training")]
-    no_augmentation: bool,
     /// Seed of everything random
     #[arg(long, default_value_t = 1, help_heading = "Training")]
     seed: u64,
@@ -242,11 +239,13 @@ impl FitOptions {
     pub(super) fn settled(mut self) -> anyhow::Result<Self> {
         for path in [&mut self.data, &mut self.init, &mut self.split, &mut self.groups].into_iter().flatten() {
             *path = std::path::absolute(&*path).with_context(|| format!("{}: no usable path", path.display()))?;
+            anyhow::ensure!(path.to_str().is_some(), "{}: its name is not UTF-8, which no run folder can tell; rename it", path.display());
         }
         let known = match &self.init {
             Some(path) => {
                 let meta = Checkpoint::load(path, &Device::Cpu).context("--init")?.meta;
                 self.normalisation = Some(meta.normalisation);
+                (self.network, self.base_width, self.upsampling) = (meta.shape.architecture, meta.shape.base_width, meta.shape.upsampling);
                 (meta.threshold, meta.mm_per_px_min, meta.mm_per_px_max)
             }
             None => USUAL,
@@ -343,7 +342,6 @@ impl FitOptions {
 
     fn augmentation(&self) -> Augmentation {
         let named = match self.augment {
-            _ if self.no_augmentation => Augmentation::none(),
             AugmentName::None => Augmentation::none(),
             AugmentName::Camera => Augmentation::default(),
             AugmentName::FiveFold => Augmentation::five_fold(),

@@ -161,8 +161,8 @@ impl TrialOptions {
             .spawn()
             .context("cannot start a training")?;
         let status = ended(training, interrupt).context("cannot wait for a training")?;
-        // One that was told before it listened, or twice, has not failed.
-        if interrupt.is_raised() && (status.signal().is_some() || status.code() == Some(ENDED_BY_INTERRUPT)) {
+        // One that was told before it listened has not failed either.
+        if status.code() == Some(ENDED_BY_INTERRUPT.into()) || (interrupt.is_raised() && status.signal().is_some()) {
             return Ok(None);
         }
         if !status.success() {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// Teaches networks to find hair-fine cracks in solar cells.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(name = "train", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

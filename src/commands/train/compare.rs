@@ -21,7 +21,7 @@ use std::process::ExitCode;
 ///   [options]                         # of `train fit`, for all
 ///   steps = 3000
 ///   base-width = 16
-///   [data.Crack]                      # options of `train fit` for one data set
+///   [data.Crack]                      # options of `train fit` for one data set, before those for all
 ///   data = "mtsdd-crack"              # in --data-root; other files lie beside the plan
 ///
 /// Every training is a run folder in --dir; the same command goes on where it was interrupted. Leaves table.md,
@@ -64,7 +64,7 @@ struct Plan {
 
 /// Reads options of `train fit` as the command line would.
 #[derive(Debug, clap::Parser)]
-#[command(no_binary_name = true)]
+#[command(name = "train fit", no_binary_name = true)]
 struct Options {
     #[command(flatten)]
     options: FitOptions,
@@ -96,7 +96,6 @@ pub fn run(args: TrainCompareArgs, commit: Option<&str>) -> anyhow::Result<ExitC
     let all: Vec<Compared> = names.into_iter().zip(&ends).filter_map(|(name, end)| Some(figures((name, end.as_ref().ok()?)))).collect();
     let done: Vec<Trial> = trials.into_iter().zip(&ends).filter_map(|(trial, end)| end.is_ok().then_some(trial)).collect();
     let tables = comparison_tables(&all) + MEANS + &told_below(&failed, ends.len(), &done)?;
-    println!("{tables}");
     let line = |c: &Compared| {
         let mean = c.mean_iou.map_or(String::new(), |mean| mean.to_string());
         format!("{},{},{},{},{},{},{},{mean}\n", c.data, c.network, c.loss, c.seed, c.iou, c.pa, c.oii)
@@ -108,6 +107,7 @@ pub fn run(args: TrainCompareArgs, commit: Option<&str>) -> anyhow::Result<ExitC
         let trained = all.iter().filter(|done| done.data == *data);
         write_beside(&args.dir.join(format!("iou-{data}.svg")), curves(data, trained, &args.dir)?.svg().as_bytes())?;
     }
+    println!("{tables}");
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -143,6 +143,9 @@ fn curves<'a>(data: &str, trained: impl Iterator<Item = &'a Compared>, dir: &Pat
     })
 }
 
+/// Options that the plan has lists of.
+const LISTED: [&str; 3] = ["loss", "network", "seed"];
+
 impl Plan {
     /// Every training with its names; figures are filled in later.
     fn trials(&self, places: Places, dir: &Path) -> anyhow::Result<Vec<(Compared, Trial)>> {
@@ -157,11 +160,14 @@ impl Plan {
             if Path::new(data).file_name() != Some(data.as_ref()) {
                 bail!("[data.{data:?}]: a data set's name becomes part of files' names; give it one without / and other than . and ..");
             }
+            let told: toml::Table = self.options.iter().chain(own).map(|(key, value)| (key.clone(), value.clone())).collect();
+            if let Some(key) = told.keys().find(|key| LISTED.contains(&key.as_str())) {
+                bail!("{key}: is no option for [options] or [data.{data}]; name all that are compared in losses, networks and seeds");
+            }
             for loss in &self.losses {
                 for network in &networks {
                     for seed in &self.seeds {
-                        let mut arguments = arguments(&self.options, places)?;
-                        arguments.extend(self::arguments(own, places).with_context(|| format!("[data.{data}]"))?);
+                        let mut arguments = arguments(&told, places).with_context(|| format!("[options] and [data.{data}]"))?;
                         arguments.extend(["--loss".into(), loss.clone(), "--seed".into(), seed.to_string()]);
                         arguments.extend(network.iter().flat_map(|network| ["--network".to_owned(), (*network).to_owned()]));
                         let network = network.unwrap_or("unet");
@@ -220,15 +226,17 @@ mod tests {
 
     #[test]
     fn every_combination_is_trained_with_its_options() {
-        let text = "seeds = [1, 2]\nlosses = [\"dibe\", \"tversky\"]\n[options]\nsteps = 9\nno-augmentation = true\n\
+        let text = "seeds = [1, 2]\nlosses = [\"dibe\", \"tversky\"]\n[options]\nsteps = 9\naugment = \"none\"\n\
                     [data.Crack]\ndata = \"crack\"\n[data.wafers]\nsimulate = \"laser\"\nsteps = 7";
-        let all = trials(&text.replace("steps = 7", "batch = 7")).unwrap();
+        let all = trials(text).unwrap();
         assert_eq!(all.len(), 8);
         let folders: Vec<String> = all.iter().map(|(_, trial)| trial.folder.display().to_string()).collect();
         assert_eq!(folders[0], "/out/Crack-unet-dibe-seed1");
         assert_eq!(folders[7], "/out/wafers-unet-tversky-seed2");
         let told = serde_json::to_value(&all[0].1.options).unwrap();
         assert_eq!((told["data"].as_str(), told["steps"].as_u64(), told["seed"].as_u64()), (Some("/data/crack"), Some(9), Some(1)));
+        let told = serde_json::to_value(&all[7].1.options).unwrap();
+        assert_eq!((told["steps"].as_u64(), told["augment"].as_str()), (Some(7), Some("none")), "a data set's own go before");
     }
 
     #[test]
@@ -237,7 +245,9 @@ mod tests {
         let good = "seeds = [1]\nlosses = [\"dibe\"]\n[data.Crack]\ndata = \"crack\"\n";
         assert!(fault(&good.replace("dibe", "dibble")).contains("dibble"));
         assert!(fault(&good.replace("[1]", "[]")).contains("seeds"));
-        assert!(fault(&(good.to_owned() + "setps = 4")).contains("setps"));
+        assert!(fault(&(good.to_owned() + "seed = 4")).contains("seed: is no option for [options] or [data.Crack]"));
+        let unknown = fault(&(good.to_owned() + "setps = 4"));
+        assert!(unknown.contains("setps") && unknown.contains("train fit"), "{unknown}");
         assert!(fault(&(good.to_owned() + "steps = [4]")).contains("array"));
         assert!(fault(&good.replace("losses", "loses")).contains("loses"));
         assert!(fault(&good.replace("data.Crack", "data.\"lot/7\"")).contains("lot/7"));

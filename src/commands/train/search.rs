@@ -54,12 +54,14 @@ pub fn run(args: TrainSearchArgs, commit: Option<&str>) -> anyhow::Result<ExitCo
     args.options.check_alpha()?;
     std::fs::create_dir_all(&args.dir)?;
     let mut rows = Vec::new();
-    let (mut tried, mut failed) = (Vec::new(), Vec::new());
+    let (mut tried, mut failed, mut reached) = (Vec::new(), Vec::new(), String::new());
     let interrupt = Interrupt::listen()?;
     if args.method != Method::Grid {
         let Some(guided) = args.guided(parts, commit, &interrupt)? else { return Ok(interrupted()) };
         rows.extend(guided.rows);
         (tried, failed) = (guided.tried, guided.failed);
+        let what = if guided.reached { "reached" } else { "not reached, the nearest is told" };
+        reached = format!("\ngoal {} to {}: {what}\n", signed(args.goal.low), signed(args.goal.high));
     }
     if args.method != Method::Guided {
         let alphas = centroids(parts);
@@ -73,10 +75,10 @@ pub fn run(args: TrainSearchArgs, commit: Option<&str>) -> anyhow::Result<ExitCo
     let trainings: Vec<_> = tried.iter().map(|found| row("", 1, found)).collect();
     let done: Vec<Trial> = tried.iter().map(|(alpha, _)| args.trial(*alpha)).collect();
     let below = told_below(&failed, tried.len() + failed.len(), &done)?;
-    let table = format!("{}\nAll trainings:\n\n{}\n{MEANS}{below}", search_table(&loss, &rows), trainings_table(&trainings));
-    println!("{table}");
+    let table = format!("{}{reached}\nAll trainings:\n\n{}\n{MEANS}{below}", search_table(&loss, &rows), trainings_table(&trainings));
     write_beside(&args.dir.join("table.md"), table.as_bytes())?;
     write_beside(&args.dir.join("oii.svg"), plot(&loss, &args.goal, &tried).svg().as_bytes())?;
+    println!("{table}");
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -84,6 +86,8 @@ pub fn run(args: TrainSearchArgs, commit: Option<&str>) -> anyhow::Result<ExitCo
 struct Guided {
     rows: Vec<SearchRow>,
     tried: Vec<(f64, TrialResult)>,
+    /// Whether the chosen training's index lies within the goal.
+    reached: bool,
     /// Why trainings failed.
     failed: Vec<String>,
 }
@@ -111,7 +115,7 @@ impl TrainSearchArgs {
     fn guided(&self, parts: usize, commit: Option<&str>, interrupt: &Interrupt) -> anyhow::Result<Option<Guided>> {
         let mut candidates = centroids(parts);
         let (mut tried, mut failed) = (Vec::<(f64, TrialResult)>::new(), Vec::<String>::new());
-        let chosen = loop {
+        let (chosen, reached) = loop {
             if tried.len() + failed.len() == most_trainings(parts) {
                 // What is tried is all there will be.
                 candidates.clear();
@@ -130,17 +134,17 @@ impl TrainSearchArgs {
                     tried.extend(done);
                     failed.extend(problems);
                 }
-                Guide::Reached(alpha) => break alpha,
-                Guide::Nearest(alpha) if tried.is_empty() => break alpha,
+                Guide::Reached(alpha) => break (alpha, true),
+                Guide::Nearest(alpha) if tried.is_empty() => break (alpha, false),
                 Guide::Nearest(alpha) => {
                     eprintln!("no candidate's OII lies within {} to {}; the nearest is taken", self.goal.low, self.goal.high);
-                    break alpha;
+                    break (alpha, false);
                 }
             }
         };
         let found = tried.iter().find(|(alpha, _)| *alpha == chosen);
         let rows = tried.first().map(first_row).into_iter().chain(found.map(|found| row("OII-guided", tried.len() + failed.len(), found)));
-        Ok(Some(Guided { rows: rows.collect(), tried, failed }))
+        Ok(Some(Guided { rows: rows.collect(), tried, reached, failed }))
     }
 
     fn trial(&self, alpha: f64) -> Trial {
@@ -156,6 +160,11 @@ fn row(method: &str, trainings: usize, (alpha, result): &(f64, TrialResult)) -> 
 /// The paper's basic training is the one with α = ½, which an even number of candidates does not have.
 fn first_row(found: &(f64, TrialResult)) -> SearchRow {
     row(if (found.0 - 0.5).abs() < 1e-9 { "basic" } else { "first candidate" }, 1, found)
+}
+
+/// A bound of the goal, as tables tell it.
+fn signed(bound: f64) -> String {
+    bound.to_string().replace('-', "−")
 }
 
 fn plot(loss: &str, goal: &Goal, tried: &[(f64, TrialResult)]) -> Chart {

@@ -3,27 +3,32 @@
 use super::{fit, pictures, succeed, told, train};
 use candle_core::Device;
 use hairline::nn::{Checkpoint, CheckpointMeta, Normalisation};
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 #[test]
 fn a_search_trains_each_alpha_once_and_goes_on_with_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     pictures(&dir.path().join("pictures"));
-    let search = |method: &str| {
+    let search_for = |goal: &str, method: &str| {
         let mut command = train();
-        command.current_dir(dir.path()).args(["search", "--method", method, "--parts", "3", "--goal=-1,1", "--dir", "search"]);
+        command.current_dir(dir.path()).args(["search", "--method", method, "--parts", "3", goal, "--dir", "search"]);
         command.args(["--data", "pictures", "--base-width", "2", "--crop", "32", "--steps", "2", "--devices", "cpu", "--parallel", "2"]);
         command
     };
+    let search = |method: &str| search_for("--goal=-1,1", method);
     let first = told(&succeed(search("guided")));
-    assert!(first.contains("| OII-guided | dibe | 1 | 0.5 |"), "{first}");
+    assert!(first.contains("| OII-guided | dibe | 1 | 0.5 |") && first.contains("goal −1 to 1: reached"), "{first}");
     let log = dir.path().join("search/alpha-0.5000/log.jsonl");
     let before = std::fs::read(&log).unwrap();
     let both = told(&succeed(search("both")));
     assert!(both.contains("| 3-way grid | dibe | 3 |"), "{both}");
     assert!(std::fs::read(&log).unwrap() == before, "what is trained is not trained again");
     assert!(std::fs::read_to_string(dir.path().join("search/oii.svg")).unwrap().starts_with("<svg"));
+    succeed(search_for("--goal=0.999,1", "guided"));
+    let table = std::fs::read_to_string(dir.path().join("search/table.md")).unwrap();
+    assert!(table.contains("\ngoal 0.999 to 1: not reached, the nearest is told\n"), "{table}");
     // One that cannot be gone on with is left out.
     std::fs::remove_file(dir.path().join("search/alpha-0.1667/result.json")).unwrap();
     std::fs::write(dir.path().join("search/alpha-0.1667/state.safetensors"), "torn").unwrap();
@@ -35,6 +40,19 @@ fn a_search_trains_each_alpha_once_and_goes_on_with_what_is_there() {
     let mut other = search("guided");
     let other = other.args(["--batch", "2"]).output().unwrap();
     assert!(!other.status.success() && told(&other).contains("other options"), "{}", told(&other));
+}
+
+#[test]
+fn the_tool_tells_of_itself_and_not_of_the_daemon() {
+    let tells = |option: &str| {
+        told(&succeed({
+            let mut command = train();
+            command.arg(option);
+            command
+        }))
+    };
+    assert!(tells("--version").starts_with("train "), "{}", tells("--version"));
+    assert!(tells("--help").starts_with("Teaches networks to find"), "{}", tells("--help"));
 }
 
 #[test]
@@ -123,6 +141,12 @@ fn only_a_model_that_is_no_worse_is_promoted_and_it_gets_a_card() {
     succeed(elsewhere);
     let card = std::fs::read_to_string(fifth.join("crack.md")).unwrap();
     assert!(card.contains("| tolerance of IoU and PA | 0.5 instead of 0.005 |"), "{card}");
+    // What is promoted is what was compared: a model is read once.
+    let (sixth, bytes) = (root.join("sixth"), std::fs::read(root.join("good/best.safetensors")).unwrap());
+    let mut once = promote(root, "/dev/stdin", &["--first"]);
+    let mut once = once.arg("--models").arg(&sixth).stdin(Stdio::piped()).spawn().unwrap();
+    once.stdin.take().unwrap().write_all(&bytes).unwrap();
+    assert!(once.wait().unwrap().success() && std::fs::read(sixth.join("crack.safetensors")).unwrap() == bytes);
     let same = promote(root, "good/best.safetensors", &current).output().unwrap();
     assert!(!same.status.success() && told(&same).contains("current model already"), "{}", told(&same));
     let worse = promote(root, "poor/best.safetensors", &current).output().unwrap();
@@ -196,7 +220,7 @@ fn every_network_learns_and_is_loaded_by_the_engine_of_the_line() {
         let mut small = train();
         small.current_dir(root).args(["fit", "--data", "pictures", "--run", network, "--network", network, "--base-width", "4"]);
         small.args(["--crop", "32", "--steps", "100", "--eval-every", "100", "--optimiser", "adamw", "--learning-rate", "0.02"]);
-        small.args(["--no-augmentation", "--seed", "5", "--device", "cpu", "--threads", "1"]);
+        small.args(["--augment", "none", "--seed", "5", "--device", "cpu", "--threads", "1"]);
         succeed(small);
         let log = std::fs::read_to_string(root.join(network).join("log.jsonl")).unwrap();
         let losses: Vec<f64> =
@@ -239,6 +263,9 @@ fn a_training_that_begins_with_a_checkpoint_keeps_its_threshold_and_pitch_unless
     let kept = begin_with("second", &[]);
     assert_eq!((kept.threshold, kept.mm_per_px_min, kept.mm_per_px_max), (0.7, 0.05, 0.3));
     assert_eq!(kept.normalisation, Normalisation::Tile);
+    // What the run tells of its network is the checkpoint's, not what a new one would have had.
+    let page = std::fs::read_to_string(dir.path().join("second/report.html")).unwrap();
+    assert!(page.contains("<td>base width</td><td>2</td>") && !page.contains("<td>prior</td>"), "{page}");
     let told = begin_with("third", &["--threshold", "0.6"]);
     assert_eq!((told.threshold, told.mm_per_px_max), (0.6, 0.3));
     // Its input is made as it was when it learnt.

@@ -67,31 +67,29 @@ impl Means {
     }
 }
 
-impl<'a> FromIterator<&'a Counts> for Means {
-    fn from_iter<I: IntoIterator<Item = &'a Counts>>(pictures: I) -> Self {
-        let mut means = Self::default();
-        pictures.into_iter().for_each(|counts| means.add(counts));
-        means
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn means(pictures: &[Counts]) -> Means {
+        let mut means = Means::default();
+        pictures.iter().for_each(|counts| means.add(counts));
+        means
+    }
 
     #[test]
     fn pictures_count_alike_and_not_by_their_pixels() {
         let long = Counts { tp: 900, fp: 50, fn_: 50 };
         let missed = Counts { tp: 0, fp: 0, fn_: 10 };
-        let means: Means = [long, missed].iter().collect();
-        assert_eq!(means.pictures(), 2);
-        assert!((means.iou() - 0.45).abs() < 1e-12 && (means.f1() - 0.5 * long.f1()).abs() < 1e-12);
-        assert!((means.oii() - 0.5 * missed.oii()).abs() < 1e-12);
+        let both = means(&[long, missed]);
+        assert_eq!(both.pictures(), 2);
+        assert!((both.iou() - 0.45).abs() < 1e-12 && (both.f1() - 0.5 * long.f1()).abs() < 1e-12);
+        assert!((both.oii() - 0.5 * missed.oii()).abs() < 1e-12);
         let mut micro = long;
         micro += missed;
         assert!(micro.iou() > 0.85);
         assert_eq!(Means::default().iou(), 0.0);
-        let passed: Means = [missed, Counts::default(), Counts { fp: 1, ..Counts::default() }].iter().collect();
+        let passed = means(&[missed, Counts::default(), Counts { fp: 1, ..Counts::default() }]);
         assert_eq!((passed.pictures(), passed.nothing_to_find()), (3, 1));
     }
 }

@@ -75,14 +75,6 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-impl std::ops::SubAssign for Counts {
-    fn sub_assign(&mut self, other: Self) {
-        self.tp -= other.tp;
-        self.fp -= other.fp;
-        self.fn_ -= other.fn_;
-    }
-}
-
 fn iou(tp: f64, fp: f64, fn_: f64) -> f64 {
     let union = tp + fp + fn_;
     if union == 0.0 { 1.0 } else { tp / union }

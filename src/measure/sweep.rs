@@ -83,17 +83,6 @@ impl Histogram {
         // The last step calls everything crack, which no threshold does.
         (0..256).rev().map(|level| self.crack[level] as f64 / crack as f64 * self.counts_from(level).precision()).sum()
     }
-
-    /// The threshold with the greatest IoU; of equal ones the lowest, which misses least.
-    pub fn best_by_iou(&self) -> OperatingPoint {
-        let mut best = OperatingPoint { threshold: 1.0 / 255.0, counts: self.counts_from(1) };
-        for point in self.sweep() {
-            if point.counts.iou() > best.counts.iou() {
-                best = point;
-            }
-        }
-        best
-    }
 }
 
 impl std::ops::AddAssign<&Histogram> for Histogram {
@@ -162,12 +151,6 @@ mod tests {
             assert!((histogram(&[value], &[value; 3]).average_precision() - 0.25).abs() < 1e-12);
         }
         assert_eq!(histogram(&[], &[3]).average_precision(), 1.0);
-    }
-
-    #[test]
-    fn the_best_threshold_is_the_lowest_of_equals() {
-        let best = histogram(&[100, 200], &[0, 50]).best_by_iou();
-        assert_eq!(best, OperatingPoint { threshold: 51.0 / 255.0, counts: Counts { tp: 2, fp: 0, fn_: 0 } });
     }
 
     #[test]

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 /// Cells that may wait for the disk, 4 MB each; what comes while as many wait is not kept.
 const QUEUE_CELLS: usize = 8;
-/// How long a truth may wait for its place in the queue.
+/// How long a truth may wait for the disk.
 const TRUTH_WAITS: Duration = Duration::from_secs(2);
 /// A disk that refuses one picture after the other is told once in so long.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -61,16 +61,27 @@ pub enum Kept {
     Lost,
 }
 
+/// What became of a truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It is on the disk, with its picture.
+    Kept,
+    /// The picture is not there any more: it has made room for others, or the disk refused it.
+    NoPicture,
+    /// The disk is too slow, or refuses it.
+    Lost,
+}
+
 enum Job {
     Keep { name: Name, page: Box<Page> },
-    Tell { name: Name, truth: Arc<Mask> },
+    Tell { name: Name, truth: Arc<Mask>, told: Sender<Told> },
 }
 
 /// The album. Thread-safe; share it by `Arc`.
 #[derive(Debug)]
 pub struct Album {
     jobs: Mutex<Option<Sender<Job>>>,
-    names: Mutex<Names>,
+    names: Arc<Mutex<Names>>,
     passed: AtomicU64,
     passed_every: u64,
     dir: PathBuf,
@@ -79,7 +90,7 @@ pub struct Album {
 /// The pictures of this run's last cells.
 #[derive(Debug)]
 struct Names {
-    of: HashMap<CellId, Name>,
+    of: HashMap<CellId, (Name, VerdictKind)>,
     in_turn: VecDeque<CellId>,
     most: usize,
 }
@@ -93,14 +104,16 @@ impl Album {
     pub fn open(settings: &config::Album, lost: impl Fn(&str) + Send + 'static) -> Result<(Self, JoinHandle<()>), AlbumError> {
         let shelf = Shelf::open(&settings.dir, settings.unreviewed_max)?;
         let (jobs, jobs_out) = bounded(QUEUE_CELLS);
+        let most = settings.unreviewed_max.max(KNOWN_CELLS);
+        let names = Arc::new(Mutex::new(Names { of: HashMap::new(), in_turn: VecDeque::new(), most }));
+        let known = names.clone();
         let thread = std::thread::Builder::new()
             .name("album".into())
-            .spawn(move || write_all(&jobs_out, shelf, lost))
+            .spawn(move || write_all(&jobs_out, shelf, &known, lost))
             .map_err(AlbumError::Thread)?;
-        let most = settings.unreviewed_max.max(KNOWN_CELLS);
         let album = Self {
             jobs: Mutex::new(Some(jobs)),
-            names: Mutex::new(Names { of: HashMap::new(), in_turn: VecDeque::new(), most }),
+            names,
             passed: AtomicU64::new(0),
             passed_every: settings.passed_every,
             dir: settings.dir.clone(),
@@ -113,23 +126,25 @@ impl Album {
         if page.verdict == VerdictKind::Pass && !self.is_the_turn_of_one_that_passed() {
             return Kept::NotWanted;
         }
-        let (cell, name) = (page.cell.clone(), Name::of(&page));
+        let (cell, name, verdict) = (page.cell.clone(), Name::of(&page), page.verdict);
         let job = Job::Keep { name: name.clone(), page: Box::new(page) };
+        // Known before it is written, so that what the disk refuses can be forgotten.
+        let mut names = lock(&self.names);
         if self.jobs().is_none_or(|jobs| jobs.try_send(job).is_err()) {
             return Kept::Lost;
         }
-        lock(&self.names).insert(cell, name);
+        names.insert(cell, name, verdict);
         Kept::Yes
     }
 
-    /// What a cell of this run is called here; `None` where it was not kept.
+    /// What a cell of this run is called here; `None` where it is not kept.
     pub fn name_of(&self, cell: &CellId) -> Option<Name> {
-        lock(&self.names).of.get(cell).cloned()
+        lock(&self.names).of.get(cell).map(|(name, _)| name.clone())
     }
 
-    /// The cell of this run that is called so.
-    pub fn cell_of(&self, name: &Name) -> Option<CellId> {
-        lock(&self.names).of.iter().find(|(_, other)| *other == name).map(|(cell, _)| cell.clone())
+    /// The cell of this run that is called so, and its verdict.
+    pub fn cell_of(&self, name: &Name) -> Option<(CellId, VerdictKind)> {
+        lock(&self.names).of.iter().find(|(_, (other, _))| other == name).map(|(cell, (_, verdict))| (cell.clone(), *verdict))
     }
 
     /// Names of the pictures that wait for their truth, of earlier runs as well, the newest first.
@@ -140,10 +155,12 @@ impl Album {
         shelf::waiting(&self.dir)
     }
 
-    /// Hands over the truth about a picture; `false` where the disk is too slow, for which it waits two seconds. A second truth
-    /// replaces the first; one about a picture that has made room for others is dropped.
-    pub fn tell(&self, name: Name, truth: Arc<Mask>) -> bool {
-        self.jobs().is_some_and(|jobs| jobs.send_timeout(Job::Tell { name, truth }, TRUTH_WAITS).is_ok())
+    /// Puts the truth about a picture on the disk, for which it waits two seconds; a second truth replaces the first.
+    pub fn tell(&self, name: Name, truth: Arc<Mask>) -> Told {
+        let until = Instant::now() + TRUTH_WAITS;
+        let (told, answer) = bounded(1);
+        let sent = self.jobs().is_some_and(|jobs| jobs.send_deadline(Job::Tell { name, truth, told }, until).is_ok());
+        if sent { answer.recv_deadline(until).unwrap_or(Told::Lost) } else { Told::Lost }
     }
 
     /// A picture as PNG; `None` where it is not on the disk, or not yet.
@@ -154,6 +171,11 @@ impl Album {
     /// The mask of a picture as PNG: the one that was told, else the one that was found.
     pub fn mask(&self, name: &Name) -> Option<Vec<u8>> {
         shelf::masks(&self.dir, name).iter().find_map(|place| std::fs::read(place).ok())
+    }
+
+    /// The mask that was found, as PNG, until another truth is told.
+    pub fn found(&self, name: &Name) -> Option<Vec<u8>> {
+        std::fs::read(&shelf::masks(&self.dir, name)[1]).ok()
     }
 
     /// Takes nothing any more; the thread ends when all that was taken is on the disk.
@@ -171,8 +193,8 @@ impl Album {
 }
 
 impl Names {
-    fn insert(&mut self, cell: CellId, name: Name) {
-        if self.of.insert(cell.clone(), name).is_none() {
+    fn insert(&mut self, cell: CellId, name: Name, verdict: VerdictKind) {
+        if self.of.insert(cell.clone(), (name, verdict)).is_none() {
             self.in_turn.push_back(cell);
         }
         while self.in_turn.len() > self.most {
@@ -181,18 +203,34 @@ impl Names {
             }
         }
     }
+
+    fn forget(&mut self, name: &Name) {
+        self.of.retain(|_, (other, _)| other != name);
+        self.in_turn.retain(|cell| self.of.contains_key(cell));
+    }
 }
 
-/// Works until nobody can hand it anything any more.
-fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, lost: impl Fn(&str)) {
+/// Works until nobody can hand it anything any more. What is not on the shelf is not known either.
+fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, known: &Mutex<Names>, lost: impl Fn(&str)) {
     let mut told_at: Option<Instant> = None;
     for job in jobs {
-        let (name, done) = match &job {
-            Job::Keep { name, page } => (name, shelf.put(name, page)),
-            Job::Tell { name, truth } => (name, shelf.tell(name, truth)),
+        let done = match &job {
+            Job::Keep { name, page } => shelf.put(name, page).inspect_err(|_| {
+                lost(name.lane());
+                lock(known).forget(name);
+            }),
+            Job::Tell { name, truth, told } => {
+                let done = shelf.tell(name, truth).inspect_err(|_| lost(name.lane()));
+                // Nobody waits any more: it was told as lost.
+                let _ = told.send(match &done {
+                    Ok(true) => Told::Kept,
+                    Ok(false) => Told::NoPicture,
+                    Err(_) => Told::Lost,
+                });
+                done.map(drop)
+            }
         };
-        let done = done.inspect_err(|_| lost(name.lane()));
-        if let Err(error) = done.and_then(|()| shelf.make_room())
+        if let Err(error) = done.and_then(|()| shelf.make_room(|name| lock(known).forget(name)))
             && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY)
         {
             told_at = Some(Instant::now());

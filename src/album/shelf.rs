@@ -62,7 +62,7 @@ impl Shelf {
         let mut shelf = Self { dir: dir.to_owned(), unreviewed: VecDeque::new(), unreviewed_max };
         shelf.unreviewed = shelf.found()?.into();
         shelf.finish_moves()?;
-        shelf.make_room()?;
+        shelf.make_room(|_| ())?;
         Ok(shelf)
     }
 
@@ -79,16 +79,16 @@ impl Shelf {
         write_whole(&beside, &bytes).map_err(AlbumError::file(&beside))
     }
 
-    /// Writes the truth, then takes the picture to its side.
-    pub fn tell(&mut self, name: &Name, truth: &Mask) -> Result<(), AlbumError> {
+    /// Writes the truth, then takes the picture to its side; `false` where there is no picture.
+    pub fn tell(&mut self, name: &Name, truth: &Mask) -> Result<bool, AlbumError> {
         let [mask, _] = masks(&self.dir, name);
         let bytes = png::encode(truth).map_err(AlbumError::picture(&mask))?;
         let [image, waiting] = places(&self.dir, name);
         if !waiting.exists() && !image.exists() {
-            return Ok(()); // it has made room for others
+            return Ok(false);
         }
         write_whole(&mask, &bytes).map_err(AlbumError::file(&mask))?;
-        self.take_over(name)
+        self.take_over(name).map(|()| true)
     }
 
     /// Moves a picture whose truth is there.
@@ -109,13 +109,14 @@ impl Shelf {
         halfway.iter().try_for_each(|name| self.take_over(name))
     }
 
-    /// Removes the oldest that wait, where there are too many.
-    pub fn make_room(&mut self) -> Result<(), AlbumError> {
+    /// Removes the oldest that wait, where there are too many, and tells each.
+    pub fn make_room(&mut self, removed: impl Fn(&Name)) -> Result<(), AlbumError> {
         while self.unreviewed.len() > self.unreviewed_max
             && let Some(oldest) = self.unreviewed.front()
         {
             remove(&places(&self.dir, oldest)[1])?;
             remove(&masks(&self.dir, oldest)[1])?;
+            removed(oldest);
             self.unreviewed.pop_front();
         }
         Ok(())

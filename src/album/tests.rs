@@ -73,7 +73,7 @@ fn a_told_truth_makes_a_pair_that_training_reads_and_a_second_one_replaces_it() 
     let mut crack = none.clone();
     (300..340).for_each(|x| crack.set(x, 700, true));
     for (number, truth) in [(1, &none), (1, &crack), (2, &none)] {
-        assert!(album.tell(album.name_of(&cell(number)).unwrap(), Arc::new(truth.clone())));
+        assert_eq!(album.tell(album.name_of(&cell(number)).unwrap(), Arc::new(truth.clone())), Told::Kept);
     }
     assert_eq!(album.name_of(&cell(3)), None, "a cell that was never kept");
     end((album, thread));
@@ -103,6 +103,10 @@ fn the_oldest_make_room_and_what_a_power_cut_left_halfway_is_finished() {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+    let first = Name::parse("20231114T221321.000Z_A_1").unwrap();
+    assert_eq!(album.tell(first, Arc::new(Mask::new(CELL_PX, CELL_PX))), Told::NoPicture);
+    let known = (1..=5).map(|number| album.name_of(&CellId { lane: "A".into(), number }).is_some());
+    assert_eq!(known.collect::<Vec<_>>(), [false, false, true, true, true]);
     end((album, thread));
     let pictures = || names(dir.path(), "unreviewed").into_iter().filter(|name| !name.contains("found")).collect::<Vec<_>>();
     assert_eq!(pictures(), ["A_3.png", "A_4.png", "A_5.png"]);
@@ -127,7 +131,7 @@ fn a_picture_can_be_looked_at_before_and_after_its_truth() {
     assert_eq!(album.name_of(&cell), None);
     album.keep(page(1, VerdictKind::Hold));
     let name = album.name_of(&cell).unwrap();
-    assert_eq!(album.cell_of(&name), Some(cell));
+    assert_eq!(album.cell_of(&name), Some((cell, VerdictKind::Hold)));
     let wait = |what: &str, done: &dyn Fn() -> bool| {
         let started = Instant::now();
         while !done() {

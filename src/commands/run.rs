@@ -40,7 +40,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 pub(super) fn start_log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A log that cannot be written (its disk full, its pipe closed) must not end the station: the report about it would panic.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).log_internal_errors(false);
     // A second start in one process (tests) keeps the first log; the journal has times of its own.
     let _ =
         if journal { log.without_time().with_ansi(false).try_init() } else { log.with_ansi(std::io::stderr().is_terminal()).try_init() };

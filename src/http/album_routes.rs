@@ -1,10 +1,10 @@
 //! `/album`: the pictures that wait for somebody to say what is true of them, whichever run saw the cells.
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, on_disk};
 use super::rooms::Rooms;
 use super::told::{ToldTruth, picture as picture_answer, true_mask};
 use super::truth::apply_truth;
-use crate::album::{Album, Name};
+use crate::album::{Album, Name, Told};
 use crate::cell::CELL_PX;
 use crate::review::png;
 use axum::extract::rejection::PathRejection;
@@ -42,26 +42,45 @@ async fn mask(State(rooms): State<Rooms>, path: NamePath) -> Result<Response, Re
 async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): ToldTruth) -> Result<Json<Value>, Refusal> {
     let (album, name) = (rooms.album()?, name(path)?);
     let cell = album.cell_of(&name);
-    // The album forgets what was found once something else was told.
-    let found = cell.as_ref().and_then(|cell| rooms.review.mask(cell).ok());
+    let recent = cell.as_ref().and_then(|(cell, _)| rooms.review.mask(cell).ok());
     let told = on_disk({
         let (album, name, truth) = (album.clone(), name.clone(), truth.clone());
         move || {
-            let Some(kept) = album.mask(&name) else { return Err(missing(&name)) };
-            let decoded = || png::decode(&kept, CELL_PX).map(Arc::new).map_err(|e| Refusal::bad(format!("{name}: {e}")));
-            let mask = true_mask(&truth, || found.map_or_else(decoded, Ok))?;
-            Ok(album.tell(name, mask))
+            // The album forgets what was found once something else was told.
+            let kept = || album.found(&name).map(|kept| png::decode(&kept, CELL_PX).map(Arc::new)).transpose();
+            let found = recent.map_or_else(kept, |mask| Ok(Some(mask))).map_err(|e| Refusal::bad(format!("{name}: {e}")))?;
+            let mask = true_mask(&truth, || found.clone().ok_or_else(|| forgotten(&album, &name)))?;
+            match album.tell(name.clone(), mask) {
+                Told::Kept => Ok(found),
+                Told::NoPicture => Err(missing(&name)),
+                Told::Lost => {
+                    let sentence = format!(
+                        "the truth about {name} was not kept: the album's disk is too slow or full, or the station is stopping; tell it again"
+                    );
+                    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence))
+                }
+            }
         }
     });
-    if !told.await?? {
-        let sentence =
-            format!("the truth about {name} was not kept: the album's disk is too slow, or the station is stopping; tell it again");
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence));
-    }
-    // Only recent cells count for the running indices.
-    let counted = cell.is_some_and(|cell| apply_truth(&rooms.review, &rooms.metrics, &cell, &truth).is_ok());
+    let found = told.await??;
+    let counted = match cell.zip(found) {
+        Some(((cell, verdict), found)) => {
+            rooms.review.recall(&cell, found, verdict);
+            apply_truth(&rooms.review, &rooms.metrics, &cell, &truth).is_ok()
+        }
+        None => false,
+    };
     tracing::info!(%name, counted, "the truth was told");
     Ok(Json(json!({ "name": name.to_string(), "in_album": true, "counted": counted })))
+}
+
+/// Nobody can say any more that what was found is right.
+fn forgotten(album: &Album, name: &Name) -> Refusal {
+    if album.picture(name).is_none() {
+        return missing(name);
+    }
+    let sentence = format!("what was found on {name} is not kept any more, since another truth was told; send the true mask");
+    Refusal::new(StatusCode::CONFLICT, sentence)
 }
 
 type NamePath = Result<Path<String>, PathRejection>;
@@ -83,9 +102,4 @@ async fn read(rooms: &Rooms, path: NamePath, file: fn(&Album, &Name) -> Option<V
 
 fn missing(name: &Name) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("the album has no {name} any more: the oldest make room beyond `album.unreviewed_max`"))
-}
-
-/// Does what waits for the disk, not on the thread that answers everybody.
-async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }

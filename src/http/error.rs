@@ -12,9 +12,6 @@ pub enum HttpError {
         /// What the system said.
         source: io::Error,
     },
-    /// The server stopped by itself.
-    #[error("the HTTP server failed: {0}")]
-    Serve(#[source] io::Error),
     /// Two metrics of one name, or a name that is none.
     #[error("a metric cannot be registered: {0}")]
     Metric(#[from] prometheus::Error),

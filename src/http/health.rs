@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 /// Whether the station lives and whether it is ready, with the reasons.
 ///
-/// *Ready* is a latch: it opens once the warm-up inference has run and every lane has seen its
-/// camera's first caps, and closes when the station begins to stop. A camera that is lost later is
+/// *Ready* is a latch: it opens once the warm-up inference has run and every lane has its camera,
+/// sending or idle, and closes when the station begins to stop. A camera that is lost later is
 /// told by the metrics and does not close it.
 ///
 /// *Live* is progress: every thread of the corridor holds a [`Pulse`] and beats it at each turn of
@@ -66,7 +66,7 @@ impl Health {
         })
     }
 
-    /// Enters a thread that must beat from now on; `name` stands in the reasons, such as `stitch lane-1`.
+    /// Enters a thread that must beat from now on; `name` stands in the reasons, such as `lane lane-1`.
     pub fn pulse(self: &Arc<Self>, name: impl Into<String>) -> Pulse {
         let last_beat_ms = Arc::new(AtomicU64::new(self.now_ms()));
         self.workers().push(Worker { name: name.into(), last_beat_ms: last_beat_ms.clone(), died: false });
@@ -78,7 +78,7 @@ impl Health {
         self.warm.store(true, Relaxed);
     }
 
-    /// A lane's camera has told its caps (width and format) or sent its first block.
+    /// A lane's camera is there: it has sent a block, or is connected and the belt stands.
     pub fn camera_ready(&self, lane: &str) {
         for (_, ready) in self.lanes.iter().filter(|(name, _)| &**name == lane) {
             ready.store(true, Relaxed);

@@ -46,8 +46,6 @@ pub enum Queue {
     Rows,
     /// Probability rows before the judge.
     Masks,
-    /// Verdicts before ledger and wire.
-    Verdicts,
 }
 
 impl Queue {
@@ -57,7 +55,6 @@ impl Queue {
             Self::Blocks => "blocks",
             Self::Rows => "rows",
             Self::Masks => "masks",
-            Self::Verdicts => "verdicts",
         }
     }
 }

@@ -1,13 +1,15 @@
 use super::{HttpError, LaneTotals, ModelInfo, Queue, Socket, Stage};
 use crate::cell::{HoldReason, LossCause, Verdict, VerdictKind};
+use crate::judge::RULES;
 use crate::review::{Reviewed, Running};
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::Arc;
 
-/// Latency buckets in seconds: from a stage's share to the slowest deadline in use.
-const LATENCY_BUCKETS_S: [f64; 15] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0];
+/// Latency buckets in seconds: from a stage's share to the longest deadline that can be set.
+const LATENCY_BUCKETS_S: [f64; 19] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 /// The `reason` of a pass, and of a reject without a rule.
 const NO_REASON: &str = "none";
 
@@ -72,7 +74,7 @@ impl Metrics {
             belt_standing: new.gauges("belt_standing", "1 while the camera is there and sends nothing", &["lane"])?,
             no_wafer: new.gauges("no_wafer", "1 while lines come and no wafer has been seen for ten cells: empty belt, or no light", &["lane"])?,
             reconnects: new.counters("camera_reconnects_total", "Times the camera came back after it was lost", &["lane"])?,
-            blind: new.float_counters("blind_seconds_total", "Time without a camera", &["lane"])?,
+            blind: new.float_counters("blind_seconds_total", "Time in which the lane saw nothing: no camera, no gap between wafers, station down", &["lane"])?,
             queue_depth: new.gauges("queue_depth", "Entries waiting in a queue", &["lane", "queue"])?,
             queue_capacity: new.gauges("queue_capacity", "Entries that a queue can hold", &["lane", "queue"])?,
             late_results: new.counters("late_results_total", "Results of the network that came after their cell's deadline", &["lane"])?,
@@ -128,6 +130,9 @@ impl Metrics {
     fn start_at_zero(&self, lane: &str) {
         for kind in [VerdictKind::Pass, VerdictKind::Reject] {
             self.cells.with_label_values(&[lane, kind.name(), NO_REASON]);
+        }
+        for rule in RULES {
+            self.cells.with_label_values(&[lane, VerdictKind::Reject.name(), rule]);
         }
         for reason in HoldReason::NAMES {
             self.cells.with_label_values(&[lane, VerdictKind::Hold.name(), reason]);
@@ -217,7 +222,7 @@ impl Metrics {
         self.reconnects.with_label_values(&[lane]).inc();
     }
 
-    /// The lane had no camera for another `seconds`.
+    /// The lane saw nothing for another `seconds`.
     pub fn blind_seconds(&self, lane: &str, seconds: f64) {
         self.blind.with_label_values(&[lane]).inc_by(seconds.max(0.0));
     }

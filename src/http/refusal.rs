@@ -35,3 +35,8 @@ impl From<ReviewError> for Refusal {
         Self::new(status, e.to_string())
     }
 }
+
+/// Does what waits for the disk, not on the thread that answers everybody.
+pub(super) async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+}

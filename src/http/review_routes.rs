@@ -1,9 +1,10 @@
 //! `/review`: the way in for the operator's truth about recent cells.
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, on_disk};
 use super::rooms::Rooms;
 use super::told::{ToldTruth, picture as picture_answer, true_mask};
 use super::truth::apply_truth;
+use crate::album::Told;
 use crate::cell::CellId;
 use crate::review::{Outcome, RecentCell, Reviewed, png};
 use axum::extract::rejection::PathRejection;
@@ -65,13 +66,15 @@ async fn mask(State(rooms): State<Rooms>, path: CellPath) -> Result<Response, Re
 async fn picture(State(rooms): State<Rooms>, path: CellPath) -> Result<Response, Refusal> {
     let cell = cell_id(path)?;
     let album = rooms.album()?;
-    // A few megabytes from the disk: not on the thread that answers everybody.
-    let found = tokio::task::spawn_blocking({
+    let found = on_disk({
         let cell = cell.clone();
         move || album.picture(&album.name_of(&cell)?)
     });
-    found.await.ok().flatten().map(picture_answer).ok_or_else(|| {
-        let sentence = format!("the album has no picture of {cell}: of cells that passed it keeps one in `album.passed_every`");
+    found.await?.map(picture_answer).ok_or_else(|| {
+        let sentence = format!(
+            "the album has no picture of {cell}: of cells that passed it keeps one in `album.passed_every`, and the oldest make room \
+             beyond `album.unreviewed_max`"
+        );
         Refusal::new(StatusCode::NOT_FOUND, sentence)
     })
 }
@@ -97,8 +100,7 @@ async fn tell(
     let reviewed = apply_truth(&rooms.review, &rooms.metrics, &cell, &truth)?;
     let kept = rooms.album.clone().and_then(|album| Some((album.name_of(&cell)?, album)));
     let in_album = match kept {
-        // It may wait for the disk.
-        Some((name, album)) => tokio::task::spawn_blocking(move || album.tell(name, true_mask)).await.unwrap_or(false),
+        Some((name, album)) => on_disk(move || album.tell(name, true_mask)).await? == Told::Kept,
         None => false,
     };
     tracing::info!(%cell, oii = reviewed.outcome.counts.oii(), corrected = reviewed.replaced.is_some(), in_album, "the truth was told");

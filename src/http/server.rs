@@ -3,20 +3,26 @@ use super::refusal::Refusal;
 use super::rooms::Rooms;
 use super::told::BODY_LIMIT;
 use super::{HttpError, Report, Socket, album_routes, page, review_page, review_routes};
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 /// How long open connections may take to end once the station stops.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a connection may say nothing, or take for the head of a request: one that is forgotten does not keep its descriptor.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a request may take, its body included; one that dawdles is refused.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -26,21 +32,33 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener, HttpError> {
 }
 
 /// Serves until `shutdown` is done; then answers what is under way, for two seconds at most.
-pub async fn serve(listener: TcpListener, rooms: Rooms, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), HttpError> {
-    let service = router(rooms).into_make_service_with_connect_info::<SocketAddr>();
-    let (stopping, stopped) = oneshot::channel();
-    let told = async move {
-        shutdown.await;
-        let _ = stopping.send(());
-    };
-    let grace_over = async move {
-        let _ = stopped.await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        served = axum::serve(listener, service).with_graceful_shutdown(told).into_future() => served.map_err(HttpError::Serve),
-        () = grace_over => Ok(()),
+pub async fn serve(listener: TcpListener, rooms: Rooms, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let router = router(rooms);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(SILENCE_LIMIT);
+    let connections = GracefulShutdown::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let service = TowerToHyperService::new(router.clone().layer(Extension(ConnectInfo(peer))));
+                // A connection that breaks is its client's affair.
+                tokio::spawn(connections.watch(http.serve_connection(TokioIo::new(stream), service)));
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused) => {}
+            Err(e) => {
+                // No file descriptors left, most likely: others end meanwhile.
+                tracing::warn!("HTTP: a connection cannot be taken: {e}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
     }
+    drop(listener);
+    let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
 }
 
 pub(super) fn router(rooms: Rooms) -> Router {

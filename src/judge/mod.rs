@@ -14,6 +14,7 @@ mod tests;
 
 pub use defects::defects;
 pub use recipe::{Limits, Recipe};
+pub use rules::RULES;
 
 use crate::cell::{Judgement, ProbabilityMap, Verdict};
 

@@ -61,6 +61,8 @@ impl Publisher {
         let requests = socket(&context, zmq::ROUTER, REPLIES, REQUEST_MAX_BYTES)?;
         // Without this a reply to a client that does not read would vanish instead of waiting.
         requests.set_router_mandatory(true).map_err(PublishError::socket("setting up `publish.requests`"))?;
+        // A client that comes back under its own name after a cut cable is answered at once, not when the dead connection is noticed.
+        requests.set_router_handover(true).map_err(PublishError::socket("setting up `publish.requests`"))?;
         let endpoints =
             (endpoint::bind(&feed, "publish.feed", &settings.feed)?, endpoint::bind(&requests, "publish.requests", &settings.requests)?);
 
@@ -171,15 +173,6 @@ impl Publisher {
     pub fn statistics(&self) -> Statistics {
         self.counters.read()
     }
-
-    /// Messages that wait to be sent, and how many may.
-    pub fn queue(&self) -> (usize, usize) {
-        (self.commands.len(), QUEUE)
-    }
-
-    /// Sends what was accepted, closes the sockets and ends the threads; within about a second, also
-    /// when a subscriber does not read.
-    pub fn stop(self) {}
 }
 
 impl Drop for Publisher {

@@ -88,6 +88,17 @@ impl LaneReview {
         self.cells.push_back(Remembered { number, mask, verdict, outcome: None });
     }
 
+    pub fn recall(&mut self, number: u64, mask: Arc<Mask>, verdict: VerdictKind, keep_cells: usize) {
+        if self.cells.iter().any(|c| c.number == number) {
+            return;
+        }
+        // The oldest is the first to go when the next cell comes.
+        while self.cells.len() > keep_cells {
+            self.cells.pop_front();
+        }
+        self.cells.push_front(Remembered { number, mask, verdict, outcome: None });
+    }
+
     pub fn truth(&mut self, id: &CellId, truth: &Truth, window_cells: usize) -> Result<Reviewed, ReviewError> {
         let unknown = self.unknown(id);
         let cell = self.cells.iter_mut().find(|c| c.number == id.number).ok_or(unknown)?;
@@ -98,7 +109,8 @@ impl LaneReview {
             Truth::Mask(mask) => (Counts::of_masks(&cell.mask, mask).ok_or_else(|| size_differs(&cell.mask, mask))?, !mask.is_empty()),
         };
         let outcome = Outcome { counts, verdict: cell.verdict, truly_cracked };
-        let replaced = cell.outcome.replace(outcome);
+        let counted = self.window.iter().find(|(number, _)| *number == id.number).map(|(_, outcome)| *outcome);
+        let replaced = cell.outcome.replace(outcome).or(counted);
         self.enter(id.number, outcome, replaced.is_some(), window_cells);
         Ok(Reviewed { outcome, replaced })
     }

@@ -65,6 +65,12 @@ impl Review {
         lane.remember(cell.number, mask, verdict, self.keep_cells);
     }
 
+    /// Brings a forgotten cell back for a truth that comes late; where as many are kept as there may be, in place of one that was
+    /// brought back before.
+    pub fn recall(&self, cell: &CellId, mask: Arc<Mask>, verdict: VerdictKind) {
+        self.lock().entry(cell.lane.clone()).or_default().recall(cell.number, mask, verdict, self.keep_cells);
+    }
+
     /// Holds the network's mask of a recent cell against the truth.
     ///
     /// A second truth about a cell replaces the first: in the window it takes its place, so that

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Entries that wait for a disk that does not take them; older ones are given up and counted.
+/// Verdicts, and as many blind times, that wait for a disk that does not take them; older ones are given up and counted.
 const UNWRITTEN: usize = 1000;
 /// Entries that may wait for the thread.
 const QUEUE: usize = 64;
-/// Entries written to a disk that has come round in one go, so that verdicts of now do not wait long behind them.
+/// Entries written in one go to a disk that works again, so that verdicts of now do not wait long behind them.
 const AT_A_TIME: usize = 16;
 const TICK: Duration = Duration::from_millis(200);
 /// How often old records are looked for once none is left.
@@ -32,17 +32,26 @@ enum Job {
     Later(Box<Entry>),
     /// What the network said too late.
     Late { lane: Arc<str>, number: u64, header: Vec<u8> },
-    /// Time without a camera.
-    Blind { lane: Arc<str>, from_unix_ns: i64, to_unix_ns: i64, reason: String, header: Vec<u8> },
+    /// Time in which the lane saw nothing.
+    Blind(BlindTime),
     /// The lane's camera was there at this time.
     Seen { lane: Arc<str>, unix_ns: i64 },
+}
+
+struct BlindTime {
+    lane: Arc<str>,
+    from_unix_ns: i64,
+    to_unix_ns: i64,
+    reason: String,
+    header: Vec<u8>,
 }
 
 impl Job {
     fn lane(&self) -> Arc<str> {
         match self {
             Self::Confirm { entry, .. } | Self::Later(entry) => entry.lane.clone(),
-            Self::Late { lane, .. } | Self::Blind { lane, .. } | Self::Seen { lane, .. } => lane.clone(),
+            Self::Blind(time) => time.lane.clone(),
+            Self::Late { lane, .. } | Self::Seen { lane, .. } => lane.clone(),
         }
     }
 }
@@ -58,7 +67,17 @@ impl Recorder {
     pub fn start(ledger: Arc<Ledger>, run: String, metrics: Arc<Metrics>, pulse: Pulse) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = bounded(QUEUE);
         let now = Instant::now();
-        let worker = Worker { ledger, run, metrics, pulse, unwritten: VecDeque::new(), retry_at: now, prune_at: now, told_at: None };
+        let worker = Worker {
+            ledger,
+            run,
+            metrics,
+            pulse,
+            unwritten: VecDeque::new(),
+            blind: VecDeque::new(),
+            retry_at: now,
+            prune_at: now,
+            told_at: None,
+        };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || worker.run(&queue))?;
         Ok((Self { jobs }, thread))
     }
@@ -78,7 +97,7 @@ impl Recorder {
     }
 
     /// Whether `entry` is on disk by `deadline`. If not, publish something else and give that to
-    /// [`later`](Self::later): it takes the entry's place whenever the disk comes round.
+    /// [`later`](Self::later): it takes the entry's place whenever the disk works again.
     pub fn confirm(&self, entry: Entry, deadline: Option<Instant>) -> bool {
         let (done, answer) = bounded(1);
         let given_up = Arc::new(AtomicBool::new(false));
@@ -106,9 +125,9 @@ impl Recorder {
         self.try_send(Job::Late { lane, number, header });
     }
 
-    /// Keeps a time without a camera.
+    /// Keeps a time in which the lane saw nothing.
     pub fn blind(&self, lane: Arc<str>, from_unix_ns: i64, to_unix_ns: i64, reason: String, header: Vec<u8>) {
-        self.try_send(Job::Blind { lane, from_unix_ns, to_unix_ns, reason, header });
+        self.try_send(Job::Blind(BlindTime { lane, from_unix_ns, to_unix_ns, reason, header }));
     }
 
     /// Notes that the lane's camera was there, so that a later start knows since when it was blind.
@@ -130,6 +149,7 @@ struct Worker {
     metrics: Arc<Metrics>,
     pulse: Pulse,
     unwritten: VecDeque<Entry>,
+    blind: VecDeque<BlindTime>,
     retry_at: Instant,
     prune_at: Instant,
     told_at: Option<Instant>,
@@ -149,15 +169,19 @@ impl Worker {
                 self.catch_up(Instant::now());
             }
         }
-        while self.retry() && !self.unwritten.is_empty() {}
-        if !self.unwritten.is_empty() {
-            tracing::error!(verdicts = self.unwritten.len(), "verdicts could not be written before the end");
+        while self.retry() && self.is_behind() {}
+        if self.is_behind() {
+            tracing::error!(verdicts = self.unwritten.len(), blind_times = self.blind.len(), "not all could be written before the end");
         }
     }
 
-    /// One step of what has been left behind: verdicts that the disk refused, then records that are too old.
+    fn is_behind(&self) -> bool {
+        !self.unwritten.is_empty() || !self.blind.is_empty()
+    }
+
+    /// One step of what has been left behind: what the disk refused, then records that are too old.
     fn catch_up(&mut self, now: Instant) {
-        if !self.unwritten.is_empty() {
+        if self.is_behind() {
             if now >= self.retry_at && !self.retry() {
                 self.retry_at = now + TICK;
             }
@@ -196,9 +220,16 @@ impl Worker {
                 return self.catch_up(Instant::now());
             }
             Job::Late { lane, number, header } => self.ledger.note_late(&self.run, &lane, number, &header),
-            Job::Blind { lane, from_unix_ns, to_unix_ns, reason, header } => {
-                self.ledger.record_blind(&self.run, &lane, from_unix_ns, to_unix_ns, &reason, &header)
+            Job::Blind(time) => {
+                if self.blind.len() == UNWRITTEN {
+                    self.blind.pop_front();
+                    self.metrics.ledger_failure(&lane);
+                }
+                self.blind.push_back(time);
+                return self.catch_up(Instant::now());
             }
+            // The next start reckons from there: not before the gap is written.
+            Job::Seen { .. } if !self.blind.is_empty() => return,
             Job::Seen { lane, unix_ns } => self.ledger.note_seen(&lane, unix_ns),
         };
         if let Err(e) = told {
@@ -206,8 +237,21 @@ impl Worker {
         }
     }
 
-    /// Tries again what the disk has refused, the oldest first; `false` where it still refuses.
+    /// Tries what the disk has not taken yet, the oldest first, blind times after verdicts; `false` where it still refuses.
     fn retry(&mut self) -> bool {
+        if self.unwritten.is_empty()
+            && let Some(BlindTime { lane, from_unix_ns, to_unix_ns, reason, header }) = self.blind.front()
+        {
+            let written = self.ledger.record_blind(&self.run, lane, *from_unix_ns, *to_unix_ns, reason, header);
+            let lane = lane.clone();
+            return match written {
+                Ok(()) => self.blind.pop_front().is_some(),
+                Err(e) => {
+                    self.failed(&lane, &e);
+                    false
+                }
+            };
+        }
         let count = self.unwritten.len().min(AT_A_TIME);
         let Some(lane) = self.unwritten.front().map(|entry| entry.lane.clone()) else { return true };
         if let Err(e) = self.ledger.replace_all(&self.unwritten.make_contiguous()[..count]) {

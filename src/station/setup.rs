@@ -8,7 +8,7 @@ use super::queue::{DeskEvent, InspectJob};
 use super::recipes::{self, RecipeSlot};
 use super::recorder::Recorder;
 use super::state::LaneState;
-use super::supervisor::{LaneWatch, Running};
+use super::supervisor::{LaneWatch, Running, STALL_AFTER, Stage};
 use super::verdicts::{MARGIN, Office, VerdictWorker};
 use super::{RunOptions, StationError};
 use crate::album::Album;
@@ -34,9 +34,6 @@ use std::time::Duration;
 const DESK_QUEUE: usize = 256;
 /// Carrier ids that may wait for their cells, for each lane.
 const BINDINGS: usize = 4096;
-/// A thread silent for this long has hung, an inspection whose network fails on every row included: longer than an inference
-/// takes on a slow CPU. The unit and `deploy/README.md` tell it.
-const STALL_AFTER: Duration = Duration::from_secs(30);
 
 /// Loads a checkpoint onto the CPU, from where an engine takes it to its device.
 ///
@@ -162,9 +159,9 @@ impl Prepared {
         let mut running = Running::new(self.runtime, self.listener, office.clone(), self.health.clone(), self.status_every);
         let (recorder, thread) =
             Recorder::start(self.ledger.clone(), office.run.clone(), office.metrics.clone(), self.health.pulse("ledger"))?;
-        running.ledger_thread(thread);
+        running.thread(Stage::Ledger, thread);
         if let Some(thread) = self.album_thread {
-            running.album_thread(thread);
+            running.thread(Stage::Album, thread);
         }
         let budget = Arc::new(CellBudget::new(office.wanted));
         let (mut jobs, mut desks) = (Vec::new(), Vec::new());
@@ -211,16 +208,17 @@ impl Prepared {
                 live: !lane.camera.can_wait(),
                 blocks,
                 recorder: recorder.clone(),
+                deadline: deadline.unwrap_or_default(),
                 told: None,
             });
-            running.lane_thread(spawn(format!("lane-{name}"), move || worker.run())?);
-            running.verdict_thread(spawn(format!("verdicts-{name}"), move || verdicts.run())?);
+            running.thread(Stage::Lanes, spawn(format!("lane-{name}"), move || worker.run())?);
+            running.thread(Stage::Verdicts, spawn(format!("verdicts-{name}"), move || verdicts.run())?);
             jobs.push(rows_out);
             desks.push(desk);
         }
         let lanes = Lanes { jobs, desks, pulse: self.health.pulse("inspection") };
         let thread = self.inspection.serve(lanes).ok_or_else(|| StationError::Failed("inspection".into()))?;
-        running.inspection_thread(thread);
+        running.thread(Stage::Inspection, thread);
         Ok(running)
     }
 }

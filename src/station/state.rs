@@ -62,10 +62,11 @@ impl LaneState {
         if now.camera == camera {
             return;
         }
-        if camera == CameraState::Connected {
+        let is_there = matches!(camera, CameraState::Connected | CameraState::Idle);
+        if is_there {
             self.health.camera_ready(&self.name);
         }
-        self.metrics.camera_connected(&self.name, matches!(camera, CameraState::Connected | CameraState::Idle));
+        self.metrics.camera_connected(&self.name, is_there);
         if camera == CameraState::Idle && now.in_cell {
             tracing::warn!(lane = %self.name, "the belt stands in the middle of a cell");
         }
@@ -83,7 +84,7 @@ impl LaneState {
         self.lock().in_cell = matches!(belt, stitch::BeltState::InCell { .. });
     }
 
-    /// Lines come and no wafer is seen since then, for long; told once until one is seen.
+    /// Since when lines have come without a wafer, where that is for long; `None`: one is seen. Logged once a spell.
     pub fn no_wafer_since(&self, since: Option<Moment>) {
         let mut now = self.lock();
         let before = std::mem::replace(&mut now.no_wafer_since_unix_ns, since.map(|since| since.unix_ns));

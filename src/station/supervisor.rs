@@ -24,9 +24,25 @@ const TICK: Duration = Duration::from_millis(100);
 const END_GRACE: Duration = Duration::from_millis(4800);
 /// What ledger and album have at least, each, however long the others took: only then are they told to end.
 const WRITER_GRACE: Duration = Duration::from_secs(1);
-/// The stages that write, see [`Running::stages`].
-const LEDGER: usize = 3;
-const ALBUM: usize = 4;
+/// A thread silent for this long has hung, an inspection whose network fails on every row included: longer than an inference
+/// takes on a slow CPU. The unit and `deploy/README.md` tell it.
+pub(super) const STALL_AFTER: Duration = Duration::from_secs(30);
+/// Within so long a thread that hangs has been noticed and the station ended, by the unit's watchdog.
+const HANGS_AT_MOST: Duration = Duration::from_secs(STALL_AFTER.as_secs() + 20);
+
+/// The threads in the order in which they end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Lanes,
+    Inspection,
+    Verdicts,
+    Ledger,
+    Album,
+}
+
+impl Stage {
+    const ALL: [Self; 5] = [Self::Lanes, Self::Inspection, Self::Verdicts, Self::Ledger, Self::Album];
+}
 
 /// What the supervisor sees of a lane.
 pub(super) struct LaneWatch {
@@ -38,7 +54,20 @@ pub(super) struct LaneWatch {
     pub live: bool,
     pub blocks: Receiver<CameraEvent>,
     pub recorder: Recorder,
+    /// From the trailing edge to the verdict.
+    pub deadline: Duration,
     pub told: Option<(CameraState, BeltState, Option<i64>)>,
+}
+
+impl LaneWatch {
+    /// Notes that the lane was seeing, up to a time before which every cell has its verdict: where a thread hangs the camera may be
+    /// there and no verdict come. Verdicts that are recorded count by themselves.
+    fn note_seen(&self, before: Duration) {
+        if matches!(self.state.now().camera, CameraState::Connected | CameraState::Idle) {
+            let before_ns = i64::try_from(before.as_nanos()).unwrap_or(i64::MAX);
+            self.recorder.seen(self.state.name.clone(), Moment::now().unix_ns.saturating_sub(before_ns));
+        }
+    }
 }
 
 /// A station whose threads run. Dropping it stops and joins them.
@@ -49,8 +78,7 @@ pub(super) struct Running {
     health: Arc<Health>,
     status_every: Duration,
     lanes: Vec<LaneWatch>,
-    /// Threads in the order in which they end: lanes, inspection, verdicts, ledger, album.
-    stages: [Vec<JoinHandle<()>>; 5],
+    stages: [Vec<JoinHandle<()>>; Stage::ALL.len()],
     /// The first thread that failed.
     failed: Option<String>,
     /// What the publisher had done when it was last asked.
@@ -83,24 +111,9 @@ impl Running {
         self.lanes.push(lane);
     }
 
-    pub fn lane_thread(&mut self, thread: JoinHandle<()>) {
-        self.stages[0].push(thread);
-    }
-
-    pub fn inspection_thread(&mut self, thread: JoinHandle<()>) {
-        self.stages[1].push(thread);
-    }
-
-    pub fn verdict_thread(&mut self, thread: JoinHandle<()>) {
-        self.stages[2].push(thread);
-    }
-
-    pub fn ledger_thread(&mut self, thread: JoinHandle<()>) {
-        self.stages[LEDGER].push(thread);
-    }
-
-    pub fn album_thread(&mut self, thread: JoinHandle<()>) {
-        self.stages[ALBUM].push(thread);
+    /// Joins `thread` when its stage ends.
+    pub fn thread(&mut self, stage: Stage, thread: JoinHandle<()>) {
+        self.stages[stage as usize].push(thread);
     }
 
     /// Watches until `shutdown`, until enough verdicts are given, or until every lane has ended.
@@ -126,7 +139,7 @@ impl Running {
         self.end();
         let _ = close_http.send(());
         if let Some(http) = http
-            && let Ok(Err(e)) = runtime.block_on(http)
+            && let Err(e) = runtime.block_on(http)
         {
             tracing::error!("the HTTP server: {e}");
         }
@@ -162,7 +175,7 @@ impl Running {
                     if self.office.halt.stopped() {
                         return Ok(());
                     }
-                    if self.stages[2].iter().all(JoinHandle::is_finished) {
+                    if self.stages[Stage::Verdicts as usize].iter().all(JoinHandle::is_finished) {
                         return self.ended_by_themselves();
                     }
                     if !self.office.publisher.is_running() {
@@ -239,8 +252,8 @@ impl Running {
             office.metrics.queue_depth(name, Queue::Masks, lane.events.len(), lane.events.capacity().unwrap_or(0));
             office.metrics.belt_standing(name, now.camera == CameraState::Idle);
             let unix_ns = Moment::now().unix_ns;
-            if due && matches!(now.camera, CameraState::Connected | CameraState::Idle) {
-                lane.recorder.seen(name.clone(), unix_ns);
+            if due {
+                lane.note_seen(HANGS_AT_MOST + lane.deadline);
             }
             let message = StatusMessage {
                 schema: Default::default(),
@@ -269,19 +282,25 @@ impl Running {
         self.health.stopping();
         self.office.halt.stop();
         let all_until = Instant::now() + END_GRACE;
-        for stage in 0..self.stages.len() {
+        let mut all_ended = true;
+        for stage in Stage::ALL {
             // What writes ends when nobody can hand it anything any more.
             match (stage, &self.office.album) {
-                (LEDGER, _) => self.lanes.clear(),
-                (ALBUM, Some(album)) => album.close(),
+                (Stage::Ledger, _) => {
+                    for lane in self.lanes.drain(..).filter(|_| all_ended) {
+                        lane.note_seen(Duration::ZERO);
+                    }
+                }
+                (Stage::Album, Some(album)) => album.close(),
                 _ => {}
             }
             let until = stage_until(stage, all_until, Instant::now());
-            for thread in std::mem::take(&mut self.stages[stage]) {
+            for thread in std::mem::take(&mut self.stages[stage as usize]) {
                 let name = thread.thread().name().unwrap_or("a thread").to_owned();
                 while !thread.is_finished() && Instant::now() < until {
                     std::thread::sleep(Duration::from_millis(2));
                 }
+                all_ended &= thread.is_finished();
                 if !thread.is_finished() && self.waits_for_camera(&name) {
                     tracing::info!("{name} still waits for its camera and is left behind");
                 } else if !thread.is_finished() {
@@ -308,8 +327,9 @@ impl Drop for Running {
 }
 
 /// Until when the threads of `stage`, which is told to end `now`, are waited for, where all are until `all_until`.
-fn stage_until(stage: usize, all_until: Instant, now: Instant) -> Instant {
-    if stage < LEDGER { all_until } else { all_until.max(now + WRITER_GRACE) }
+fn stage_until(stage: Stage, all_until: Instant, now: Instant) -> Instant {
+    let writes = matches!(stage, Stage::Ledger | Stage::Album);
+    if writes { all_until.max(now + WRITER_GRACE) } else { all_until }
 }
 
 #[cfg(test)]
@@ -320,9 +340,9 @@ mod tests {
     fn what_writes_has_time_of_its_own_after_a_lane_that_used_all_of_it() {
         let start = Instant::now();
         let (all_until, late) = (start + END_GRACE, start + END_GRACE + Duration::from_millis(3));
-        assert_eq!([LEDGER, ALBUM].map(|stage| stage_until(stage, all_until, late)), [late + WRITER_GRACE; 2]);
-        assert_eq!([LEDGER, ALBUM].map(|stage| stage_until(stage, all_until, start)), [all_until; 2]);
-        assert_eq!([0, 1, 2].map(|stage| stage_until(stage, all_until, late)), [all_until; 3]);
+        assert_eq!([Stage::Ledger, Stage::Album].map(|stage| stage_until(stage, all_until, late)), [late + WRITER_GRACE; 2]);
+        assert_eq!([Stage::Ledger, Stage::Album].map(|stage| stage_until(stage, all_until, start)), [all_until; 2]);
+        assert_eq!([Stage::Lanes, Stage::Inspection, Stage::Verdicts].map(|stage| stage_until(stage, all_until, late)), [all_until; 3]);
     }
 
     #[test]

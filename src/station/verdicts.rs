@@ -367,8 +367,8 @@ impl VerdictWorker {
     }
 }
 
-/// Until when a verdict waits for the disk, where `gate` is what is told if that does not take it. An `open` after the deadline would
-/// come too late; nobody waits for an `eject`.
+/// Until when to wait for the ledger, where `gate` is what the verdict told without it will say. `open` must be out before the deadline,
+/// so it leaves time for sending; `eject` is what silence says as well, and may take the rest and [`MARGIN`] at least.
 fn patience(gate: Gate, deadline: Instant, now: Instant) -> Instant {
     match gate {
         Gate::Open => deadline.checked_sub(SENDING).unwrap_or(deadline),

@@ -244,9 +244,11 @@ async function tell(noDefect) {
   cell.busy = true;
   paintMask();
   say(`${cell.title}: …`);
+  let answer;
   try {
+    const headers = { "Content-Type": noDefect ? "application/json" : "image/png" };
     const body = noDefect ? JSON.stringify({ truth: "no_defect" }) : await png(cell.red);
-    await ask(cell.tell, { method: "POST", headers: { "Content-Type": noDefect ? "application/json" : "image/png" }, body });
+    answer = await (await ask(cell.tell, { method: "POST", headers, body })).json();
   } catch (error) {
     cell.busy = false;
     if (cell !== current) leave(cell);
@@ -264,7 +266,8 @@ async function tell(noDefect) {
   count();
   const here = cells.indexOf(cell), waits = other => !other.told && !other.busy;
   const next = cells.find((other, index) => index > here && waits(other)) ?? cells.find(waits);
-  const told = `${cell.title}: told${noDefect ? ", no crack" : ""}.`;
+  // A cell of an earlier run is something to learn from, no more.
+  const told = `${cell.title}: told${noDefect ? ", no crack" : ""}${answer.counted === false ? "; it does not count for IoU, PA and OII" : ""}.`;
   if (cell === current && next) {
     const shown = show(next);
     say(told);

@@ -38,7 +38,7 @@ fn stopping_sends_what_was_accepted() {
     let station = Station::start();
     let listener = station.subscriber("a");
     (1..=100).for_each(|n| station.tell(&samples::pass("a", n), &[]));
-    station.publisher.stop();
+    drop(station.publisher);
     (1..=100).for_each(|n| assert_eq!(listener.next().1["number"], n));
 }
 

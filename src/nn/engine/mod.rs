@@ -129,7 +129,12 @@ pub fn engine(
                 Ok(engine)
             }
             Err(NnError::Device { reason, .. }) => {
-                tracing::info!(device = "cpu", reason, "network: no CUDA device, the CPU does it");
+                // Whoever builds with CUDA counts on it, and a driver that fails looks like no device at all.
+                if cfg!(feature = "cuda") {
+                    tracing::warn!(device = "cpu", reason, "network: the CUDA device cannot be used, the CPU does it");
+                } else {
+                    tracing::info!(device = "cpu", reason, "network: the CPU does it");
+                }
                 engine(checkpoint, DeviceChoice::Cpu, precision, threads)
             }
             Err(error @ NnError::Tensor(_)) => {
@@ -147,6 +152,10 @@ fn tried(mut engine: Box<dyn Engine>) -> Result<Box<dyn Engine>, NnError> {
     Ok(engine)
 }
 
+/// What is told of a precision that CUDA has not.
+const OPERATOR_BY_OPERATOR: &str =
+    "on CUDA it runs operator by operator, slower; its compiled way takes bf16 or f16, a U-Net and a build with cuDNN";
+
 /// The fastest engine for a CUDA device that computes this network as it should.
 fn cuda_engine(checkpoint: &Checkpoint, ordinal: usize, precision: Precision, threads: &Threads) -> Result<Box<dyn Engine>, NnError> {
     // First of all it tells whether there is a device.
@@ -159,8 +168,12 @@ fn cuda_engine(checkpoint: &Checkpoint, ordinal: usize, precision: Precision, th
             Precision::F32 | Precision::F32Grade | Precision::Int8 => {}
         }
     }
-    if precision == Precision::F16 {
-        tracing::warn!(asked = %precision, used = "f32", "network: f16 takes a U-Net and a build with cuDNN");
+    let used = on_tensors.precision();
+    match precision {
+        // The default, and nobody's numbers become coarser.
+        Precision::F32Grade => tracing::info!(asked = %precision, %used, "network: {}", OPERATOR_BY_OPERATOR),
+        Precision::F16 | Precision::Int8 => tracing::warn!(asked = %precision, %used, "network: {}", OPERATOR_BY_OPERATOR),
+        Precision::F32 | Precision::Bf16 => {}
     }
     Ok(Box::new(on_tensors.with_threads(threads)?))
 }

@@ -40,7 +40,7 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     std::fs::write(&config_file, CONFIG).with_context(|| format!("cannot write {}", config_file.display()))?;
     std::fs::write(out.join("recipe.toml"), RECIPE).with_context(|| format!("cannot write into {}", out.display()))?;
     let (config, _) = StationConfig::load(&config_file).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let checkpoint = Checkpoint::load_bytes(MODEL, "the embedded model", &candle_core::Device::Cpu)?;
+    let checkpoint = Checkpoint::load_bytes(MODEL, "the embedded model")?;
 
     println!("{:>6}  {:<7}  {:>10}  {:>10}  reason", "cell", "verdict", "longest mm", "ms to verdict");
     let board = Arc::new(Board { out: out.clone(), seen: Mutex::default() });

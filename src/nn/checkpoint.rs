@@ -83,14 +83,14 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint.
+    /// Reads a checkpoint; its tensors lie on the CPU, from where networks and engines take them to their device.
     ///
     /// # Errors
     /// A file that cannot be read or does not fit (see [`Checkpoint::load_bytes`]).
-    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, NnError> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, NnError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|reason| NnError::Read { path: path.into(), reason })?;
-        Self::load_bytes(&bytes, &path.display().to_string(), device)
+        Self::load_bytes(&bytes, &path.display().to_string())
     }
 
     /// Reads a checkpoint from memory; `origin` names it in errors.
@@ -98,7 +98,7 @@ impl Checkpoint {
     /// # Errors
     /// Bytes that are no safetensors file, were damaged since they were written, carry no or an unknown description, or hold other
     /// tensors than the described network has: [`NnError::Unfit`] with what was found and what was expected.
-    pub fn load_bytes(bytes: &[u8], origin: &str, device: &Device) -> Result<Self, NnError> {
+    pub fn load_bytes(bytes: &[u8], origin: &str) -> Result<Self, NnError> {
         let unfit = |found: String, expected: &str, remedy: &str| NnError::Unfit {
             origin: origin.into(),
             found,
@@ -140,7 +140,7 @@ impl Checkpoint {
         let file = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
-            let tensor = read_tensor(name, &view, device, origin)?;
+            let tensor = read_tensor(name, &view, origin)?;
             tensors.insert(name.to_owned(), tensor);
         }
         let digest = hex(&Sha256::digest(bytes));
@@ -252,13 +252,8 @@ fn check_meta(meta: &CheckpointMeta, origin: &str) -> Result<(), NnError> {
     Ok(())
 }
 
-/// A tensor of a safetensors file as `f32`.
-pub(super) fn read_tensor(
-    name: &str,
-    view: &safetensors::tensor::TensorView<'_>,
-    device: &Device,
-    origin: &str,
-) -> Result<Tensor, NnError> {
+/// A tensor of a safetensors file as `f32`, on the CPU.
+pub(super) fn read_tensor(name: &str, view: &safetensors::tensor::TensorView<'_>, origin: &str) -> Result<Tensor, NnError> {
     let refuse = |found: String, expected: &str, remedy: &str| NnError::Unfit {
         origin: origin.into(),
         found,
@@ -276,7 +271,7 @@ pub(super) fn read_tensor(
         let remedy = "the training that wrote it diverged; take an earlier checkpoint, or train again with a lower learning rate";
         return Err(refuse(format!("{name} with values that are not finite"), "numbers", remedy));
     }
-    Ok(Tensor::from_vec(values, view.shape(), device)?)
+    Ok(Tensor::from_vec(values, view.shape(), &Device::Cpu)?)
 }
 
 /// The name of the first tensor that holds an infinity or what is no number.

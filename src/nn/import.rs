@@ -111,7 +111,7 @@ fn from_safetensors(bytes: &[u8], origin: &str) -> Result<Vec<(String, Tensor)>,
         .map_err(|error| unfit(origin, format!("neither a safetensors file ({error}) nor a PyTorch archive"), "one of them"))?;
     file.iter()
         .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
-        .map(|(name, view)| Ok((name.to_owned(), read_tensor(name, &view, &Device::Cpu, origin)?)))
+        .map(|(name, view)| Ok((name.to_owned(), read_tensor(name, &view, origin)?)))
         .collect()
 }
 

@@ -74,7 +74,7 @@ mod tests {
     }
 
     fn load(bytes: &[u8]) -> Result<Checkpoint, NnError> {
-        Checkpoint::load_bytes(bytes, "model", &Device::Cpu)
+        Checkpoint::load_bytes(bytes, "model")
     }
 
     fn find(bytes: &[u8], text: &str) -> usize {

@@ -40,7 +40,7 @@ const BINDINGS: usize = 4096;
 /// # Errors
 /// No checkpoint, or none that this version understands.
 pub fn load_checkpoint(file: &Path) -> Result<Checkpoint, NnError> {
-    Checkpoint::load(file, &candle_core::Device::Cpu)
+    Checkpoint::load(file)
 }
 
 /// Millimetres a stitched pixel stands for: the wafer's longer side is 1344 px.

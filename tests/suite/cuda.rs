@@ -26,7 +26,7 @@ fn root() -> &'static Path {
 fn shipped() -> Checkpoint {
     let models = std::fs::read_dir(root().join("models")).unwrap().map(|entry| entry.unwrap().path());
     let model = models.filter(|path| path.extension().is_some_and(|ending| ending == "safetensors")).min().unwrap();
-    Checkpoint::load(&model, &candle_core::Device::Cpu).unwrap()
+    Checkpoint::load(&model).unwrap()
 }
 
 /// The real cells that come with the tests, as large as stitched ones.

@@ -8,7 +8,6 @@ use crate::measure::Counts;
 use crate::nn::Checkpoint;
 use crate::train::{Evaluation, Findings, Gallery, Inspected, evaluate, write_evaluation};
 use anyhow::Context;
-use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -64,7 +63,7 @@ struct Wafer {
 
 /// Runs the command.
 pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
-    let checkpoint = Checkpoint::load(&args.model, &Device::Cpu).context("--model")?;
+    let checkpoint = Checkpoint::load(&args.model).context("--model")?;
     let mut engine = crate::nn::engine(&checkpoint, args.device, args.precision, args.threads)?;
     let meta = &checkpoint.meta;
     eprintln!("{} ({}), {}", meta.name, meta.shape, engine.describe());

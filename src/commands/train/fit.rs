@@ -188,7 +188,7 @@ fn report(run: &RunFolder, source: &dyn Source, settings: &FitSettings, look: bo
 /// Looks at the validation pictures with the best checkpoint.
 fn findings(source: &dyn Source, settings: &FitSettings, interrupt: &Interrupt) -> Result<Findings, TrainError> {
     const SHOWN: usize = 6;
-    let best = Checkpoint::load(&settings.files.best, &Device::Cpu)?;
+    let best = Checkpoint::load(&settings.files.best)?;
     let (threshold, normalisation) = (best.meta.threshold, best.meta.normalisation);
     let mut engine = crate::nn::engine(&best, settings.engine_device, Precision::default(), settings.threads)?;
     let mut gallery = Gallery::new(threshold, SHOWN);

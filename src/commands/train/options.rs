@@ -243,7 +243,7 @@ impl FitOptions {
         }
         let known = match &self.init {
             Some(path) => {
-                let meta = Checkpoint::load(path, &Device::Cpu).context("--init")?.meta;
+                let meta = Checkpoint::load(path).context("--init")?.meta;
                 self.normalisation = Some(meta.normalisation);
                 (self.network, self.base_width, self.upsampling) = (meta.shape.architecture, meta.shape.base_width, meta.shape.upsampling);
                 (meta.threshold, meta.mm_per_px_min, meta.mm_per_px_max)
@@ -352,7 +352,7 @@ impl FitOptions {
     /// The network at its start.
     pub(super) fn network(&self, device: &Device) -> anyhow::Result<Network> {
         if let Some(path) = &self.init {
-            return Ok(Network::from_checkpoint(&Checkpoint::load(path, device).context("--init")?, device)?);
+            return Ok(Network::from_checkpoint(&Checkpoint::load(path).context("--init")?, device)?);
         }
         let shape = NetworkShape { architecture: self.network, base_width: self.base_width, upsampling: self.upsampling };
         Network::new(&shape, self.seed, device)?.expecting(self.prior).context("--prior")

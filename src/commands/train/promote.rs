@@ -5,7 +5,6 @@ use crate::config::{DeviceChoice, Precision};
 use crate::nn::{Checkpoint, CheckpointMeta};
 use crate::train::{Evaluation, evaluate, write_beside};
 use anyhow::{Context, bail};
-use candle_core::Device;
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -59,7 +58,7 @@ struct Model {
 impl Model {
     fn read(path: &Path) -> anyhow::Result<Self> {
         let bytes = read(path)?;
-        let checkpoint = Checkpoint::load_bytes(&bytes, &path.display().to_string(), &Device::Cpu)?;
+        let checkpoint = Checkpoint::load_bytes(&bytes, &path.display().to_string())?;
         Ok(Self { bytes, checkpoint })
     }
 }

@@ -7,7 +7,6 @@ use crate::measure::Counts;
 use crate::nn::{Calibration, Checkpoint, Quantisation};
 use crate::train::{Picture, evaluate};
 use anyhow::{Context, bail};
-use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,7 +39,7 @@ pub struct TrainQuantiseArgs {
 
 /// Runs the command.
 pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
-    let mut checkpoint = Checkpoint::load(&args.model, &Device::Cpu).context("--model")?;
+    let mut checkpoint = Checkpoint::load(&args.model).context("--model")?;
     let pictures = args.pictures.open()?;
     if args.calibrate == 0 || pictures.count() <= args.calibrate {
         bail!(

@@ -1,7 +1,6 @@
 //! What is done with finished trainings: searched among, compared, promoted; and foreign weights imported.
 
 use super::{fit, pictures, succeed, told, train};
-use candle_core::Device;
 use hairline::nn::{Checkpoint, CheckpointMeta, Normalisation};
 use std::io::Write;
 use std::path::Path;
@@ -181,7 +180,7 @@ fn nothing_is_replaced_unmeasured_and_no_name_leads_out_of_the_models() {
     assert!(said.contains("compare with that by --current models/crack.safetensors"), "{said}");
     assert_eq!(std::fs::read(root.join("models/crack.safetensors")).unwrap(), b"another model");
 
-    let mut changed = Checkpoint::load(&new, &Device::Cpu).unwrap();
+    let mut changed = Checkpoint::load(&new).unwrap();
     changed.meta.name = "../evil".into();
     changed.save(root.join("evil-named.safetensors")).unwrap();
     let said = refused(promote(root, "evil-named.safetensors", &["--first"]));
@@ -229,7 +228,7 @@ fn every_network_learns_and_is_loaded_by_the_engine_of_the_line() {
         let (first, last) = (mean(&losses[..20]), mean(&losses[80..]));
         assert!(last < 0.9 * first, "{network}: the loss went from {first:.3} to {last:.3}");
 
-        let checkpoint = Checkpoint::load(root.join(network).join("best.safetensors"), &Device::Cpu).unwrap();
+        let checkpoint = Checkpoint::load(root.join(network).join("best.safetensors")).unwrap();
         let mut engine = hairline::nn::engine(&checkpoint, DeviceChoice::Cpu, Precision::default(), 1).unwrap();
         let found = engine.probabilities(1, &mut |tiles| tiles.fill(0.0)).unwrap();
         assert!(found.sound == [true] && found.values.len() == 448 * 448, "{network}");
@@ -258,7 +257,7 @@ fn a_training_that_begins_with_a_checkpoint_keeps_its_threshold_and_pitch_unless
         ]);
         command.args(["--steps", "1", "--device", "cpu", "--threads", "1"]).args(more);
         succeed(command);
-        Checkpoint::load(dir.path().join(run).join("best.safetensors"), &Device::Cpu).unwrap().meta
+        Checkpoint::load(dir.path().join(run).join("best.safetensors")).unwrap().meta
     };
     let kept = begin_with("second", &[]);
     assert_eq!((kept.threshold, kept.mm_per_px_min, kept.mm_per_px_max), (0.7, 0.05, 0.3));
@@ -271,7 +270,7 @@ fn a_training_that_begins_with_a_checkpoint_keeps_its_threshold_and_pitch_unless
     // Its input is made as it was when it learnt.
     let fixed = Normalisation::Fixed { mean: 0.25, std: 0.5 };
     let path = dir.path().join("first/best.safetensors");
-    let first = Checkpoint::load(&path, &Device::Cpu).unwrap();
+    let first = Checkpoint::load(&path).unwrap();
     Checkpoint { meta: CheckpointMeta { normalisation: fixed, ..first.meta.clone() }, ..first }.save(&path).unwrap();
     assert_eq!(begin_with("fourth", &[]).normalisation, fixed);
     let mut both = train();

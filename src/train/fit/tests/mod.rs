@@ -145,10 +145,10 @@ fn loss_falls_and_iou_rises_and_the_best_checkpoint_is_kept() {
     let Best { step: best_step, counts: best } = outcome.best.unwrap();
     assert!(best.iou() > 0.5, "{:?}", notes.evaluations);
     assert!(notes.evaluations.iter().all(|(_, counts, _)| counts.iou() <= best.iou()));
-    let kept = Checkpoint::load(&settings.files.best, &Device::Cpu).unwrap().meta;
+    let kept = Checkpoint::load(&settings.files.best).unwrap().meta;
     assert_eq!((kept.name.as_str(), kept.data_digest.as_str(), kept.training["steps"].as_u64()), ("tiny", "speckled", Some(best_step)));
     assert!((kept.training["validation"]["iou"].as_f64().unwrap() - best.iou()).abs() < 1e-12);
-    assert_eq!(Checkpoint::load(&settings.files.last, &Device::Cpu).unwrap().meta.training["steps"], 90);
+    assert_eq!(Checkpoint::load(&settings.files.last).unwrap().meta.training["steps"], 90);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn bits(path: &std::path::Path) -> Vec<(String, Vec<u32>)> {
         let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         (name, values.into_iter().map(f32::to_bits).collect::<Vec<_>>())
     };
-    Checkpoint::load(path, &Device::Cpu).unwrap().tensors.into_iter().map(bits).collect()
+    Checkpoint::load(path).unwrap().tensors.into_iter().map(bits).collect()
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn numbers_without_bounds_take_no_good_checkpoints_place() {
         assert!(matches!(error, TrainError::Diverged { .. }) && notes.evaluations.is_empty() != evaluated, "{error}");
         assert!(error.to_string().contains("--learning-rate") && run.path("diverged.safetensors").exists(), "{error}");
         for file in ["best.safetensors", "last.safetensors"] {
-            assert_eq!(Checkpoint::load(run.path(file), &Device::Cpu).is_ok(), evaluated, "{learning_rate} {file}");
+            assert_eq!(Checkpoint::load(run.path(file)).is_ok(), evaluated, "{learning_rate} {file}");
         }
     }
 }
@@ -249,7 +249,7 @@ fn a_training_that_is_stopped_saves_what_it_has() {
     assert!(outcome.stopped && outcome.best.is_none());
     assert_eq!((outcome.steps, notes.losses.len()), (3, 3));
     for path in [&settings.files.best, &settings.files.last] {
-        assert_eq!(Checkpoint::load(path, &Device::Cpu).unwrap().meta.training["steps"], 3);
+        assert_eq!(Checkpoint::load(path).unwrap().meta.training["steps"], 3);
     }
 }
 

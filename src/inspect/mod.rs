@@ -32,9 +32,9 @@ pub enum InspectError {
         /// Outline lines found.
         spans: usize,
     },
-    /// The network's answer is no number: the cell must not pass for it.
+    /// The network's answer is no finite number: the cell must not pass for it.
     #[error(
-        "the network's answer for row {row} of cell {cell} is not a number; check the model with `train eval`, and where \
+        "the network's answer for row {row} of cell {cell} is not a number, or infinite; check the model with `train eval`, and where \
          `network.precision` is \"f16\", which ends at 65504, take \"bf16\""
     )]
     NotANumber {

@@ -35,6 +35,19 @@ impl Engine for Broken {
     }
 }
 
+/// Finds everything as likely as this.
+pub(crate) struct Always(pub f32);
+
+impl Engine for Always {
+    fn logits(&mut self, tiles: &[f32], _: usize) -> Result<Vec<f32>, NnError> {
+        Ok(vec![self.0; tiles.len()])
+    }
+
+    fn describe(&self) -> String {
+        format!("always {}", self.0)
+    }
+}
+
 /// An inspector of `engine`, which sees grey values around 0.
 pub(crate) fn inspector(engine: impl Engine + 'static) -> Inspector {
     Inspector {
@@ -78,6 +91,14 @@ fn a_row_that_cannot_be_inspected_spoils_no_other() {
     assert!(matches!(found[0], Err(InspectError::RowSize { found: 5, .. })));
     assert!(matches!(&found[1], Err(InspectError::NotANumber { cell, row: 1 }) if cell.number == 2));
     assert!(found[2].is_ok());
+}
+
+#[test]
+fn an_infinite_answer_is_no_verdict() {
+    for logit in [f32::INFINITY, f32::NEG_INFINITY] {
+        let found = inspector(Always(logit)).inspect(&row(1, 5, 9));
+        assert!(matches!(found, Err(InspectError::NotANumber { .. })), "{logit}");
+    }
 }
 
 #[test]

@@ -149,7 +149,7 @@ mod tests {
             (&[(0, 0)], &[(0, 0)]),
             (&[(299, 249)], &[(200, 150)]),
             // 250 px high: three squares, one above the other.
-            (&[(150, 0), (150, 249)], &[(100, 0), (100, 75), (100, 150)]),
+            (&[(150, 0), (150, 120), (150, 249)], &[(100, 0), (100, 75), (100, 150)]),
             // Two cracks in corners: the rectangle around both needs nine squares, seven of which would show none.
             (&[(0, 0), (299, 249)], &[(0, 0), (200, 150)]),
             (&[], &[(100, 75)]),

@@ -143,7 +143,7 @@ fn only_a_model_that_is_no_worse_is_promoted_and_it_gets_a_card() {
     // What is promoted is what was compared: a model is read once.
     let (sixth, bytes) = (root.join("sixth"), std::fs::read(root.join("good/best.safetensors")).unwrap());
     let mut once = promote(root, "/dev/stdin", &["--first"]);
-    let mut once = once.arg("--models").arg(&sixth).stdin(Stdio::piped()).spawn().unwrap();
+    let mut once = once.arg("--models").arg(&sixth).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     once.stdin.take().unwrap().write_all(&bytes).unwrap();
     assert!(once.wait().unwrap().success() && std::fs::read(sixth.join("crack.safetensors")).unwrap() == bytes);
     let same = promote(root, "good/best.safetensors", &current).output().unwrap();

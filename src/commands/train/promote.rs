@@ -89,13 +89,12 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     if args.first && model.exists() {
         bail!("--first: there is a model {name} already; compare with it by --current {}", model.display());
     }
-    if let Some((path, current)) = args.current.as_deref().zip(current.as_ref()).filter(|_| model.exists()) {
-        if current.bytes != read(&model)? {
-            let (current, model) = (path.display(), model.display());
-            bail!(
-                "--current {current}: the new model would take the place of another one, {model}; compare with that by --current {model}"
-            );
-        }
+    if let Some((path, current)) = args.current.as_deref().zip(current.as_ref())
+        && model.exists()
+        && current.bytes != read(&model)?
+    {
+        let (current, model) = (path.display(), model.display());
+        bail!("--current {current}: the new model would take the place of another one, {model}; compare with that by --current {model}");
     }
     let golden = args.pictures.open()?;
     let learnt = learnt_from(&args.new, &golden)?;

@@ -50,7 +50,7 @@ impl CameraLink {
                 (Source::Fed(Box::new(move |feed, stop| feeder.run(feed, &stop))), 16)
             }
             CameraKind::Files(settings) => {
-                let replay = files::Replay::open(lane, settings, camera.line_rate_hz, camera.block_lines)?;
+                let replay = files::Replay::open(lane, settings, belt.gap, camera.line_rate_hz, camera.block_lines)?;
                 (Source::Fed(Box::new(move |feed, stop| replay.run(feed, stop))), 16)
             }
             CameraKind::Simulated(settings) => {

@@ -6,7 +6,7 @@ use super::feed::Feed;
 use super::pacer::LinePacer;
 use super::stop::{Stop, Stopped};
 use crate::cell::{CELL_PX, CameraEvent, LossCause, Mask, PixelFormat, Truth};
-use crate::config::{Belt, Camera, GapKind, SimulatedCamera, Wafer};
+use crate::config::{Belt, Camera, SimulatedCamera, Wafer};
 use crate::simulate::{LaidWafer, Lay, WaferSettings, lay, wafer};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,8 +14,6 @@ use std::sync::Arc;
 
 /// Noise of the simulated sensor, grey levels (standard deviation).
 const NOISE: f64 = 1.5;
-/// Share of the line that a wafer takes where no pixel pitch is given.
-const USUAL_SHARE: f64 = 0.92;
 /// Wafers lie off the middle by up to this share of the room beside them.
 const OFF_MIDDLE: f64 = 0.5;
 
@@ -35,7 +33,7 @@ impl Line {
     /// [`CameraError::WaferTooWide`] where turned wafers reach over the line's ends.
     pub(super) fn new(lane: &str, settings: &SimulatedCamera, camera: &Camera, product: &Wafer, belt: &Belt) -> Result<Self, CameraError> {
         let width_px = f64::from(settings.width_px);
-        let side_px = belt.mm_per_px.map_or(width_px * USUAL_SHARE, |mm_per_px| product.width_mm / mm_per_px);
+        let side_px = belt.mm_per_px.map_or(width_px * SimulatedCamera::WAFER_SHARE, |mm_per_px| product.width_mm / mm_per_px);
         let (sin, cos) = settings.skew_deg_max.to_radians().sin_cos();
         let needed_px = (side_px * (cos + sin.abs())).ceil();
         if needed_px.is_nan() || needed_px > width_px {
@@ -46,10 +44,7 @@ impl Line {
                 width_px: settings.width_px,
             });
         }
-        let gap_level = match belt.gap {
-            GapKind::Dark => 8,
-            GapKind::Bright => 250,
-        };
+        let gap_level = (belt.gap.drawn_level() * 255.0).round() as u8;
         let longer_mm = product.width_mm.max(product.length_mm);
         let corner_px = (product.corner_mm / longer_mm * CELL_PX as f64).round() as u32;
         let looks =

@@ -38,7 +38,7 @@ fn lines(blocks: &[&LineBlock]) -> Vec<Vec<u8>> {
 }
 
 fn files(path: &Path) -> FilesCamera {
-    FilesCamera { path: path.to_owned(), whole_cells: false, width_px: None, cell_px: None, gap_lines: 3, gap_level: 0.1, rounds: 1 }
+    FilesCamera { path: path.to_owned(), whole_cells: false, width_px: None, cell_px: None, gap_lines: 3, gap_level: Some(0.1), rounds: 1 }
 }
 
 fn grey(width: u32, lines: u32, seed: u32) -> image::GrayImage {
@@ -90,12 +90,24 @@ fn whole_cells_lie_in_the_middle_of_the_line_with_a_gap_around_each() {
 fn cells_are_scaled_to_the_size_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     image::GrayImage::from_pixel(30, 20, image::Luma([200])).save(folder.path().join("cell.png")).unwrap();
-    let settings = FilesCamera { whole_cells: true, cell_px: Some(60), gap_level: 0.0, ..files(folder.path()) };
+    let settings = FilesCamera { whole_cells: true, cell_px: Some(60), gap_level: Some(0.0), ..files(folder.path()) };
     let link = start(CameraKind::Files(settings), 16, 4).unwrap();
     let events = until_end(link.events());
     let lines = lines(&blocks(&events));
     assert!(lines.iter().all(|l| l.len() == 66), "60 px and a tenth");
     assert_eq!(lines.iter().filter(|l| l.iter().filter(|p| **p == 200).count() == 60).count(), 40);
+}
+
+#[test]
+fn the_gap_between_cells_looks_as_the_belts_does() {
+    let folder = tempfile::tempdir().unwrap();
+    image::GrayImage::from_pixel(30, 20, image::Luma([128])).save(folder.path().join("cell.png")).unwrap();
+    for (gap, expected) in [(GapKind::Dark, 8), (GapKind::Bright, 250)] {
+        let settings = FilesCamera { whole_cells: true, gap_level: None, ..files(folder.path()) };
+        let camera = camera(CameraKind::Files(settings), 16);
+        let link = CameraLink::start("test", &camera, &Wafer::of_format("M6").unwrap(), &belt(gap), 4).unwrap();
+        assert_eq!(lines(&blocks(&until_end(link.events())))[0], [expected; 33]);
+    }
 }
 
 /// What the start of a folder's replay is refused with.

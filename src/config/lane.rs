@@ -25,7 +25,24 @@ pub(super) fn read_lane(t: &mut Reader) -> Lane {
     }
     let wafer = t.table("wafer", |t| read_wafer(t, &camera));
     let belt = t.table("belt", |t| read_belt(t, calibration.is_some(), &camera, &wafer));
+    check_drawn_gap(t, &camera, &belt);
     Lane { name: Arc::from(name), recipe, calibration, deadline_ms, queue_blocks, queue_rows, camera, wafer, belt }
+}
+
+/// A gap that is drawn must be seen as one.
+fn check_drawn_gap(t: &mut Reader, camera: &Camera, belt: &Belt) {
+    let CameraKind::Files(FilesCamera { whole_cells: true, gap_level: Some(level), .. }) = &camera.kind else { return };
+    let (seen, kind, at) = match belt.gap {
+        GapKind::Dark => (*level <= belt.gap_level, "dark", "at most"),
+        GapKind::Bright => (*level >= belt.gap_level, "bright", "at least"),
+    };
+    if !seen {
+        t.error(
+            "camera.gap_level",
+            format!("of {level} is no {kind} gap: `belt.gap_level` is {}", belt.gap_level),
+            format!("leave it out, which gives {}, or give {at} {}", belt.gap.drawn_level(), belt.gap_level),
+        );
+    }
 }
 
 fn read_camera(t: &mut Reader, deadline_ms: Option<f64>) -> Camera {
@@ -111,7 +128,7 @@ fn read_files(t: &mut Reader) -> FilesCamera {
         width_px: t.optional_number("width_px", "pixels of a line, 16 to 65536", 16..=65_536),
         cell_px: t.optional_number("cell_px", "pixels, 16 to 65536", 16..=65_536),
         gap_lines: t.number("gap_lines", "a whole number of lines, 0 to 100000", 0..=100_000, 150),
-        gap_level: t.number("gap_level", "a share of white, 0 to 1", 0.0..=1.0, 0.03),
+        gap_level: t.optional_number("gap_level", "a share of white, 0 to 1", 0.0..=1.0),
         rounds: t.number("rounds", "a whole number, 0 (for ever) to 1000000", 0..=1_000_000, 1),
     }
 }
@@ -164,10 +181,7 @@ fn read_belt(t: &mut Reader, calibrated: bool, camera: &Camera, wafer: &Wafer) -
         _ => GapKind::Dark,
     };
     let gap = t.or("gap", "\"dark\" or \"bright\"", gap);
-    let (edge, back) = match gap {
-        GapKind::Dark => (0.08, 0.055),
-        GapKind::Bright => (0.93, 0.955),
-    };
+    let (edge, back) = gap.usual_levels();
     let edge_level = t.number("edge_level", "a share of white, 0 to 1", 0.0..=1.0, edge);
     let gap_level = t.number("gap_level", "a share of white, 0 to 1", 0.0..=1.0, back);
     let (in_order, kind, at) = match gap {
@@ -207,7 +221,7 @@ fn read_belt(t: &mut Reader, calibrated: bool, camera: &Camera, wafer: &Wafer) -
         edge_level,
         gap_level,
         edge_lines: t.number("edge_lines", "a whole number of lines, 1 to 100", 1..=100, 3),
-        skew_deg_max: t.number("skew_deg_max", "degrees, 0 to 5", 0.0..=5.0, 3.2),
+        skew_deg_max: t.number("skew_deg_max", "degrees, 0.2 (nothing lies straighter) to 5", 0.2..=5.0, 3.2),
         mm_per_px,
         mm_per_line,
     }

@@ -168,8 +168,8 @@ pub struct Lane {
     pub name: Arc<str>,
     /// Rules and thresholds of the product.
     pub recipe: PathBuf,
-    /// Dark, flat field and scale, as `hairline calibrate` writes them; absent: no correction, and
-    /// the scale from `wafer` and `camera.width_px` must be given under `belt`.
+    /// Dark, flat field and scale, as `hairline calibrate` writes them; absent: lines are not corrected, and
+    /// `belt.mm_per_px` and `belt.mm_per_line` give the scale.
     pub calibration: Option<PathBuf>,
     /// Milliseconds from the trailing edge to the verdict; absent: no deadline (sources that can wait).
     pub deadline_ms: Option<f64>,
@@ -282,8 +282,8 @@ pub struct FilesCamera {
     pub cell_px: Option<u32>,
     /// Lines of gap between whole cells.
     pub gap_lines: u32,
-    /// Grey level of the gap, 0 to 1.
-    pub gap_level: f32,
+    /// Grey level of the gap, 0 to 1; absent: as the belt's gap looks.
+    pub gap_level: Option<f32>,
     /// Start again from the first picture after the last one, this many rounds; 0: for ever.
     pub rounds: u32,
 }
@@ -340,7 +340,7 @@ pub struct Wafer {
     pub width_mm: f64,
     /// Size along the belt, mm.
     pub length_mm: f64,
-    /// Leg of the cut corners of pseudo-square wafers, mm; 0: full square.
+    /// Leg of the cut corners of pseudo-square wafers, mm, of which some may be whole; 0: full square.
     pub corner_mm: f64,
     /// How far a measured size may be off, mm.
     pub tolerance_mm: f64,
@@ -362,6 +362,24 @@ pub enum GapKind {
     Dark,
     /// The gap is brighter (laser transmission).
     Bright,
+}
+
+impl GapKind {
+    /// Edge and gap level, shares of white, where the belt tells no others.
+    pub const fn usual_levels(self) -> (f32, f32) {
+        match self {
+            Self::Dark => (0.08, 0.055),
+            Self::Bright => (0.93, 0.955),
+        }
+    }
+
+    /// Grey of such a gap where a camera draws it, share of white.
+    pub const fn drawn_level(self) -> f32 {
+        match self {
+            Self::Dark => 0.03,
+            Self::Bright => 0.98,
+        }
+    }
 }
 
 /// `[lane.belt]`: how wafers lie and look against the gap.

@@ -250,6 +250,28 @@ mod tests {
     }
 
     #[test]
+    fn a_drawn_gap_that_is_none_is_refused_and_left_out_looks_as_the_belts() {
+        let station = |camera: &str, belt: &str| {
+            let lane = LANE.replace("\"simulated\"", &format!("\"files\"\npath = \"p\"\ncell_px = 1300\n{camera}"));
+            load(&format!("[network]\nmodel = \"m\"\n{lane}[lane.belt]\n{belt}\n"))
+        };
+        for (level, belt) in [("0.03", "gap = \"bright\""), ("0.94", "gap = \"bright\""), ("0.98", ""), ("0.2", "edge_level = 0.5")] {
+            let told = station(&format!("gap_level = {level}"), belt).expect_err("no gap").to_string();
+            assert!(told.contains(&format!("`lane[0].camera.gap_level` of {level} is no")) && told.contains("leave it out"), "{told}");
+        }
+        for (camera, belt) in [("", "gap = \"bright\""), ("", ""), ("gap_level = 0.4", "edge_level = 0.5\ngap_level = 0.45")] {
+            station(camera, belt).expect("a gap");
+        }
+    }
+
+    #[test]
+    fn a_belt_that_allows_no_skew_is_refused() {
+        let told =
+            load(&format!("[network]\nmodel = \"m\"\n{LANE}[lane.belt]\nskew_deg_max = 0.0\n")).expect_err("nothing lies so straight");
+        assert!(told.to_string().contains("`lane[0].belt.skew_deg_max` is 0"), "{told}");
+    }
+
+    #[test]
     fn broken_toml_and_missing_files_are_told_by_name() {
         assert!(load("[station\n").expect_err("broken").to_string().contains("station.toml:1: error: is no valid TOML"));
         let problems = StationConfig::load(Path::new("/nowhere/station.toml")).expect_err("missing");

@@ -8,7 +8,7 @@ use super::feed::Feed;
 use super::pacer::LinePacer;
 use super::stop::{Stop, Stopped};
 use crate::cell::{LossCause, PixelFormat};
-use crate::config::FilesCamera;
+use crate::config::{FilesCamera, GapKind};
 use pictures::{Header, Picture};
 use std::path::PathBuf;
 
@@ -53,7 +53,13 @@ impl Replay {
     /// # Errors
     /// [`CameraError::Path`] for a folder that is missing or has no picture,
     /// [`CameraError::Picture`] for one that cannot be read, is not grey, or does not fit the others.
-    pub(super) fn open(lane: &str, settings: &FilesCamera, line_rate_hz: Option<f64>, block_lines: u32) -> Result<Self, CameraError> {
+    pub(super) fn open(
+        lane: &str,
+        settings: &FilesCamera,
+        gap: GapKind,
+        line_rate_hz: Option<f64>,
+        block_lines: u32,
+    ) -> Result<Self, CameraError> {
         let (headers, width_px, format) = headers(settings)?;
         let cell_px = cell_px(settings);
         let count = headers.len();
@@ -61,7 +67,8 @@ impl Replay {
         let rounds = settings.rounds;
         let all = (0_u64..).take_while(move |round| rounds == 0 || *round < u64::from(rounds)).flat_map(move |_| pictures.clone());
         let pictures = Ahead::start(lane, all.map(move |(lines, path)| (lines, pictures::decode(path, cell_px, format))))?;
-        let (whole_cells, gap_lines, gap_level) = (settings.whole_cells, settings.gap_lines, settings.gap_level);
+        let (whole_cells, gap_lines) = (settings.whole_cells, settings.gap_lines);
+        let gap_level = settings.gap_level.unwrap_or(gap.drawn_level());
         Ok(Self { pictures, count, whole_cells, gap_lines, gap_level, width_px, format, line_rate_hz, block_lines })
     }
 

@@ -1,7 +1,7 @@
 //! Simulated cells as they come off the line.
 
 use crate::cell::{CELL_PX, CameraEvent, LineBlock, Mask, Moment, PixelFormat, ProbabilityRow, StitchEvent, TileRow};
-use crate::config::{Belt, GapKind, Wafer, WaferKind};
+use crate::config::{Belt, GapKind, SimulatedCamera, Wafer, WaferKind};
 use crate::simulate::{Lay, WaferSettings, lay, wafer};
 use crate::stitch::Stitcher;
 use anyhow::Context;
@@ -34,23 +34,17 @@ impl StitchedCell {
     pub fn new(index: u64) -> anyhow::Result<Self> {
         let settings = WaferSettings { kind: WaferKind::Laser, seed: 1, cracked_share: 0.5, corner_px: Some(0) };
         let made = wafer(&settings, index);
-        let side_px = f64::from(LINE_PX) * 0.92;
-        let gap_level = 250;
+        let side_px = f64::from(LINE_PX) * SimulatedCamera::WAFER_SHARE;
+        let gap = GapKind::Bright;
+        let gap_level = (gap.drawn_level() * 255.0).round() as u8;
         let how = Lay { line_width_px: LINE_PX, side_px, skew_deg: SKEW_DEG, offset_px: 0.0, gap_level, noise: 1.0, noise_seed: index };
         let laid = lay(&made, &how);
-        let gap = vec![gap_level; (GAP_LINES * LINE_PX) as usize];
-        let pixels = Bytes::from([gap.as_slice(), &laid.pixels, &gap].concat());
+        let between = vec![gap_level; (GAP_LINES * LINE_PX) as usize];
+        let pixels = Bytes::from([between.as_slice(), &laid.pixels, &between].concat());
         let product = Wafer::of_format("M10").context("M10 is a known format")?;
         let scale = product.width_mm / side_px;
-        let belt = Belt {
-            gap: GapKind::Bright,
-            edge_level: 0.93,
-            gap_level: 0.955,
-            edge_lines: 3,
-            skew_deg_max: 3.2,
-            mm_per_px: Some(scale),
-            mm_per_line: Some(scale),
-        };
+        let (edge_level, gap_level) = gap.usual_levels();
+        let belt = Belt { gap, edge_level, gap_level, edge_lines: 3, skew_deg_max: 3.2, mm_per_px: Some(scale), mm_per_line: Some(scale) };
         let mut stitcher = Stitcher::new(Arc::from("bench"), &product, &belt, None)?;
 
         let started = Instant::now();

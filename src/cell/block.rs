@@ -73,12 +73,6 @@ impl LineBlock {
     pub fn end_line(&self) -> u64 {
         self.first_line + u64::from(self.lines)
     }
-
-    /// When line `line` (a stream number) was exposed, reckoned from the block's last line.
-    pub fn moment_of(&self, line: u64) -> Moment {
-        let after = self.end_line() as f64 - 1.0 - line as f64;
-        self.last_line_at.earlier_by_ns((after * self.line_period_ns) as i64)
-    }
 }
 
 /// Why lines are missing.

@@ -1,4 +1,4 @@
-use super::{CELL_PX, CellId, HoldReason, Moment, TILE_PX, Truth};
+use super::{CELL_PX, CellId, HoldReason, Moment, TILE_PX, Truth, without_rim};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -12,6 +12,11 @@ pub struct Span {
 }
 
 impl Span {
+    /// Whether nothing is inside.
+    pub fn is_empty(self) -> bool {
+        self.start >= self.end
+    }
+
     /// Whether pixel `x` lies inside.
     pub fn contains(self, x: usize) -> bool {
         (usize::from(self.start)..usize::from(self.end)).contains(&x)
@@ -35,11 +40,20 @@ pub struct TileRow {
     pub pixels: Arc<[u16]>,
     /// The outline on each of the 448 lines.
     pub spans: Spans,
+    /// Lines of the outline that lie before this row, as far as its rim may reach into it.
+    pub lines_before: usize,
+    /// Lines of the outline that lie after this row, as far as its rim may reach into it.
+    pub lines_after: usize,
 }
 
 impl TileRow {
     /// Pixels in a row of tiles.
     pub const PIXELS: usize = TILE_PX * CELL_PX;
+
+    /// The part of each line that is looked at: the outline less its rim.
+    pub fn inside(&self) -> Vec<Span> {
+        without_rim(&self.spans, self.lines_before, self.lines_after)
+    }
 }
 
 /// How a cell lay under the camera.
@@ -89,8 +103,6 @@ pub enum StitchEvent {
     Begun {
         /// The new cell.
         cell: CellId,
-        /// When its leading edge passed.
-        at: Moment,
     },
     /// A row of tiles is complete.
     Row(TileRow),

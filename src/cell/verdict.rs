@@ -20,7 +20,7 @@ pub enum HoldReason {
     CameraGone,
     /// Longer than a cell can be: two cells without a gap between them.
     Stuck,
-    /// Shorter or narrower than the product, or an edge that is no straight line.
+    /// Shorter or narrower than the product, an edge that is no straight line, or gap within the edges.
     Broken {
         /// What was measured and what was expected.
         detail: String,
@@ -32,6 +32,11 @@ pub enum HoldReason {
     /// It lay in a way the stitcher cannot correct (skew, off the sensor).
     Geometry {
         /// What was measured and what is allowed.
+        detail: String,
+    },
+    /// Too much of it is at the sensor's white, where no crack shows.
+    Overexposed {
+        /// How much, and what to do.
         detail: String,
     },
     /// The network failed.
@@ -57,13 +62,14 @@ impl HoldReason {
             Self::NeverEnds => "never_ends",
             Self::WidthChanged => "width_changed",
             Self::Geometry { .. } => "geometry",
+            Self::Overexposed { .. } => "overexposed",
             Self::Network { .. } => "network",
             Self::NotRecorded => "not_recorded",
         }
     }
 
     /// Every name that [`name`](Self::name) can give.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 13] = [
         "lines_lost",
         "overload",
         "deadline",
@@ -74,6 +80,7 @@ impl HoldReason {
         "never_ends",
         "width_changed",
         "geometry",
+        "overexposed",
         "network",
         "not_recorded",
     ];
@@ -92,6 +99,7 @@ impl std::fmt::Display for HoldReason {
             Self::NeverEnds => f.write_str("no trailing edge"),
             Self::WidthChanged => f.write_str("the line width changed"),
             Self::Geometry { detail } => write!(f, "geometry: {detail}"),
+            Self::Overexposed { detail } => write!(f, "overexposed: {detail}"),
             Self::Network { detail } => write!(f, "the network failed: {detail}"),
             Self::NotRecorded => f.write_str("the verdict could not be recorded in time"),
         }

@@ -8,7 +8,7 @@ mod inspectors;
 
 pub use inspectors::Inspectors;
 
-use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow, without_rim};
+use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow};
 use crate::config::{DeviceChoice, Precision, Threads};
 use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation, Probabilities};
 use rayon::prelude::*;
@@ -213,7 +213,7 @@ impl<'a> Prepared<'a> {
         if row.pixels.len() != TileRow::PIXELS || row.spans.len() != TILE_PX {
             return Err(InspectError::RowSize { cell: row.cell.clone(), row: row.row, found: row.pixels.len(), spans: row.spans.len() });
         }
-        Ok(Self { row, inside: without_rim(&row.spans, row.row == 0, usize::from(row.row) + 1 == TILES_PER_SIDE), first })
+        Ok(Self { row, inside: row.inside(), first })
     }
 
     /// Makes the network's input out of its tile number `column`.

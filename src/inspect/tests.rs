@@ -63,7 +63,14 @@ pub(crate) fn row(number: u64, x: usize, grey: u16) -> TileRow {
     let mut pixels = vec![1000u16; TileRow::PIXELS];
     pixels[10 * CELL_PX + x] = grey;
     let spans = vec![Span { start: 0, end: CELL_PX as u16 }; TILE_PX];
-    TileRow { cell: CellId { lane: "A".into(), number }, row: 1, pixels: pixels.into(), spans: spans.into() }
+    TileRow {
+        cell: CellId { lane: "A".into(), number },
+        row: 1,
+        pixels: pixels.into(),
+        spans: spans.into(),
+        lines_before: 448,
+        lines_after: 448,
+    }
 }
 
 #[test]

@@ -155,7 +155,7 @@ impl LaneWorker {
         match (belt, *blocked) {
             (BeltState::Blocked, None) => {
                 let lane = &self.state.name;
-                tracing::error!(%lane, "no gap is seen between wafers: none is seen until there is one; check `belt.gap_level` and the light");
+                tracing::error!(%lane, "no gap is seen between wafers: none is seen until there is one; check `belt.edge_level`, `belt.gap_level` and the light");
                 *blocked = Some(Moment::now());
             }
             (BeltState::Blocked, Some(_)) | (_, None) => {}
@@ -170,7 +170,7 @@ impl LaneWorker {
     /// Hands on what the stitcher said; `false` once the station has seen enough cells.
     fn deliver(&self, event: StitchEvent, passing: &mut Passing) -> bool {
         match event {
-            StitchEvent::Begun { cell, .. } => {
+            StitchEvent::Begun { cell } => {
                 if !self.budget.take() {
                     return false;
                 }

@@ -32,9 +32,18 @@ impl Levels {
             let (kind, order) = if bright { ("bright", "below") } else { ("dark", "above") };
             return Err(StitchError::Levels { lane: lane.clone(), edge: belt.edge_level, gap: belt.gap_level, kind, order });
         }
-        let negative = if bright { u16::MAX } else { 0 };
+        Ok(Self::of(belt.gap, (belt.edge_level, belt.gap_level)))
+    }
+
+    /// The levels that hold where the belt tells none.
+    pub fn usual(gap: GapKind) -> Self {
+        Self::of(gap, gap.usual_levels())
+    }
+
+    fn of(gap: GapKind, (edge, back): (f32, f32)) -> Self {
+        let negative = if gap == GapKind::Bright { u16::MAX } else { 0 };
         let level = |share: f32| (share * 65535.0).round() as u16 ^ negative;
-        Ok(Self { negative, edge: level(belt.edge_level), gap: level(belt.gap_level) })
+        Self { negative, edge: level(edge), gap: level(back) }
     }
 
     /// Levels that tell a wafer of grey value `wafer` from a gap of `gap` (65535 is white).
@@ -53,6 +62,18 @@ impl Levels {
     /// Whether a pixel is beyond the edge level.
     pub fn is_wafer(&self, pixel: u16) -> bool {
         (pixel ^ self.negative) > self.edge
+    }
+
+    /// Whether the gap is brighter than the wafer.
+    pub fn bright_gap(&self) -> bool {
+        self.negative != 0
+    }
+
+    /// Whether a line has a run of [`RUN_PX`] at the gap's level.
+    pub fn has_gap(&self, line: &[u16]) -> bool {
+        let is_gap = |pixel: &u16| (pixel ^ self.negative) <= self.gap;
+        // Hardly any line has so many: few are looked at twice.
+        line.iter().filter(|pixel| is_gap(pixel)).count() >= RUN_PX && line.windows(RUN_PX).any(|run| run.iter().all(is_gap))
     }
 
     /// Where three pixels from gap over an edge onto wafer are halfway up, counted from the first of

@@ -1,6 +1,6 @@
 /// The last lines of a cell, corrected, in a ring. Where a stitched pixel is larger than a camera
-/// pixel, `columns` × `lines` of these are averaged into one, so that no thin crack falls between
-/// two samples.
+/// pixel, `columns` × `lines` of these are averaged into one, as many as make a stored pixel about as large
+/// as a stitched one, so that no thin crack falls between two samples.
 #[derive(Debug)]
 pub(super) struct LineStore {
     columns: usize,
@@ -31,11 +31,6 @@ impl LineStore {
             begin: 0,
             end: 0,
         }
-    }
-
-    /// Stored lines that `camera_lines` take.
-    pub fn stored_lines(&self, camera_lines: u32) -> u64 {
-        u64::from(camera_lines).div_ceil(self.lines)
     }
 
     /// Puts camera line `number` in. A line that does not follow the one before starts anew.

@@ -3,8 +3,8 @@
 //! [`Stitcher`] looks at one line at a time, so that it makes no difference how the lines were cut
 //! into blocks. A cell's leading edge tells its place and skew (`measure`); from then on the way
 //! from the stitched frame to the camera's is fixed (`placement`) and every stitched line is
-//! sampled as soon as the camera lines it reaches into are there (`rows`). The trailing edge only
-//! validates what was assumed.
+//! sampled as soon as the camera lines it reaches into are there (`rows`). The last lines wait for the
+//! trailing edge, which validates what was assumed and tells where they end.
 //!
 //! Coordinates: camera column and line, the centre of pixel (0, 0) at (0, 0), lines counted from the
 //! cell's first one; wafer millimetres `(across, along)` from the middle of the leading edge;
@@ -16,6 +16,7 @@ mod correction;
 mod edges;
 mod error;
 mod levels;
+mod light;
 mod line_clock;
 mod line_store;
 mod measure;

@@ -1,5 +1,5 @@
 use super::edges::Edges;
-use super::levels::Solid;
+use super::levels::{Levels, Solid};
 use super::line_clock::LineTime;
 use super::line_store::LineStore;
 use super::measure::{self, broken};
@@ -40,6 +40,7 @@ pub(super) enum Progress {
 /// What the cell is seen through.
 pub(super) struct View<'a> {
     pub shape: &'a Shape,
+    pub levels: &'a Levels,
     pub edge_lines: u32,
     pub edges: &'a Edges,
     pub store: &'a LineStore,
@@ -80,7 +81,7 @@ impl OpenCell {
             self.settle(view);
         }
         if let Some(rows) = &mut self.rows {
-            rows.advance(view.store, view.edges, view.buffers, false, out);
+            rows.advance(view.store, view.edges, view.buffers, out);
         }
         Progress::Open
     }
@@ -155,9 +156,11 @@ impl OpenCell {
                     if let Some(reason) = wrong_length(length_mm, shape) {
                         self.hold_for(reason);
                     } else if let Some(rows) = &mut self.rows {
-                        rows.outline.end_at(length_mm, shape);
-                        rows.advance(view.store, view.edges, view.buffers, true, out);
+                        rows.finish(length_mm, view, out);
                         missing_corners = rows.outline.missing_corners(view.edges);
+                        if let Err(reason) = rows.light.check() {
+                            self.hold_for(reason);
+                        }
                     }
                 }
                 Err(reason) => self.hold_for(reason),

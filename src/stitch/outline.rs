@@ -6,43 +6,72 @@ use crate::cell::{CELL_PX, Span};
 /// Leg of the triangle that must be there at a whole corner, mm.
 const CORNER_LEG_MM: f64 = 5.0;
 
-/// The wafer in the stitched frame: the nominal outline, less what is seen to be missing at the corners.
+/// The wafer in the stitched frame: the outline that was measured, less what is seen to be missing at the corners.
 #[derive(Debug)]
 pub(super) struct Outline {
     placement: Placement,
-    /// Nominal outline in stitched pixels.
+    /// In stitched pixels; the bottom is the nominal one until the trailing edge has passed.
     left: f64,
     right: f64,
     top: f64,
     bottom: f64,
+    /// Leg of this product's cut corners.
     corner: f64,
+    /// Legs of this wafer's, clockwise from leading left: 0 where the corner was not cut.
+    legs: [f64; 4],
     /// Of the triangle that must be there at a whole corner.
     leg: f64,
     zone: f64,
+    /// Where the trailing edge may lie.
+    trailing_zone: f64,
     /// How far a seen edge may lie inside of the nominal one, camera lines.
     slack_lines: f64,
 }
 
 impl Outline {
-    pub fn new(placement: &Placement, shape: &Shape) -> Self {
+    /// Of the wafer that lies as `placement` says; its leading corners must be in `edges`.
+    pub fn new(placement: &Placement, shape: &Shape, edges: &Edges) -> Self {
         let mm = shape.stitched_mm_per_px();
-        let (side, width, length) = (CELL_PX as f64, placement.width_mm / mm, shape.length_mm / mm);
-        Self {
+        let (side, width, length) = (CELL_PX as f64, placement.width_px(), shape.length_mm / mm);
+        let mut outline = Self {
             placement: *placement,
-            left: (0.5 * (side - width)).max(0.0),
-            right: (0.5 * (side + width)).min(side),
+            left: 0.5 * (side - width),
+            right: 0.5 * (side + width),
             top: 0.5 * (side - length),
             bottom: 0.5 * (side + length),
             corner: shape.corner_mm / mm,
+            legs: [shape.corner_mm / mm; 4],
             leg: CORNER_LEG_MM / mm,
             zone: shape.corner_zone_mm() / mm,
+            trailing_zone: shape.trailing_zone_mm() / mm,
             slack_lines: 1.5 + 0.5 * mm / shape.mm_per_line,
-        }
+        };
+        outline.look_at_corners([0, 1], edges);
+        outline
     }
 
-    /// Ends the outline at the trailing edge that was seen.
-    pub fn end_at(&mut self, length_mm: f64, shape: &Shape) {
-        self.bottom = self.bottom.min(self.top + length_mm / shape.stitched_mm_per_px());
+    /// Stitched lines ahead of where the trailing edge may lie.
+    pub fn lines_before_the_end(&self) -> usize {
+        (self.bottom - self.trailing_zone).max(0.0) as usize
+    }
+
+    /// Ends the outline at the trailing edge that was seen, the stitched lines before `line` being done.
+    pub fn end_at(&mut self, length_mm: f64, line: usize, shape: &Shape, edges: &Edges) {
+        self.placement.squeeze(length_mm, line);
+        self.bottom = (self.top + length_mm / shape.stitched_mm_per_px()).min(CELL_PX as f64);
+        self.look_at_corners([2, 3], edges);
+    }
+
+    /// The way to the camera, as the trailing edge has it.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// A corner of a product with cut ones may be whole: half of such a wafer has two.
+    fn look_at_corners(&mut self, corners: [usize; 2], edges: &Edges) {
+        for number in corners {
+            self.legs[number] = if self.is_mostly_gap(number, 0.0..self.corner, edges) { self.corner } else { 0.0 };
+        }
     }
 
     /// The outline on stitched line `y` as far as `edges` were seen.
@@ -60,22 +89,22 @@ impl Outline {
         Span { start, end: (nominal.end - end).max(start) }
     }
 
-    /// Whether `span` is cut from the nominal one by more than an edge may be off: by a missing corner, by the trailing edge, or by
-    /// something dark across the wafer that has not passed yet. The next lines tell which.
-    pub fn is_cut_deep(&self, span: Span, nominal: Span) -> bool {
-        let (left, right) = (span.start.saturating_sub(nominal.start), nominal.end.saturating_sub(span.end));
-        f64::from(left.max(right)) > self.leg
+    /// Lines of the outline, up to `most`, that follow one another in `lines` from the first.
+    pub fn lines_in(&self, lines: impl Iterator<Item = usize>, most: u16) -> usize {
+        lines.take(most.into()).take_while(|y| !self.nominal_span(*y).is_empty()).count()
     }
 
-    /// The outline of a whole wafer on stitched line `y`.
-    pub fn nominal_span(&self, y: usize) -> Span {
+    /// The outline on stitched line `y` where no corner is broken off.
+    fn nominal_span(&self, y: usize) -> Span {
         let middle = y as f64 + 0.5;
         if !(self.top..=self.bottom).contains(&middle) {
             return Span::default();
         }
-        let cut = (self.corner - (middle - self.top).min(self.bottom - middle)).max(0.0);
-        let start = (self.left + cut - 0.5).ceil().max(0.0) as u16;
-        let end = (self.right - cut + 0.5).floor().min(CELL_PX as f64) as u16;
+        let cut = |leading: usize, trailing: usize| {
+            (self.legs[leading] - (middle - self.top)).max(self.legs[trailing] - (self.bottom - middle)).max(0.0)
+        };
+        let start = (self.left + cut(0, 3) - 0.5).ceil().max(0.0) as u16;
+        let end = (self.right - cut(1, 2) + 0.5).floor().min(CELL_PX as f64) as u16;
         Span { start, end: end.max(start) }
     }
 
@@ -84,21 +113,24 @@ impl Outline {
         edges.is_gap(column, line, self.slack_lines)
     }
 
+    /// Whether most of what lies so far from a corner, along both its edges together, is gap.
+    fn is_mostly_gap(&self, number: usize, band: std::ops::Range<f64>, edges: &Edges) -> bool {
+        let (x0, inward_x) = if matches!(number, 0 | 3) { (self.left, 1.0) } else { (self.right, -1.0) };
+        let (y0, inward_y) = if number < 2 { (self.top, 1.0) } else { (self.bottom, -1.0) };
+        let steps = band.end.ceil() as usize;
+        let (mut all, mut gaps) = (0u32, 0u32);
+        for (dx, dy) in (0..steps).flat_map(|dx| (0..steps).map(move |dy| (dx as f64 + 0.5, dy as f64 + 0.5))) {
+            if band.contains(&(dx + dy)) {
+                all += 1;
+                gaps += u32::from(self.is_gap(x0 + inward_x * dx - 0.5, y0 + inward_y * dy - 0.5, edges));
+            }
+        }
+        2 * gaps > all
+    }
+
     /// Corners that should be there and are mostly gap, clockwise from leading left.
     pub fn missing_corners(&self, edges: &Edges) -> Vec<u8> {
-        let corners = [(self.left, self.top), (self.right, self.top), (self.right, self.bottom), (self.left, self.bottom)];
-        let is_missing = |(x0, y0): (f64, f64)| {
-            let (inward_x, inward_y) = (if x0 == self.left { 1.0 } else { -1.0 }, if y0 == self.top { 1.0 } else { -1.0 });
-            let steps = (self.corner + self.leg).ceil() as usize;
-            let (mut all, mut gaps) = (0u32, 0u32);
-            for (dx, dy) in (0..steps).flat_map(|dx| (0..steps).map(move |dy| (dx as f64 + 0.5, dy as f64 + 0.5))) {
-                if (self.corner..self.corner + self.leg).contains(&(dx + dy)) {
-                    all += 1;
-                    gaps += u32::from(self.is_gap(x0 + inward_x * dx - 0.5, y0 + inward_y * dy - 0.5, edges));
-                }
-            }
-            2 * gaps > all
-        };
-        corners.into_iter().zip(0..).filter(|(corner, _)| is_missing(*corner)).map(|(_, number)| number).collect()
+        let is_missing = |number: &usize| self.is_mostly_gap(*number, self.legs[*number]..self.legs[*number] + self.leg, edges);
+        (0..self.legs.len()).filter(is_missing).map(|number| number as u8).collect()
     }
 }

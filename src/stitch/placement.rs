@@ -13,11 +13,17 @@ pub(super) struct Placement {
     sin: f64,
     cos: f64,
     shape: Shape,
+    /// Millimetres a stitched pixel stands for across: more than along where the wafer is wider than the frame.
+    across_mm_per_px: f64,
+    /// From this stitched line on a line stands for so many more mm, where the wafer is longer than the frame.
+    squeezed: (f64, f64),
 }
 
 impl Placement {
     pub fn new(shape: &Shape, skew: f64, middle: (f64, f64), width_mm: f64) -> Self {
-        Self { skew, width_mm, middle, sin: skew.sin(), cos: skew.cos(), shape: *shape }
+        let across_mm_per_px = shape.stitched_mm_per_px().max(width_mm / CELL_PX as f64);
+        let (sin, cos) = skew.sin_cos();
+        Self { skew, width_mm, middle, sin, cos, shape: *shape, across_mm_per_px, squeezed: (CELL_PX as f64, 0.0) }
     }
 
     /// Camera column and line of a place on the wafer.
@@ -34,12 +40,27 @@ impl Placement {
         (x * self.cos + y * self.sin, y * self.cos - x * self.sin)
     }
 
+    /// Squeezes what a wafer of this length reaches over the frame's end into the stitched lines from `line` on.
+    pub fn squeeze(&mut self, length_mm: f64, line: usize) {
+        let side = CELL_PX as f64;
+        let over_mm = length_mm - self.stitched_to_wafer(0.0, side).1;
+        if over_mm > 0.0 && line < CELL_PX {
+            self.squeezed = (line as f64, over_mm / (side - line as f64));
+        }
+    }
+
     /// Place on the wafer of a place in the stitched frame: the wafer's middle line is the frame's,
     /// its nominal length is centred.
     pub fn stitched_to_wafer(&self, x: f64, y: f64) -> (f64, f64) {
-        let mm = self.shape.stitched_mm_per_px();
-        let side_mm = mm * CELL_PX as f64;
-        (x * mm - 0.5 * side_mm, y * mm - 0.5 * (side_mm - self.shape.length_mm))
+        let (mm, side) = (self.shape.stitched_mm_per_px(), CELL_PX as f64);
+        let (from, more_mm) = self.squeezed;
+        let along = y * mm - 0.5 * (side * mm - self.shape.length_mm) + (y - from).max(0.0) * more_mm;
+        ((x - 0.5 * side) * self.across_mm_per_px, along)
+    }
+
+    /// Stitched pixels that this wafer is wide.
+    pub fn width_px(&self) -> f64 {
+        self.width_mm / self.across_mm_per_px
     }
 
     /// Camera column and line of the centre of stitched pixel (`x`, `y`).
@@ -73,8 +94,8 @@ impl Placement {
         let columns = [(-half, 0.0), (half, 0.0), (-half, shape.length_mm), (half, shape.length_mm)].map(|(a, b)| self.to_camera(a, b).0);
         let (left, right) = columns.iter().fold((f64::MAX, f64::MIN), |(l, r), c| (l.min(*c), r.max(*c)));
         let narrow = self.width_mm < shape.width_mm - shape.tolerance_mm;
-        let slack = if narrow { -1.5 } else { shape.tolerance_mm / shape.mm_per_px };
-        if left < -0.5 - slack || right > sensor_px as f64 - 0.5 + slack {
+        // Without a column of gap beside it, nobody knows where the wafer ends.
+        if left < 0.5 || right > sensor_px as f64 - 1.5 {
             return geometry(format!(
                 "reaches from column {left:.0} to {right:.0}, the sensor has {sensor_px}; move the camera or the belt's guides"
             ));

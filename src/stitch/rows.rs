@@ -1,10 +1,12 @@
 use super::edges::Edges;
+use super::levels::Levels;
+use super::light::Light;
 use super::line_store::LineStore;
 use super::open_cell::View;
 use super::outline::Outline;
 use super::placement::Placement;
 use super::sampler::Sampler;
-use crate::cell::{CELL_PX, CellId, Span, StitchEvent, TILE_PX, TILES_PER_SIDE, TileRow};
+use crate::cell::{CELL_PX, CellId, RIM_PX, Span, StitchEvent, TILE_PX, TILES_PER_SIDE, TileRow};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -36,9 +38,11 @@ impl RowBuffers {
 pub(super) struct Rows {
     cell: CellId,
     pub outline: Outline,
+    pub light: Light,
+    levels: Levels,
     sampler: Sampler,
-    /// Stored lines in which a trailing edge, or the end of something dark, shows.
-    edge_lines: i64,
+    /// The stream's number of the line that the placement counts from.
+    first_line: u64,
     /// Stitched lines done.
     done: usize,
     pixels: Arc<[u16]>,
@@ -50,37 +54,43 @@ impl Rows {
     pub fn new(cell: CellId, placement: &Placement, view: &View, first_line: u64) -> Self {
         Self {
             cell,
-            outline: Outline::new(placement, view.shape),
-            sampler: Sampler::new(placement, view.store, first_line),
-            edge_lines: view.store.stored_lines(view.edge_lines) as i64,
+            outline: Outline::new(placement, view.shape, view.edges),
+            light: Light::default(),
+            levels: *view.levels,
+            sampler: Sampler::new(placement, view.store, first_line, 0),
+            first_line,
             done: 0,
             pixels: Arc::default(),
             spans: Vec::new(),
         }
     }
 
-    /// Samples every stitched line whose camera lines are there; with `to_the_end`, all of them. A line that is cut deep waits
-    /// until a trailing edge would have ended the cell, or wafer is seen on it again.
-    pub fn advance(&mut self, store: &LineStore, edges: &Edges, buffers: &mut RowBuffers, to_the_end: bool, out: &mut Vec<StitchEvent>) {
-        while self.done < CELL_PX {
-            let (span, nominal) = (self.outline.span(self.done, edges), self.outline.nominal_span(self.done));
-            let (whole, wait) = if self.outline.is_cut_deep(span, nominal) { (nominal, self.edge_lines) } else { (span, 0) };
-            let whole = self.sampler.within_sensor(self.done, whole, store.width());
-            if !to_the_end && self.sampler.needs_line(self.done, whole) + wait >= store.stored().end as i64 {
+    /// Samples every stitched line whose camera lines are there, up to where the trailing edge may lie.
+    pub fn advance(&mut self, store: &LineStore, edges: &Edges, buffers: &mut RowBuffers, out: &mut Vec<StitchEvent>) {
+        while self.done < self.outline.lines_before_the_end() {
+            let span = self.span(store, edges);
+            if self.sampler.needs_line(self.done, span) >= store.stored().end as i64 {
                 return;
             }
-            let span = self.sampler.within_sensor(self.done, span, store.width());
-            self.line(store, buffers, span);
-            if self.done.is_multiple_of(TILE_PX) {
-                let row = (self.done / TILE_PX).clamp(1, TILES_PER_SIDE) as u8 - 1;
-                let (pixels, spans) = (std::mem::take(&mut self.pixels), std::mem::take(&mut self.spans).into());
-                buffers.remember(&pixels);
-                out.push(StitchEvent::Row(TileRow { cell: self.cell.clone(), row, pixels, spans }));
-            }
+            self.line(store, buffers, span, out);
         }
     }
 
-    fn line(&mut self, store: &LineStore, buffers: &mut RowBuffers, span: Span) {
+    /// Samples all other lines, once the trailing edge has passed.
+    pub fn finish(&mut self, length_mm: f64, view: &mut View, out: &mut Vec<StitchEvent>) {
+        self.outline.end_at(length_mm, self.done, view.shape, view.edges);
+        self.sampler = Sampler::new(self.outline.placement(), view.store, self.first_line, self.done);
+        while self.done < CELL_PX {
+            let span = self.span(view.store, view.edges);
+            self.line(view.store, view.buffers, span, out);
+        }
+    }
+
+    fn span(&self, store: &LineStore, edges: &Edges) -> Span {
+        self.sampler.within_sensor(self.done, self.outline.span(self.done, edges), store.width())
+    }
+
+    fn line(&mut self, store: &LineStore, buffers: &mut RowBuffers, span: Span, out: &mut Vec<StitchEvent>) {
         if self.spans.is_empty() {
             self.pixels = buffers.take();
             self.spans.reserve(TILE_PX);
@@ -93,5 +103,24 @@ impl Rows {
         }
         self.spans.push(span);
         self.done += 1;
+        if self.done.is_multiple_of(TILE_PX) {
+            self.row(buffers, out);
+        }
+    }
+
+    /// Hands on the row whose last line is done.
+    fn row(&mut self, buffers: &mut RowBuffers, out: &mut Vec<StitchEvent>) {
+        let (first, end) = (self.done - TILE_PX, self.done);
+        let row = TileRow {
+            cell: self.cell.clone(),
+            row: (first / TILE_PX).min(TILES_PER_SIDE - 1) as u8,
+            pixels: std::mem::take(&mut self.pixels),
+            spans: std::mem::take(&mut self.spans).into(),
+            lines_before: self.outline.lines_in((0..first).rev(), RIM_PX),
+            lines_after: self.outline.lines_in(end..CELL_PX, RIM_PX),
+        };
+        self.light.add(&row, &self.levels);
+        buffers.remember(&row.pixels);
+        out.push(StitchEvent::Row(row));
     }
 }

@@ -7,7 +7,7 @@ use crate::cell::{CELL_PX, Span};
 /// many columns, so that the first step runs over plain slices.
 #[derive(Debug)]
 pub(super) struct Sampler {
-    /// Stored column and line of the centre of stitched pixel (0, 0), and their steps.
+    /// Stored column and line of the centre of stitched pixel (0, 0), were all lines as far apart as these, and their steps.
     origin: (f64, f64),
     along_x: (f64, f64),
     along_y: (f64, f64),
@@ -19,15 +19,18 @@ const COLUMN_BITS: u32 = 16;
 const ONE_COLUMN: u32 = 1 << COLUMN_BITS;
 
 impl Sampler {
-    /// `first_line` is the stream's number of the line that the placement counts from.
-    pub fn new(placement: &Placement, store: &LineStore, first_line: u64) -> Self {
+    /// For the stitched lines from `from` on. `first_line` is the stream's number of the line that the placement counts from.
+    pub fn new(placement: &Placement, store: &LineStore, first_line: u64, from: usize) -> Self {
         let place = |x: f64, y: f64| {
             let (column, line) = placement.stitched_to_camera(x, y);
             store.place(column, line + first_line as f64)
         };
-        let (origin, x, y) = (place(0.0, 0.0), place(CELL_PX as f64, 0.0), place(0.0, CELL_PX as f64));
-        let step = |to: (f64, f64)| ((to.0 - origin.0) / CELL_PX as f64, (to.1 - origin.1) / CELL_PX as f64);
-        Self { origin, along_x: step(x), along_y: step(y), between: Vec::new() }
+        let (side, from) = (CELL_PX as f64, from as f64);
+        let (start, x, y) = (place(0.0, from), place(side, from), place(0.0, side));
+        let step = |to: (f64, f64), pixels: f64| ((to.0 - start.0) / pixels, (to.1 - start.1) / pixels);
+        let (along_x, along_y) = (step(x, side), step(y, (side - from).max(1.0)));
+        let origin = (start.0 - from * along_y.0, start.1 - from * along_y.1);
+        Self { origin, along_x, along_y, between: Vec::new() }
     }
 
     fn place(&self, x: f64, y: f64) -> (f64, f64) {

@@ -69,6 +69,11 @@ impl Shape {
         (self.corner_mm + 2.0).max(0.1 * self.width_mm.min(self.length_mm))
     }
 
+    /// Zone along the nominal trailing edge in which the seen one may lie, or a corner may be cut, mm.
+    pub fn trailing_zone_mm(&self) -> f64 {
+        self.corner_zone_mm().max(self.tolerance_mm)
+    }
+
     /// First line, from the cell's first, whose two ends surely lie on the side edges.
     pub fn sides_from(&self) -> usize {
         (self.reach_lines() + self.corner_zone_mm() / self.mm_per_line).ceil() as usize

@@ -92,9 +92,11 @@ struct Touch {
 impl Sensor {
     fn new(width_px: usize, shape: &Shape, edge_lines: u32) -> Self {
         let mm = shape.stitched_mm_per_px();
-        let finer = |camera_mm: f64| (mm / camera_mm).floor().max(1.0) as usize;
+        let finer = |camera_mm: f64| (mm / camera_mm).round().max(1.0) as usize;
         let settle = shape.settle_lines() + edge_lines as usize;
-        let depth = settle + shape.reach_lines() as usize + 64;
+        // The last lines of a cell wait for its trailing edge.
+        let waiting = (shape.trailing_zone_mm() + shape.tolerance_mm) / shape.mm_per_line + edge_lines as f64;
+        let depth = settle.max(waiting as usize) + shape.reach_lines() as usize + 64;
         Self {
             line: vec![0; width_px],
             before: vec![0; width_px],
@@ -275,7 +277,7 @@ impl Stitcher {
             State::Cell(cell) => {
                 sensor.edges.add(&sensor.before, &sensor.line, &self.levels);
                 let Sensor { edges, store, buffers, .. } = sensor;
-                let mut view = View { shape: &self.shape, edge_lines: self.edge_lines, edges, store, buffers };
+                let mut view = View { shape: &self.shape, levels: &self.levels, edge_lines: self.edge_lines, edges, store, buffers };
                 let next = match cell.line(solid, time, &mut view, out) {
                     Progress::Open => return,
                     Progress::Passed => State::Gap { unseen: None, touch: None },
@@ -289,7 +291,7 @@ impl Stitcher {
     fn begin(&mut self, first: LineTime, now: LineTime, hold: Option<HoldReason>, out: &mut Vec<StitchEvent>) {
         self.cells += 1;
         let id = CellId { lane: self.lane.clone(), number: self.cells };
-        out.push(StitchEvent::Begun { cell: id.clone(), at: first.at });
+        out.push(StitchEvent::Begun { cell: id.clone() });
         let width = self.sensor.as_ref().map_or(0, |s| s.line.len());
         let misfit = self.correction.width_px().filter(|calibrated| *calibrated != width).map(|calibrated| HoldReason::Geometry {
             detail: format!("lines of {width} px, the calibration is for {calibrated}; run `hairline calibrate` again"),
@@ -314,7 +316,7 @@ impl Stitcher {
             truth = Some(next).filter(|t| lines.contains(&t.middle_line)).or(truth);
         }
         let Some(Sensor { edges, store, buffers, .. }) = &mut self.sensor else { return };
-        let mut view = View { shape: &self.shape, edge_lines: self.edge_lines, edges, store, buffers };
+        let mut view = View { shape: &self.shape, levels: &self.levels, edge_lines: self.edge_lines, edges, store, buffers };
         cell.end(end, truth, &mut view, out);
     }
 }

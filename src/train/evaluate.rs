@@ -237,7 +237,8 @@ mod tests {
             let pixels = (0..TileRow::PIXELS).map(|i| 20_000 + (i * 31 + usize::from(row) * 7) as u16 % 977 * 20).collect();
             let start = |y: usize| 20 + ((usize::from(row) * TILE_PX + y) / 40) as u16;
             let spans = (0..TILE_PX).map(|y| Span { start: start(y), end: start(y) + 1280 }).collect();
-            TileRow { cell: cell.clone(), row, pixels, spans }
+            let lines = |rows: u8| usize::from(rows) * TILE_PX;
+            TileRow { cell: cell.clone(), row, pixels, spans, lines_before: lines(row), lines_after: lines(2 - row) }
         });
         let mut inspector = Inspector::new(&checkpoint, DeviceChoice::Cpu, Precision::F32, 1).unwrap();
         let values = rows.each_ref().map(|row| inspector.inspect(row).unwrap().values);
@@ -249,7 +250,7 @@ mod tests {
         let (album, thread) = Album::open(&settings, |_| panic!("the disk took everything")).unwrap();
         let (found, rows) = (Arc::new(found), rows.map(|row| (row.pixels, row.spans)));
         album.keep(Page { cell: cell.clone(), unix_ns: 0, verdict: VerdictKind::Reject, rows, found: found.clone() });
-        assert!(album.tell(album.name_of(&cell).unwrap(), found.clone()));
+        assert_eq!(album.tell(album.name_of(&cell).unwrap(), found.clone()), crate::album::Told::Kept);
         album.close();
         thread.join().unwrap();
 

@@ -53,6 +53,76 @@ fn cells_that_lie_wrong_are_held_and_the_next_is_right() {
 }
 
 #[test]
+fn a_wafer_without_gap_beside_it_is_held_however_little_may_be_missing() {
+    // Its sides lie at columns 19.5 and 319.5 of 340.
+    for (shift, expected) in [(0.0, "none"), (18.0, "none"), (20.0, "geometry"), (21.0, "geometry"), (22.5, "geometry"), (24.0, "geometry")]
+    {
+        for side in [-1.0, 1.0] {
+            let mut scene = row_of_wafers(1, 0.0);
+            scene.wafers[0].centre.0 += side * shift;
+            assert_eq!(holds(&run(&mut standard(), &scene)), [expected], "moved by {}", side * shift);
+        }
+    }
+}
+
+/// What the stitcher says of drawn lines after `change`, which gets each pixel's place on the first wafer and its value.
+fn changed(scene: &Scene, belt: &Belt, change: impl Fn(f64, f64, f64) -> f64) -> Vec<&'static str> {
+    let seen = |(n, value): (usize, f64)| {
+        let (across, along) = scene.wafers[0].on_wafer((n % WIDTH) as f64, (n / WIDTH) as f64);
+        change(across, along, value).min(1.0)
+    };
+    let values: Vec<f64> = (0..scene.lines).flat_map(|line| scene.line(line)).enumerate().map(seen).collect();
+    let told = |pixels: Vec<u8>, format: PixelFormat| {
+        let lines = block(&pixels.into(), WIDTH, format, 0..scene.lines, Moment::now());
+        holds(&push_all(&mut stitcher(&product(SIDE).0, belt), &[lines]))
+    };
+    let of_8_bits = told(values.iter().map(|v| (v * 255.0).round() as u8).collect(), PixelFormat::Gray8);
+    for bits in [10, 12, 16] {
+        let format = PixelFormat::Gray16Le { bits };
+        let pixels = values.iter().flat_map(|v| ((v * f64::from(format.white())).round() as u16).to_le_bytes()).collect();
+        assert_eq!(told(pixels, format), of_8_bits, "{bits} bits");
+    }
+    of_8_bits
+}
+
+fn bright() -> Belt {
+    Belt { gap: GapKind::Bright, edge_level: 0.93, gap_level: 0.955, ..product(SIDE).1 }
+}
+
+#[test]
+fn an_overexposed_cell_is_held() {
+    let mut scene = row_of_wafers(1, 0.7);
+    scene.gap = 0.01;
+    let dark = product(SIDE).1;
+    let spot = |side: f64| {
+        move |across: f64, along: f64, value: f64| {
+            if (100.0..100.0 + side).contains(&across.min(along)) && across.max(along) < 100.0 + side { 1.0 } else { value }
+        }
+    };
+    assert_eq!(changed(&scene, &dark, |_, _, value| value), ["none"]);
+    assert_eq!(changed(&scene, &dark, |_, _, value| 1.4 * value), ["none"], "bright, but not white");
+    assert_eq!(changed(&scene, &dark, |_, _, value| 3.0 * value), ["overexposed"]);
+    assert_eq!(changed(&scene, &dark, spot(20.0)), ["none"], "less than a hundredth");
+    assert_eq!(changed(&scene, &dark, spot(40.0)), ["overexposed"]);
+    scene.gap = 1.0;
+    assert_eq!(changed(&scene, &bright(), |_, _, value| value), ["none"], "the gap may be white");
+}
+
+#[test]
+fn a_bright_gap_within_the_outline_is_held() {
+    let mut scene = row_of_wafers(1, 0.7);
+    scene.gap = 0.98;
+    let gap_where = |is_gap: fn(f64, f64) -> bool| {
+        let told = changed(&scene, &bright(), move |across, along, value| if is_gap(across, along) { 0.98 } else { value });
+        told[0]
+    };
+    assert_eq!(gap_where(|across, _| (150.0..153.0).contains(&across)), "broken", "two halves side by side");
+    assert_eq!(gap_where(|across, along| (150.0..153.0).contains(&(along - 0.1 * across))), "broken", "two halves behind each other");
+    assert_eq!(gap_where(|across, along| (across - 80.0).hypot(along - 200.0) < 4.0), "broken", "a hole");
+    assert_eq!(gap_where(|across, along| (across - 80.0).hypot(along - 200.0) < 0.6), "none", "a speck");
+}
+
+#[test]
 fn another_line_width_holds_the_cell_under_it_only() {
     let narrow = row_of_wafers(1, 0.0);
     let mut wide = row_of_wafers(2, 0.0);

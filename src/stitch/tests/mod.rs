@@ -1,6 +1,8 @@
 use super::drawing::{Drawn, PERIOD_NS, Scene, block, product, texture};
 use super::{BeltState, Stitcher};
-use crate::cell::{CELL_PX, CameraEvent, CellEnd, HoldReason, LossCause, Mask, Moment, PixelFormat, StitchEvent, TILE_PX, TileRow, Truth};
+use crate::cell::{
+    CELL_PX, CameraEvent, CellEnd, HoldReason, LossCause, Mask, Moment, PixelFormat, RIM_PX, Span, StitchEvent, TILE_PX, TileRow, Truth,
+};
 use crate::config::{Belt, GapKind, Wafer};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -61,7 +63,7 @@ fn ends(events: &[StitchEvent]) -> Vec<CellEnd> {
     let (mut ends, mut open, mut rows) = (Vec::new(), None, 0);
     for event in events {
         match event {
-            StitchEvent::Begun { cell, .. } => {
+            StitchEvent::Begun { cell } => {
                 assert_eq!(open, None, "a cell began within another");
                 assert_eq!(cell.number, ends.len() as u64 + 1, "numbers have no gaps");
                 (open, rows) = (Some(cell.number), 0);

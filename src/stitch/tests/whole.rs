@@ -56,6 +56,32 @@ fn missing_corners_are_told_and_lie_outside_the_outline() {
 }
 
 #[test]
+fn of_cut_corners_those_that_are_whole_are_looked_at() {
+    let leg_px = 25.0;
+    let (mut wafer, belt) = product(SIDE);
+    wafer.corner_mm = leg_px * 182.0 / SIDE;
+    for (skew, cut) in [(0.0, [true, true, false, false]), (0.8, [false, false, true, true]), (-2.0, [true, false, true, true])] {
+        let mut scene = row_of_wafers(2, skew);
+        let legs = cut.map(|cut| if cut { leg_px } else { 0.0 });
+        (scene.wafers[0].corners_px, scene.wafers[1].corners_px) = (legs, legs);
+        // A piece of a whole corner is gone.
+        let whole = cut.iter().position(|cut| !cut).expect("one is whole");
+        scene.wafers[1].corners_px[whole] = 12.0;
+        let events = run(&mut stitcher(&wafer, &belt), &scene);
+        assert_eq!(holds(&events), ["none", "none"]);
+        let missing: Vec<_> = ends(&events).into_iter().map(|end| end.missing_corners).collect();
+        assert_eq!(missing, [vec![], vec![whole as u8]], "skew {skew}, cut {cut:?}");
+        let rows = stitched(&events);
+        for (number, cut) in cut.into_iter().enumerate() {
+            let span = if number < 2 { rows[0].spans[8] } else { rows[2].spans[TILE_PX - 9] };
+            let off = if matches!(number, 0 | 3) { usize::from(span.start) } else { CELL_PX - usize::from(span.end) };
+            assert_eq!(off > 80, cut, "skew {skew}, corner {number}: {off} px off");
+            assert!(cut || off < 12, "skew {skew}, corner {number}: {off} px off");
+        }
+    }
+}
+
+#[test]
 fn behind_the_trailing_edge_nothing_is_wafer_however_late_the_edge_counts() {
     let (mut wafer, mut belt) = product(SIDE);
     (wafer.tolerance_mm, belt.edge_lines) = (6.0, 14);

@@ -47,9 +47,12 @@ impl Picture {
 
     /// Moves the rim outside the outline, and forgets the cracks on it, as inspection does with a cell: row by row of tiles.
     pub fn leave_rim(&mut self) {
-        let rows = self.height_px.div_ceil(TILE_PX);
-        let row = |(row, spans): (usize, &[Span])| without_rim(spans, row == 0, row + 1 == rows);
-        self.spans = self.spans.chunks(TILE_PX).enumerate().flat_map(row).collect();
+        let lines = |spans: &[Span]| spans.iter().filter(|span| !span.is_empty()).count();
+        let row = |top: usize| {
+            let end = (top + TILE_PX).min(self.height_px);
+            without_rim(&self.spans[top..end], lines(&self.spans[..top]), lines(&self.spans[end..]))
+        };
+        self.spans = (0..self.height_px).step_by(TILE_PX).flat_map(row).collect();
         for (x, y) in self.crack_pixels() {
             if !self.spans[y].contains(x) {
                 self.truth.set(x, y, false);

@@ -83,6 +83,11 @@ pub fn run(args: CalibrateArgs) -> anyhow::Result<ExitCode> {
     println!("scale        {:.5} mm per pixel across, {:.5} mm per line along", wafer.mm_per_px, wafer.mm_per_line);
     let gap = if wafer.gap == GapKind::Dark { "dark" } else { "bright" };
     println!("wafer        turned by {:.2}°, {gap} gap, told apart at {:.3} of white", wafer.skew_deg, wafer.levels.0);
+    if !wafer.usual_levels_do {
+        let (edge_level, gap_level) = wafer.levels;
+        println!("levels       the default ones do not tell this wafer from its gap; put these under [lane.belt]:");
+        println!("             gap = \"{gap}\"\n             edge_level = {edge_level:.3}\n             gap_level = {gap_level:.3}");
+    }
 
     calibration.save(&args.out)?;
     let picture = chart(&calibration, &taken.wafer, &wafer);

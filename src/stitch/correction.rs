@@ -4,7 +4,8 @@ use crate::cell::PixelFormat;
 /// Gains are fixed-point numbers with this many binary places.
 const GAIN_BITS: u32 = 13;
 
-/// Brings a camera's line to 16 bit (65535 is white) and takes dark signal and flat field out.
+/// Brings a camera's line to 16 bit (65535 is white) and takes dark signal and flat field out. What is at full
+/// white stays so: how bright it was is not known.
 #[derive(Debug)]
 pub(super) struct Correction {
     columns: Option<Columns>,
@@ -42,7 +43,8 @@ impl Correction {
         if let Some(columns) = &self.columns {
             for ((pixel, dark), gain) in out.iter_mut().zip(&columns.dark).zip(&columns.gain) {
                 let light = u32::from(pixel.saturating_sub(*dark));
-                *pixel = ((light * u32::from(*gain)) >> GAIN_BITS).min(65535) as u16;
+                let even = ((light * u32::from(*gain)) >> GAIN_BITS).min(65535) as u16;
+                *pixel = if *pixel == u16::MAX { u16::MAX } else { even };
             }
         }
     }
@@ -91,17 +93,18 @@ mod tests {
     fn dark_and_flat_field_are_taken_out() {
         let calibration = Calibration {
             camera_id: String::new(),
-            width_px: 3,
+            width_px: 4,
             mm_per_px: 0.1,
             mm_per_line: 0.1,
             made: String::new(),
-            dark: vec![0.0, 0.1, 0.1],
-            flat: vec![1.0, 0.5, 0.5],
+            dark: vec![0.0, 0.1, 0.1, 0.1],
+            flat: vec![1.0, 0.5, 0.5, 1.4],
         };
-        let mut out = [0; 3];
-        Correction::new(Some(&calibration)).apply(&[51, 51, 255], PixelFormat::Gray8, &mut out);
+        let mut out = [0; 4];
+        Correction::new(Some(&calibration)).apply(&[51, 51, 254, 255], PixelFormat::Gray8, &mut out);
         let share = out.map(|v| f64::from(v) / 65535.0);
         assert!((share[0] - 0.2).abs() < 1e-3 && (share[1] - 0.2).abs() < 1e-3, "{share:?}");
-        assert_eq!(out[2], 65535, "what is brighter than white stays white");
+        assert_eq!(out[2], 65535, "nothing is brighter than white");
+        assert_eq!(out[3], 65535, "what is at full white stays so");
     }
 }

@@ -94,7 +94,7 @@ impl Catch {
             return Err(CalibrateError::Implausible {
                 what: "wafer",
                 found: format!("{} lines of wafer, but none whole with {GAP_LINES} lines of gap before and after", self.wafer_lines),
-                remedy: "let one whole wafer pass alone; check `belt.gap`, `belt.edge_level` and `belt.gap_level`",
+                remedy: "let one whole wafer pass alone; check `belt.gap`, `belt.edge_level` and `belt.gap_level`, or give a picture (--wafer)",
             });
         }
         Ok(false)

@@ -15,10 +15,14 @@ impl Picture {
     /// Reads a grey picture; `bits` are the significant ones of 16-bit pictures (Mono12 saved as it is: 12).
     ///
     /// # Errors
-    /// The file is no picture, is empty, or has colours.
+    /// The file is no picture, is empty, cut off, or has colours.
     pub fn load(file: &Path, bits: u8) -> Result<Self, CalibrateError> {
         let unreadable = |what: String| CalibrateError::Unreadable { file: file.to_owned(), what };
-        let picture = image::open(file).map_err(|e| unreadable(e.to_string()))?;
+        let bytes = std::fs::read(file).map_err(|e| unreadable(e.to_string()))?;
+        if crate::disk::is_cut_off_jpeg(&bytes) {
+            return Err(unreadable(crate::disk::CUT_OFF_JPEG.into()));
+        }
+        let picture = image::load_from_memory(&bytes).map_err(|e| unreadable(e.to_string()))?;
         let width_px = picture.width() as usize;
         if width_px == 0 || picture.height() == 0 {
             return Err(unreadable("it is empty".into()));

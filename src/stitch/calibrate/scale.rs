@@ -23,6 +23,8 @@ pub struct WaferScale {
     pub gap: GapKind,
     /// Levels that would tell wafer from gap here, shares of white: edge and gap level.
     pub levels: (f32, f32),
+    /// Whether the levels that hold where the belt tells none would do, too.
+    pub usual_levels_do: bool,
 }
 
 /// Measures the scale from a picture of one whole wafer with gap around it. `field` holds the dark
@@ -77,6 +79,7 @@ pub fn scale(picture: &Picture, field: &Calibration, width_mm: f64, length_mm: f
         corners: [corner(-half, 0.0), corner(half, 0.0), corner(half, length), corner(-half, length)],
         gap,
         levels: levels.shares(),
+        usual_levels_do: tells(&Levels::usual(gap), &corrected),
     })
 }
 
@@ -111,9 +114,21 @@ fn levels(picture: &Picture) -> Result<(Levels, GapKind), CalibrateError> {
     Ok((Levels::between(gap, wafer), kind))
 }
 
+/// Whether these levels see gap on the first and last lines, and wafer on the middle one.
+fn tells(levels: &Levels, picture: &Picture) -> bool {
+    let solid_min = solid_px_min(picture);
+    let mut gap = picture.lines().take(4).chain(picture.lines().rev().take(4));
+    let middle = picture.lines().nth(picture.lines().len() / 2);
+    gap.all(|line| levels.solid(line).gap_px < solid_min) && middle.is_some_and(|line| levels.solid(line).edge_px >= solid_min)
+}
+
+fn solid_px_min(picture: &Picture) -> u32 {
+    (picture.width_px / 50).max(8) as u32
+}
+
 /// The wafer's first line in the picture, its outline, and its width somewhere in the middle.
 fn edges(picture: &Picture, levels: &Levels) -> Result<(usize, Edges, f64), CalibrateError> {
-    let solid_min = (picture.width_px / 50).max(8) as u32;
+    let solid_min = solid_px_min(picture);
     let is_wafer: Vec<bool> = picture.lines().map(|line| levels.solid(line).edge_px >= solid_min).collect();
     let (Some(first), Some(last)) = (is_wafer.iter().position(|w| *w), is_wafer.iter().rposition(|w| *w)) else {
         return Err(none("no line shows a wafer".into()));

@@ -1,6 +1,6 @@
 use super::{Catch, Picture, chart, dark_field, flat_field, scale};
 use crate::cell::{Moment, PixelFormat};
-use crate::config::GapKind;
+use crate::config::{Belt, GapKind};
 use crate::stitch::drawing::{Drawn, Scene, block, product};
 use crate::stitch::{Calibration, CalibrationError, Stitcher};
 use bytes::Bytes;
@@ -65,6 +65,7 @@ fn dark_flat_and_scale_are_recovered() {
         assert!((found.mm_per_line * 300.0 - 182.0).abs() < 0.6, "{found:?}");
         assert!((found.skew_deg - 1.4).abs() < 0.1, "{found:?}");
         assert_eq!(found.gap, kind);
+        assert_eq!(found.usual_levels_do, kind == GapKind::Dark, "{found:?}");
     }
     let mut straight = scene(0.05);
     straight.wafers = vec![Drawn { length_px: 240.0, ..Drawn::square(300.0, 169.5, 70.0, 0.0) }];
@@ -84,15 +85,33 @@ fn a_calibration_survives_its_file_and_makes_the_stitcher_right() {
     let read = Calibration::load(&file).expect("read");
     assert_eq!(read, calibration);
 
-    let (product, mut belt) = product(300.0);
+    let belt = product(300.0).1;
+    stitches(&wafer, &read, belt);
+}
+
+/// A stitcher with this calibration and belt sees the wafer of this picture.
+fn stitches(wafer: &Picture, calibration: &Calibration, mut belt: Belt) {
     (belt.mm_per_px, belt.mm_per_line) = (None, None);
-    let mut stitcher = Stitcher::new("A".into(), &product, &belt, Some(&read)).expect("calibrated");
+    let mut stitcher = Stitcher::new("A".into(), &product(300.0).0, &belt, Some(calibration)).expect("calibrated");
     let pixels: Bytes = wafer.pixels.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
     let mut out = Vec::new();
     stitcher.push(&block(&pixels, WIDTH, PixelFormat::Gray16Le { bits: 16 }, 0..400, Moment::now()), &mut out);
     let Some(crate::cell::StitchEvent::Ended(end)) = out.last() else { panic!("no cell ended: {out:?}") };
     assert_eq!(end.hold, None);
     assert!((end.geometry.expect("measured").length_mm - 182.0).abs() < 0.6);
+}
+
+#[test]
+fn the_levels_that_are_told_for_a_bright_gap_see_wafers_under_any_lens() {
+    let mut calibration = calibration();
+    for gap in [0.85, 1.0, 1.5] {
+        let wafer = wafer_picture(gap);
+        let found = scale(&wafer, &calibration, 182.0, 182.0).expect("a wafer");
+        (calibration.mm_per_px, calibration.mm_per_line) = (found.mm_per_px, found.mm_per_line);
+        let (edge_level, gap_level) = if found.usual_levels_do { GapKind::Bright.usual_levels() } else { found.levels };
+        assert!(gap != 1.5 || found.usual_levels_do, "a gap at full white stays so: {found:?}");
+        stitches(&wafer, &calibration, Belt { gap: GapKind::Bright, edge_level, gap_level, ..product(300.0).1 });
+    }
 }
 
 #[test]
@@ -175,10 +194,16 @@ fn one_whole_wafer_is_caught_out_of_a_stream() {
 }
 
 #[test]
-fn colours_and_empty_folders_are_refused() {
+fn colours_empty_folders_and_half_pictures_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     assert!(Picture::load_all(&[folder.path().to_owned()], 16).expect_err("empty").to_string().contains("holds no picture"));
     let file = folder.path().join("rgb.png");
     image::RgbImage::new(4, 4).save(&file).expect("written");
     assert!(Picture::load(&file, 16).expect_err("colour").to_string().contains("3 channels"));
+    let jpeg = folder.path().join("flat.jpg");
+    image::GrayImage::from_pixel(64, 64, image::Luma([150])).save(&jpeg).expect("written");
+    assert!(Picture::load(&jpeg, 16).is_ok());
+    let whole = std::fs::read(&jpeg).expect("read");
+    std::fs::write(&jpeg, &whole[..whole.len() - 8]).expect("written");
+    assert!(Picture::load(&jpeg, 16).expect_err("half a picture").to_string().contains("cut off"));
 }

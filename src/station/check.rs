@@ -1,6 +1,6 @@
 //! A configuration against the files it names, this build and this machine.
 
-use super::setup::{calibration, load_checkpoint, mm_per_px, stitcher};
+use super::setup::{COARSE_CAMERA, calibration, coarse_camera, load_checkpoint, mm_per_px, stitcher};
 use crate::camera;
 use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
 use crate::judge::Recipe;
@@ -104,6 +104,9 @@ impl Check<'_> {
                 meta.mm_per_px_max
             );
             self.error(format!("{key}.wafer"), what, "use a model trained for this wafer size");
+        }
+        if let Some((scale, what)) = checkpoint.and_then(|c| coarse_camera(lane, calibration, &c.meta)) {
+            self.warning(format!("{key}.{scale}"), what, COARSE_CAMERA);
         }
     }
 

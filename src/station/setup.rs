@@ -18,7 +18,7 @@ use crate::config::{self, CameraKind, Lane, Precision, StationConfig};
 use crate::http::{Health, Metrics};
 use crate::inspect::Inspectors;
 use crate::ledger::Ledger;
-use crate::nn::{Checkpoint, NnError};
+use crate::nn::{Checkpoint, CheckpointMeta, NnError};
 use crate::publish::wire::ModelInfo;
 use crate::publish::{Bindings, Publisher, StationId};
 use crate::review::Review;
@@ -65,6 +65,23 @@ pub(super) fn stitcher(lane: &Lane, calibration: Option<&Calibration>) -> Result
     Stitcher::new(lane.name.clone(), &lane.wafer, &lane.belt, calibration)
 }
 
+/// A camera coarser than what the model was trained on: the key that tells its scale, and what is wrong. Stitched pixels are
+/// as large as the model wants them all the same, but show no more than the camera's.
+pub(super) fn coarse_camera(lane: &Lane, calibration: Option<&Calibration>, meta: &CheckpointMeta) -> Option<(&'static str, String)> {
+    let belt = lane.belt.mm_per_px.zip(lane.belt.mm_per_line);
+    let (mm_per_px, mm_per_line) = calibration.map(|c| (c.mm_per_px, c.mm_per_line)).or(belt)?;
+    let (mm, of, key) =
+        if mm_per_px >= mm_per_line { (mm_per_px, "pixel", "belt.mm_per_px") } else { (mm_per_line, "line", "belt.mm_per_line") };
+    let what = format!(
+        "gives {mm:.3} mm for a camera {of}, coarser than the {:.3} mm that the model {:?} is good for: fine cracks do not show",
+        meta.mm_per_px_max, meta.name
+    );
+    (mm > meta.mm_per_px_max).then_some((if calibration.is_some() { "calibration" } else { key }, what))
+}
+
+/// What to do about a [`coarse_camera`].
+pub(super) const COARSE_CAMERA: &str = "take a finer camera, lens or line rate, or a model trained on such pictures";
+
 struct PreparedLane {
     lane: Lane,
     stitcher: Stitcher,
@@ -102,6 +119,9 @@ impl Prepared {
             let unfit = |source| StationError::Calibration { lane: lane.name.to_string(), source };
             let calibration = calibration(lane).map_err(unfit)?;
             let stitcher = stitcher(lane, calibration.as_ref())?;
+            if let Some((key, what)) = coarse_camera(lane, calibration.as_ref(), &checkpoint.meta) {
+                tracing::warn!(lane = %lane.name, "`{key}` {what}; {COARSE_CAMERA}");
+            }
             let mm_per_line = calibration.map(|c| c.mm_per_line).or(lane.belt.mm_per_line);
             let empty = EmptyBelt::new(mm_per_line.map_or(f64::INFINITY, |mm| lane.wafer.length_mm / mm));
             let recipe = Arc::new(RecipeSlot::new(lane.recipe.clone(), recipe, precisions.clone()));

@@ -184,6 +184,22 @@ fn a_scale_that_cannot_be_is_told_with_its_own_key() {
 }
 
 #[test]
+fn a_camera_coarser_than_the_model_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let coarse = "[lane.belt]\nmm_per_px = 0.14\nmm_per_line = 0.54\n";
+    let config = station(
+        folder.path(),
+        &SIMULATED.replace("[lane.wafer]", "width_px = 1500\n[lane.wafer]").replace("\"M10\"\n", &format!("\"M10\"\n{coarse}")),
+    );
+    let output = hairline(CHECK).arg(&config).output().unwrap();
+    let said = told(&output);
+    assert!(output.status.success() && said.contains("`lane[0].belt.mm_per_line` gives 0.540 mm for a camera line"), "{said}");
+    change(&config, "0.54", "0.14");
+    let said = told(&hairline(CHECK).arg(&config).output().unwrap());
+    assert!(!said.contains("warning"), "{said}");
+}
+
+#[test]
 fn names_and_formats_that_say_nothing_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let lane = "deadline_ms = 5\n[lane.camera]\nkind = \"gige\"\nid = \"\"\npixel_format = \"RGB8\"\nline_rate_hz = 5000\n[lane.wafer]\n\

@@ -23,6 +23,8 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from peers import TILE_PX, TILES, unet, with_random_weights
 
+CROP_PX = 448
+
 SKIPPED = 10
 
 
@@ -82,8 +84,8 @@ def torch_training(width, batch, steps):
     torch.manual_seed(1)
     net = unet(width, bilinear=True).train().cuda().to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4, nesterov=True)
-    x = torch.randn(batch, 1, TILE_PX, TILE_PX).cuda().to(memory_format=torch.channels_last)
-    label = (torch.rand(batch, 1, TILE_PX, TILE_PX) > 0.99).float().cuda()
+    x = torch.randn(batch, 1, CROP_PX, CROP_PX).cuda().to(memory_format=torch.channels_last)
+    label = (torch.rand(batch, 1, CROP_PX, CROP_PX) > 0.99).float().cuda()
 
     @torch.compile
     def loss_of(x, label):
@@ -106,7 +108,7 @@ def torch_training(width, batch, steps):
 
 def own_training(train, width, batch, steps, precision="bf16"):
     with tempfile.TemporaryDirectory() as folder:
-        command = [train, "fit", "--simulate", "laser", "--base-width", width, "--batch", batch, "--crop", TILE_PX, "--steps", steps, "--device", "cuda:0",
+        command = [train, "fit", "--simulate", "laser", "--base-width", width, "--batch", batch, "--crop", CROP_PX, "--steps", steps, "--device", "cuda:0",
                    "--eval-every", 10 * steps, "--validation-wafers", 1, "--precision", precision, "--out", f"{folder}/model.safetensors"]
         subprocess.run([str(part) for part in command], check=True, stderr=subprocess.DEVNULL)
         log = [json.loads(line) for line in pathlib.Path(f"{folder}/model.jsonl").read_text().splitlines()]
@@ -133,7 +135,7 @@ def main():
         if options.training:
             theirs = statistics.median(torch_training(width, options.batch, options.steps))
             mine = statistics.median(own_training(options.train, width, options.batch, options.steps))
-            print(f"base {width}, {options.batch} × {TILE_PX}², bf16: torch compiled {theirs:.1f} ms a step, train fit {mine:.1f} ({mine / theirs:.2f} ×)", flush=True)
+            print(f"base {width}, {options.batch} × {CROP_PX}², bf16: torch compiled {theirs:.1f} ms a step, train fit {mine:.1f} ({mine / theirs:.2f} ×)", flush=True)
             continue
         with tempfile.TemporaryDirectory() as folder:
             net, model = prepared(folder, width, options.bilinear, options.train)

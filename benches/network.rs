@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
-use hairline::cell::{Mask, TILE_PX};
+use hairline::cell::{Mask, SEEN_PX, TILE_PX};
 use hairline::config::{DeviceChoice, Precision};
 use hairline::loss::{Hyperparameters, Loss, Objective};
 use hairline::nn::{
@@ -23,7 +23,7 @@ fn checkpoint(upsampling: Upsampling) -> Checkpoint {
     let mut checkpoint = Checkpoint { meta, tensors: network.tensors().expect("its tensors"), digest: String::new() };
     if upsampling == Upsampling::Bilinear {
         let mut calibration = Calibration::new(&checkpoint).expect("a bilinear U-Net");
-        calibration.add(&picture(TILE_PX * TILE_PX)).expect("a tile");
+        calibration.add(&picture(SEEN_PX * SEEN_PX)).expect("a tile");
         checkpoint.meta.quantisation = Some(Quantisation { ranges: calibration.finish(), report: serde_json::Value::Null });
     }
     checkpoint
@@ -42,7 +42,7 @@ fn inference(c: &mut Criterion) {
             }
             let mut engine = engine(&checkpoint(upsampling), DeviceChoice::Cpu, precision, 0).expect("an engine");
             for tiles in [3, 9] {
-                let input = picture(tiles * TILE_PX * TILE_PX);
+                let input = picture(tiles * SEEN_PX * SEEN_PX);
                 c.bench_function(&format!("engine/{name}/16/{precision_name}/{tiles} tiles"), |b| {
                     b.iter(|| engine.logits(black_box(&input), tiles).expect("logits"));
                 });
@@ -57,12 +57,12 @@ fn validation(c: &mut Criterion) {
     let pixels: Vec<u16> = (0..side * side).map(|i| 20_000 + (i * 7919 % 1009) as u16).collect();
     let whole = Picture::new("bench".into(), side, pixels, Mask::new(side, side)).expect("a picture");
     let mut engine = engine(&checkpoint(Upsampling::Bilinear), DeviceChoice::Cpu, Precision::default(), 0).expect("an engine");
-    let row = picture(10 * TILE_PX * TILE_PX);
-    let batch = engine.batch() * TILE_PX * TILE_PX;
+    let row = picture(10 * SEEN_PX * SEEN_PX);
+    let batch = engine.batch() * SEEN_PX * SEEN_PX;
     c.bench_function("validation/engine alone/100 tiles", |b| {
         b.iter(|| {
             for tiles in (0..10).flat_map(|_| row.chunks(batch)) {
-                engine.probabilities(tiles.len() / TILE_PX / TILE_PX, &mut |to| to.copy_from_slice(tiles)).expect("probabilities");
+                engine.probabilities(tiles.len() / SEEN_PX / SEEN_PX, &mut |to| to.copy_from_slice(tiles)).expect("probabilities");
             }
         });
     });

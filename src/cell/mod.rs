@@ -16,15 +16,19 @@ pub use block::{CameraEvent, LineBlock, LossCause, PixelFormat, Truth};
 pub use mask::{Mask, ProbabilityMap, ProbabilityRow};
 pub use moment::Moment;
 pub use rim::{RIM_PX, without_rim};
-pub use tile::{CellEnd, CellGeometry, Span, Spans, StitchEvent, TileRow};
+pub use tile::{CellEnd, CellGeometry, Neighbour, Span, Spans, StitchEvent, TileRow};
 pub use verdict::{Defect, FiredRule, Gate, HoldReason, Judgement, RectMm, Verdict, VerdictKind};
 
 use serde::{Deserialize, Serialize};
 
 /// Side of a stitched cell in pixels: three tiles of 448.
 pub const CELL_PX: usize = 1344;
-/// Side of a tile in pixels, the network's input.
+/// Side of a tile in pixels.
 pub const TILE_PX: usize = 448;
+/// What the network sees of a tile's neighbours, to each side: at the border of its picture it is blind to cracks along it.
+pub const MARGIN_PX: usize = 8;
+/// Side of what the network sees of a tile, in pixels: its input.
+pub const SEEN_PX: usize = TILE_PX + 2 * MARGIN_PX;
 /// Tiles along one side of a cell.
 pub const TILES_PER_SIDE: usize = 3;
 

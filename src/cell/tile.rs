@@ -1,4 +1,4 @@
-use super::{CELL_PX, CellId, HoldReason, Moment, TILE_PX, Truth, without_rim};
+use super::{CELL_PX, CellId, HoldReason, MARGIN_PX, Moment, RIM_PX, SEEN_PX, TILE_PX, Truth, without_rim};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -40,19 +40,81 @@ pub struct TileRow {
     pub pixels: Arc<[u16]>,
     /// The outline on each of the 448 lines.
     pub spans: Spans,
-    /// Lines of the outline that lie before this row, as far as its rim may reach into it.
-    pub lines_before: usize,
-    /// Lines of the outline that lie after this row, as far as its rim may reach into it.
-    pub lines_after: usize,
+    /// The lines before it.
+    pub above: Neighbour,
+    /// The lines after it.
+    pub below: Neighbour,
+}
+
+/// The lines of a cell that lie next to a row of tiles, as many as what the network sees there and its rim depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Grey values as the row's, [`LINES`](Self::LINES) × 1344.
+    pub pixels: Arc<[u16]>,
+    /// The outline on each line.
+    pub spans: Spans,
+}
+
+impl Neighbour {
+    /// Its lines.
+    pub const LINES: usize = MARGIN_PX + RIM_PX as usize;
+
+    /// Beyond the first row and the last one.
+    pub fn gap() -> Self {
+        Self { pixels: vec![0; Self::LINES * CELL_PX].into(), spans: vec![Span::default(); Self::LINES].into() }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.spans.len() == Self::LINES && self.pixels.len() == Self::LINES * CELL_PX
+    }
 }
 
 impl TileRow {
     /// Pixels in a row of tiles.
     pub const PIXELS: usize = TILE_PX * CELL_PX;
 
-    /// The part of each line that is looked at: the outline less its rim.
+    /// Whether all of its parts are of their size.
+    pub fn is_whole(&self) -> bool {
+        self.pixels.len() == Self::PIXELS && self.spans.len() == TILE_PX && self.above.is_whole() && self.below.is_whole()
+    }
+
+    /// The lines that the network sees, from [`MARGIN_PX`] above the row to as many below.
+    pub fn lines_seen(&self) -> impl Iterator<Item = &[u16]> {
+        let lines =
+            self.above.pixels.chunks_exact(CELL_PX).chain(self.pixels.chunks_exact(CELL_PX)).chain(self.below.pixels.chunks_exact(CELL_PX));
+        lines.skip(RIM_PX.into()).take(SEEN_PX)
+    }
+
+    /// What is looked at on each of its own lines: the outline less its rim.
     pub fn inside(&self) -> Vec<Span> {
-        without_rim(&self.spans, self.lines_before, self.lines_after)
+        self.inside_seen().into_iter().skip(MARGIN_PX).take(TILE_PX).collect()
+    }
+
+    /// The same on the lines that the network sees.
+    pub fn inside_seen(&self) -> Vec<Span> {
+        let mut inside = without_rim(&[&*self.above.spans, &*self.spans, &*self.below.spans].concat());
+        inside.truncate(usize::from(RIM_PX) + SEEN_PX);
+        inside.drain(..usize::from(RIM_PX).min(inside.len()));
+        inside
+    }
+}
+
+#[cfg(test)]
+impl TileRow {
+    /// The rows of a whole cell.
+    pub fn all_of(cell: &CellId, pixels: &[u16], spans: &[Span]) -> [Self; 3] {
+        let lines = |from: usize, to: usize| (Arc::from(&pixels[from * CELL_PX..to * CELL_PX]), Arc::from(&spans[from..to]));
+        let neighbour = |from: usize| {
+            let (pixels, spans) = lines(from, from + Neighbour::LINES);
+            Neighbour { pixels, spans }
+        };
+        [0, 1, 2].map(|row| {
+            let (top, end) = (row * TILE_PX, (row + 1) * TILE_PX);
+            let (pixels, spans) = lines(top, end);
+            let above = if row > 0 { neighbour(top - Neighbour::LINES) } else { Neighbour::gap() };
+            let below = if row < 2 { neighbour(end) } else { Neighbour::gap() };
+            Self { cell: cell.clone(), row: row as u8, pixels, spans, above, below }
+        })
     }
 }
 

@@ -8,7 +8,7 @@ mod inspectors;
 
 pub use inspectors::Inspectors;
 
-use crate::cell::{CELL_PX, ProbabilityRow, Span, TILE_PX, TILES_PER_SIDE, TileRow};
+use crate::cell::{CELL_PX, MARGIN_PX, ProbabilityRow, SEEN_PX, Span, TILE_PX, TILES_PER_SIDE, TileRow};
 use crate::config::{DeviceChoice, Precision, Threads};
 use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation, Probabilities};
 use rayon::prelude::*;
@@ -21,7 +21,10 @@ pub enum InspectError {
     #[error("the network failed: {0}")]
     Network(Arc<NnError>),
     /// A row has another size than three tiles.
-    #[error("row {row} of cell {cell} has {found} pixels and {spans} lines of outline; expected {} and {TILE_PX}", TileRow::PIXELS)]
+    #[error(
+        "row {row} of cell {cell} has {found} pixels and {spans} lines of outline; expected {} and {TILE_PX}, and neighbours of their size",
+        TileRow::PIXELS
+    )]
     RowSize {
         /// Whose row.
         cell: crate::cell::CellId,
@@ -92,7 +95,7 @@ pub struct Inspector {
 /// A row of the right size.
 struct Prepared<'a> {
     row: &'a TileRow,
-    /// What of its outline is looked at.
+    /// What is looked at on the lines that the network sees.
     inside: Vec<Span>,
     /// Its first tile in the batch.
     first: usize,
@@ -193,8 +196,8 @@ impl Inspector {
         let (pool, normalisation) = (self.engine.pool(), self.normalisation);
         let tile = |(number, out): (usize, &mut [f32])| good[number / TILES_PER_SIDE].write(number % TILES_PER_SIDE, &normalisation, out);
         let mut fill = |tiles: &mut [f32]| match &pool {
-            Some(pool) => pool.install(|| tiles.par_chunks_exact_mut(TILE_PX * TILE_PX).enumerate().for_each(tile)),
-            None => tiles.chunks_exact_mut(TILE_PX * TILE_PX).enumerate().for_each(tile),
+            Some(pool) => pool.install(|| tiles.par_chunks_exact_mut(SEEN_PX * SEEN_PX).enumerate().for_each(tile)),
+            None => tiles.chunks_exact_mut(SEEN_PX * SEEN_PX).enumerate().for_each(tile),
         };
         let found = if count > 0 { self.engine.probabilities(count, &mut fill).map_err(Arc::new) } else { Ok(Probabilities::default()) };
         let result = |prepared: Result<Prepared, InspectError>| {
@@ -210,18 +213,24 @@ impl Inspector {
 
 impl<'a> Prepared<'a> {
     fn new(row: &'a TileRow, first: usize) -> Result<Self, InspectError> {
-        if row.pixels.len() != TileRow::PIXELS || row.spans.len() != TILE_PX {
+        if !row.is_whole() {
             return Err(InspectError::RowSize { cell: row.cell.clone(), row: row.row, found: row.pixels.len(), spans: row.spans.len() });
         }
-        Ok(Self { row, inside: row.inside(), first })
+        Ok(Self { row, inside: row.inside_seen(), first })
     }
 
-    /// Makes the network's input out of its tile number `column`.
+    /// Makes the network's input out of its tile number `column` and what lies around it.
     fn write(&self, column: usize, normalisation: &Normalisation, out: &mut [f32]) {
         let left = column * TILE_PX;
-        let within = |x: u16| usize::from(x).clamp(left, left + TILE_PX).saturating_sub(left) as u16;
-        let spans: Vec<Span> = self.inside.iter().map(|span| Span { start: within(span.start), end: within(span.end) }).collect();
-        normalisation.apply_to_lines(self.row.pixels.chunks_exact(CELL_PX).map(|line| &line[left..left + TILE_PX]), TILE_PX, &spans, out);
+        let within = |x: usize| (x + MARGIN_PX).saturating_sub(left).min(SEEN_PX);
+        let (start, end) = (within(0), within(CELL_PX));
+        let mut grey = vec![0; SEEN_PX * SEEN_PX];
+        for (to, line) in grey.chunks_exact_mut(SEEN_PX).zip(self.row.lines_seen()) {
+            to[start..end].copy_from_slice(&line[left + start - MARGIN_PX..][..end - start]);
+        }
+        let span = |span: &Span| Span { start: within(span.start.into()) as u16, end: within(span.end.into()) as u16 };
+        let spans: Vec<Span> = self.inside.iter().map(span).collect();
+        normalisation.apply(&grey, SEEN_PX, &spans, out);
     }
 
     /// Puts its three tiles side by side; 0 outside the outline.
@@ -233,13 +242,13 @@ impl<'a> Prepared<'a> {
         let mut values: Arc<[u8]> = std::iter::repeat_n(0, TileRow::PIXELS).collect();
         // Nobody else has it yet, so that nothing is copied.
         let lines = Arc::make_mut(&mut values).chunks_exact_mut(CELL_PX);
-        let tiles = &found.values[first * TILE_PX * TILE_PX..];
-        for (y, (line, span)) in lines.zip(inside).enumerate() {
+        let tiles = &found.values[first * SEEN_PX * SEEN_PX..];
+        for (y, (line, span)) in lines.zip(&inside[MARGIN_PX..]).enumerate() {
             for column in 0..TILES_PER_SIDE {
                 let left = column * TILE_PX;
                 let (start, end) = (usize::from(span.start).max(left), usize::from(span.end).min(left + TILE_PX));
                 if start < end {
-                    let from = &tiles[(column * TILE_PX + y) * TILE_PX..][..TILE_PX];
+                    let from = &tiles[(column * SEEN_PX + MARGIN_PX + y) * SEEN_PX + MARGIN_PX..][..TILE_PX];
                     line[start..end].copy_from_slice(&from[start - left..end - left]);
                 }
             }

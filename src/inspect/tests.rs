@@ -1,5 +1,7 @@
 use super::*;
 use crate::cell::CellId;
+use crate::config::WaferKind;
+use crate::simulate::{WaferSettings, wafer};
 
 /// Says crack where the normalised value is above 0; not a number where it is white.
 struct Bright;
@@ -60,17 +62,11 @@ pub(crate) fn inspector(engine: impl Engine + 'static) -> Inspector {
 
 /// A row with one pixel of `grey` at column `x` of its tenth line.
 pub(crate) fn row(number: u64, x: usize, grey: u16) -> TileRow {
-    let mut pixels = vec![1000u16; TileRow::PIXELS];
-    pixels[10 * CELL_PX + x] = grey;
-    let spans = vec![Span { start: 0, end: CELL_PX as u16 }; TILE_PX];
-    TileRow {
-        cell: CellId { lane: "A".into(), number },
-        row: 1,
-        pixels: pixels.into(),
-        spans: spans.into(),
-        lines_before: 448,
-        lines_after: 448,
-    }
+    let mut pixels = vec![1000u16; CELL_PX * CELL_PX];
+    pixels[(TILE_PX + 10) * CELL_PX + x] = grey;
+    let spans = vec![Span { start: 0, end: CELL_PX as u16 }; CELL_PX];
+    let [_, middle, _] = TileRow::all_of(&CellId { lane: "A".into(), number }, &pixels, &spans);
+    middle
 }
 
 #[test]
@@ -112,4 +108,29 @@ fn an_infinite_answer_is_no_verdict() {
 fn an_engine_that_fails_fails_for_every_row() {
     let found = inspector(Broken).inspect_all(&[row(1, 5, 9), row(2, 5, 9)]);
     assert!(found.iter().all(|result| result.as_ref().is_err_and(|e| e.to_string().contains("none left"))));
+}
+
+/// A straight crack 74 px (10 mm) long and two wide, along the line between places `at - 1` and `at`, across the belt or along it.
+fn crack_found_px(inspector: &mut Inspector, number: u64, at: usize, across: bool) -> usize {
+    let settings = WaferSettings { kind: WaferKind::Laser, seed: 1, cracked_share: 0.0, corner_px: Some(0) };
+    let mut pixels: Vec<u16> = wafer(&settings, number).pixels.iter().map(|grey| u16::from(*grey) * 257).collect();
+    let places: Vec<usize> = (640..714)
+        .flat_map(|along| [at - 1, at].map(|beside| if across { beside * CELL_PX + along } else { along * CELL_PX + beside }))
+        .collect();
+    places.iter().for_each(|place| pixels[*place] = pixels[*place].saturating_sub(18 * 257));
+    let spans = vec![Span { start: 0, end: CELL_PX as u16 }; CELL_PX];
+    let rows = TileRow::all_of(&CellId { lane: "A".into(), number }, &pixels, &spans);
+    let found: Vec<u8> = rows.iter().flat_map(|row| inspector.inspect(row).unwrap().values.to_vec()).collect();
+    places.iter().filter(|place| found[**place] > 127).count()
+}
+
+#[test]
+fn a_crack_along_a_border_of_tiles_is_found_as_one_within_a_tile() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/crack-unet8.safetensors");
+    let mut inspector =
+        Inspector::new(&Checkpoint::load(std::path::Path::new(model)).unwrap(), DeviceChoice::Cpu, Precision::F32Grade, 2).unwrap();
+    for (number, border, across) in [(0, TILE_PX, false), (1, TILE_PX, true), (2, 2 * TILE_PX, false), (3, 2 * TILE_PX, true)] {
+        let [within, on_border] = [border - 18, border].map(|at| crack_found_px(&mut inspector, number, at, across));
+        assert!(within > 100 && on_border > within * 4 / 5, "wafer {number}: {on_border} px at {border}, {within} beside it");
+    }
 }

@@ -89,11 +89,6 @@ impl Outline {
         Span { start, end: (nominal.end - end).max(start) }
     }
 
-    /// Lines of the outline, up to `most`, that follow one another in `lines` from the first.
-    pub fn lines_in(&self, lines: impl Iterator<Item = usize>, most: u16) -> usize {
-        lines.take(most.into()).take_while(|y| !self.nominal_span(*y).is_empty()).count()
-    }
-
     /// The outline on stitched line `y` where no corner is broken off.
     fn nominal_span(&self, y: usize) -> Span {
         let middle = y as f64 + 0.5;

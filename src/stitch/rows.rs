@@ -6,8 +6,9 @@ use super::open_cell::View;
 use super::outline::Outline;
 use super::placement::Placement;
 use super::sampler::Sampler;
-use crate::cell::{CELL_PX, CellId, RIM_PX, Span, StitchEvent, TILE_PX, TILES_PER_SIDE, TileRow};
+use crate::cell::{CELL_PX, CellId, Neighbour, Span, StitchEvent, TILE_PX, TILES_PER_SIDE, TileRow};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Memory of rows that nobody holds any more, for the next ones: fresh memory costs a page fault for every two lines.
@@ -47,6 +48,10 @@ pub(super) struct Rows {
     done: usize,
     pixels: Arc<[u16]>,
     spans: Vec<Span>,
+    /// The end of the row before.
+    above: Neighbour,
+    /// The row before, which waits for the lines below it.
+    complete: Option<TileRow>,
 }
 
 impl Rows {
@@ -62,6 +67,8 @@ impl Rows {
             done: 0,
             pixels: Arc::default(),
             spans: Vec::new(),
+            above: Neighbour::gap(),
+            complete: None,
         }
     }
 
@@ -103,22 +110,36 @@ impl Rows {
         }
         self.spans.push(span);
         self.done += 1;
+        if self.done % TILE_PX == Neighbour::LINES
+            && let Some(row) = self.complete.take()
+        {
+            let below = self.neighbour(0..Neighbour::LINES);
+            self.hand_on(TileRow { below, ..row }, buffers, out);
+        }
         if self.done.is_multiple_of(TILE_PX) {
-            self.row(buffers, out);
+            let end = self.neighbour(TILE_PX - Neighbour::LINES..TILE_PX);
+            let row = TileRow {
+                cell: self.cell.clone(),
+                row: (self.done / TILE_PX).clamp(1, TILES_PER_SIDE) as u8 - 1,
+                pixels: std::mem::take(&mut self.pixels),
+                spans: std::mem::take(&mut self.spans).into(),
+                above: std::mem::replace(&mut self.above, end),
+                below: Neighbour::gap(),
+            };
+            if self.done < CELL_PX {
+                self.complete = Some(row);
+            } else {
+                self.hand_on(row, buffers, out);
+            }
         }
     }
 
-    /// Hands on the row whose last line is done.
-    fn row(&mut self, buffers: &mut RowBuffers, out: &mut Vec<StitchEvent>) {
-        let (first, end) = (self.done - TILE_PX, self.done);
-        let row = TileRow {
-            cell: self.cell.clone(),
-            row: (first / TILE_PX).min(TILES_PER_SIDE - 1) as u8,
-            pixels: std::mem::take(&mut self.pixels),
-            spans: std::mem::take(&mut self.spans).into(),
-            lines_before: self.outline.lines_in((0..first).rev(), RIM_PX),
-            lines_after: self.outline.lines_in(end..CELL_PX, RIM_PX),
-        };
+    /// Lines of the row that is being made, for the one next to it.
+    fn neighbour(&self, lines: Range<usize>) -> Neighbour {
+        Neighbour { pixels: self.pixels[lines.start * CELL_PX..lines.end * CELL_PX].into(), spans: self.spans[lines].into() }
+    }
+
+    fn hand_on(&mut self, row: TileRow, buffers: &mut RowBuffers, out: &mut Vec<StitchEvent>) {
         self.light.add(&row, &self.levels);
         buffers.remember(&row.pixels);
         out.push(StitchEvent::Row(row));

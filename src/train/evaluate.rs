@@ -1,7 +1,7 @@
 //! How good a network is, judged as on the line: whole tiles through the inspecting engine.
 
 use super::{Picture, TrainError};
-use crate::cell::{CELL_PX, ProbabilityMap, Span, TILE_PX, TileRow};
+use crate::cell::{CELL_PX, MARGIN_PX, ProbabilityMap, SEEN_PX, Span, TILE_PX, TileRow};
 use crate::measure::{Histogram, Means};
 use crate::nn::{Engine, Normalisation};
 use crossbeam_channel::bounded;
@@ -73,7 +73,7 @@ impl Inspected<'_> {
 
 /// Crack probabilities of a picture of any size, as `round(255 p)`, 0 outside the outline.
 ///
-/// The picture is tiled by 448 px squares, each normalised by itself, as on the line; where its sides
+/// The picture is tiled by 448 px squares, each shown with its margin and normalised by itself, as on the line; where its sides
 /// are no multiples of 448 px the last tiles overlap the ones before. Smaller pictures are padded.
 ///
 /// # Errors
@@ -89,10 +89,10 @@ pub fn inspect(engine: &mut dyn Engine, normalisation: &Normalisation, picture: 
 /// The tiles of a picture's row that begins at line `top`, as the engine takes them.
 fn row_of_tiles(normalisation: &Normalisation, picture: &Picture, top: usize) -> Vec<f32> {
     let columns = starts(picture.width_px);
-    let mut tiles = vec![0.0; columns.len() * TILE_PX * TILE_PX];
-    tiles.par_chunks_exact_mut(TILE_PX * TILE_PX).zip(&columns).for_each(|(tile, left)| {
-        let (grey, spans) = picture.cut(*left, top, TILE_PX);
-        normalisation.apply(&grey, TILE_PX, &spans, tile);
+    let mut tiles = vec![0.0; columns.len() * SEEN_PX * SEEN_PX];
+    tiles.par_chunks_exact_mut(SEEN_PX * SEEN_PX).zip(&columns).for_each(|(tile, left)| {
+        let (grey, spans) = picture.tile_seen(*left, top);
+        normalisation.apply(&grey, SEEN_PX, &spans, tile);
     });
     tiles
 }
@@ -100,18 +100,19 @@ fn row_of_tiles(normalisation: &Normalisation, picture: &Picture, top: usize) ->
 /// Puts the probabilities of a row of tiles into those of the whole picture.
 fn inspect_row(engine: &mut dyn Engine, picture: &Picture, top: usize, tiles: &[f32], values: &mut [u8]) -> Result<(), TrainError> {
     let (columns, batch) = (starts(picture.width_px), engine.batch());
-    for (columns, tiles) in columns.chunks(batch).zip(tiles.chunks(batch * TILE_PX * TILE_PX)) {
+    for (columns, tiles) in columns.chunks(batch).zip(tiles.chunks(batch * SEEN_PX * SEEN_PX)) {
         let found = engine.probabilities(columns.len(), &mut |to| to.copy_from_slice(tiles))?;
         if found.sound.contains(&false) {
             return Err(TrainError::NoNumber { picture: picture.name.clone() });
         }
-        for (tile, left) in found.values.chunks_exact(TILE_PX * TILE_PX).zip(columns) {
-            for (y, line) in tile.chunks_exact(TILE_PX).enumerate().take(picture.height_px - top) {
+        for (tile, left) in found.values.chunks_exact(SEEN_PX * SEEN_PX).zip(columns) {
+            let lines = tile.chunks_exact(SEEN_PX).skip(MARGIN_PX).take(TILE_PX);
+            for (y, line) in lines.enumerate().take(picture.height_px - top) {
                 let span = picture.spans[top + y];
                 let target = &mut values[(top + y) * picture.width_px..][..picture.width_px];
                 let (start, end) = (usize::from(span.start).max(*left), usize::from(span.end).min(left + TILE_PX));
                 if start < end {
-                    target[start..end].copy_from_slice(&line[start - left..end - left]);
+                    target[start..end].copy_from_slice(&line[MARGIN_PX + start - left..][..end - start]);
                 }
             }
         }
@@ -233,13 +234,10 @@ mod tests {
         let checkpoint = Checkpoint { meta, tensors, digest: String::new() };
         // Askew: its outline moves from line to line.
         let cell = CellId { lane: "A".into(), number: 1 };
-        let rows = [0u8, 1, 2].map(|row| {
-            let pixels = (0..TileRow::PIXELS).map(|i| 20_000 + (i * 31 + usize::from(row) * 7) as u16 % 977 * 20).collect();
-            let start = |y: usize| 20 + ((usize::from(row) * TILE_PX + y) / 40) as u16;
-            let spans = (0..TILE_PX).map(|y| Span { start: start(y), end: start(y) + 1280 }).collect();
-            let lines = |rows: u8| usize::from(rows) * TILE_PX;
-            TileRow { cell: cell.clone(), row, pixels, spans, lines_before: lines(row), lines_after: lines(2 - row) }
-        });
+        let pixels: Vec<u16> = (0..CELL_PX * CELL_PX).map(|i| 20_000 + (i * 31) as u16 % 977 * 20).collect();
+        let start = |y: usize| 20 + (y / 40) as u16;
+        let spans: Vec<Span> = (0..CELL_PX).map(|y| Span { start: start(y), end: start(y) + 1280 }).collect();
+        let rows = TileRow::all_of(&cell, &pixels, &spans);
         let mut inspector = Inspector::new(&checkpoint, DeviceChoice::Cpu, Precision::F32, 1).unwrap();
         let values = rows.each_ref().map(|row| inspector.inspect(row).unwrap().values);
         let threshold = checkpoint.meta.threshold;

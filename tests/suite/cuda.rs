@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Tensor, Var};
 use clap::ValueEnum;
-use hairline::cell::{CELL_PX, Mask, ProbabilityMap, TILE_PX};
+use hairline::cell::{CELL_PX, Mask, ProbabilityMap, SEEN_PX};
 use hairline::config::{DeviceChoice, Precision};
 use hairline::judge::{Recipe, judge};
 use hairline::loss::{Hyperparameters, Loss, Objective};
@@ -94,7 +94,7 @@ fn assert_kernels_were_had() {
 }
 
 fn tiles(count: usize) -> Vec<f32> {
-    (0..count * TILE_PX * TILE_PX).map(|i| ((i * 7919) % 4099) as f32 / 1024.0 - 2.0).collect()
+    (0..count * SEEN_PX * SEEN_PX).map(|i| ((i * 7919) % 4099) as f32 / 1024.0 - 2.0).collect()
 }
 
 fn relative_error(got: &[f32], want: &[f32]) -> f64 {
@@ -132,7 +132,7 @@ fn cuda_finds_the_same_cracks_as_the_cpu() {
 
 /// For each tile, whether its logits are numbers.
 fn sound(engine: &mut dyn Engine, tiles: &[f32]) -> Vec<bool> {
-    const PIXELS: usize = TILE_PX * TILE_PX;
+    const PIXELS: usize = SEEN_PX * SEEN_PX;
     let batches = tiles.chunks(engine.batch() * PIXELS);
     batches.flat_map(|tiles| engine.probabilities(tiles.len() / PIXELS, &mut |to| to.copy_from_slice(tiles)).unwrap().sound).collect()
 }
@@ -147,10 +147,10 @@ fn cuda_logits_are_those_of_the_cpu_whatever_the_batch() {
         for (precision, most) in [(Precision::F32, 2e-3), (Precision::Bf16, bf16), (Precision::F16, 5e-3)] {
             let Some(mut cuda) = on_cuda(&checkpoint, precision) else { return };
             for count in [1, 3, 9, 20] {
-                let values = count * TILE_PX * TILE_PX;
+                let values = count * SEEN_PX * SEEN_PX;
                 let got = cuda.logits(&tiles[..values], count).unwrap();
                 assert_eq!(got.len(), values);
-                for (got, want) in got.chunks(TILE_PX * TILE_PX).zip(wants.chunks(TILE_PX * TILE_PX)) {
+                for (got, want) in got.chunks(SEEN_PX * SEEN_PX).zip(wants.chunks(SEEN_PX * SEEN_PX)) {
                     let error = relative_error(got, want);
                     assert!(error <= most, "{}, {precision}, {count} tiles: relative error {error}", checkpoint.meta.name);
                 }
@@ -171,11 +171,11 @@ fn what_is_no_number_is_told_on_cuda_and_leaves_nothing_behind() {
             let values = [f32::NAN, f32::INFINITY, 1e9];
             for value in &values[..if cuda.precision() == Precision::F16 { 3 } else { 2 }] {
                 let mut soiled = clean.clone();
-                soiled[TILE_PX * TILE_PX + 5000] = *value;
+                soiled[SEEN_PX * SEEN_PX + 5000] = *value;
                 assert_eq!(sound(cuda.as_mut(), &soiled), [true, false, true], "{precision}, {value}");
                 let logits = cuda.logits(&soiled, 3).unwrap();
-                assert!(logits[TILE_PX * TILE_PX..2 * TILE_PX * TILE_PX].iter().all(|logit| logit.is_nan()));
-                assert!(logits[..TILE_PX * TILE_PX] == want[..TILE_PX * TILE_PX]);
+                assert!(logits[SEEN_PX * SEEN_PX..2 * SEEN_PX * SEEN_PX].iter().all(|logit| logit.is_nan()));
+                assert!(logits[..SEEN_PX * SEEN_PX] == want[..SEEN_PX * SEEN_PX]);
                 assert!(cuda.logits(&clean, 3).unwrap() == want, "{precision}: the batch after it");
             }
         }

@@ -1,7 +1,7 @@
 //! `train quantise`: prepares a model for eight bits and tells what they cost.
 
 use super::pictures::{PictureOptions, share};
-use crate::cell::TILE_PX;
+use crate::cell::{SEEN_PX, TILE_PX};
 use crate::config::{DeviceChoice, Precision};
 use crate::measure::Counts;
 use crate::nn::{Calibration, Checkpoint, Quantisation};
@@ -110,9 +110,9 @@ fn tiles(checkpoint: &Checkpoint, picture: &Picture) -> Vec<Vec<f32>> {
     let starts = |extent: usize| (0..(extent / TILE_PX).max(1)).map(|i| i * TILE_PX);
     let places = starts(picture.height_px).flat_map(|top| starts(picture.width_px).map(move |left| (left, top)));
     let tile = |(left, top)| {
-        let (grey, spans) = picture.cut(left, top, TILE_PX);
-        let mut tile = vec![0.0; TILE_PX * TILE_PX];
-        checkpoint.meta.normalisation.apply(&grey, TILE_PX, &spans, &mut tile);
+        let (grey, spans) = picture.tile_seen(left, top);
+        let mut tile = vec![0.0; SEEN_PX * SEEN_PX];
+        checkpoint.meta.normalisation.apply(&grey, SEEN_PX, &spans, &mut tile);
         tile
     };
     places.map(tile).collect()

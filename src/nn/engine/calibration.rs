@@ -1,6 +1,6 @@
 use super::check_tiles;
 use super::tensors::FoldedUNet;
-use crate::cell::TILE_PX;
+use crate::cell::SEEN_PX;
 use crate::nn::{Architecture, Checkpoint, CheckpointMeta, NnError};
 use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
@@ -32,9 +32,9 @@ impl Calibration {
     /// # Errors
     /// A slice of another length.
     pub fn add(&mut self, tile: &[f32]) -> Result<(), NnError> {
-        check_tiles(tile, 1, TILE_PX)?;
+        check_tiles(tile, 1, SEEN_PX)?;
         let ranges = &mut self.ranges;
-        let x = Tensor::from_slice(tile, (1, 1, TILE_PX, TILE_PX), &Device::Cpu)?;
+        let x = Tensor::from_slice(tile, (1, 1, SEEN_PX, SEEN_PX), &Device::Cpu)?;
         self.network.forward_seen(&x, &mut |name, activations| {
             let mut values: Vec<f32> = activations.abs()?.flatten_all()?.to_vec1()?;
             let place = ((values.len() - 1) as f64 * Self::WITHIN) as usize;

@@ -3,7 +3,7 @@
 use super::pool::pool;
 use super::steps::{Map, Step, Steps};
 use super::{Engine, Probabilities, check_count, check_tiles, without_unsound};
-use crate::cell::{TILE_PX, TILES_PER_SIDE};
+use crate::cell::{SEEN_PX, TILES_PER_SIDE};
 use crate::config::{Precision, Threads};
 use crate::nn::kernels::cuda::{CudaFault, Filter, Gpu, Graph, Maps, Memory, Number, Pinned};
 use crate::nn::{Checkpoint, NnError};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 const MOST: usize = 2 * TILES_PER_SIDE * TILES_PER_SIDE;
 /// cuDNN tells the workspace of the plain convolution; the fused one may want a little more.
 const LEAST_WORKSPACE_BYTES: usize = 32 << 20;
-const PIXELS: usize = TILE_PX * TILE_PX;
+const PIXELS: usize = SEEN_PX * SEEN_PX;
 
 /// A network whose work is recorded once for each size of batch, so that a batch costs one call.
 pub(super) struct CudaEngine<N: Number> {
@@ -52,7 +52,7 @@ impl<N: Number> CudaEngine<N> {
     /// # Errors
     /// A checkpoint that does not fit or has a width that steps cannot have, or a device that refuses something.
     pub fn new(checkpoint: &Checkpoint, ordinal: usize, threads: &Threads) -> Result<Self, NnError> {
-        let steps = Steps::new(checkpoint, TILE_PX, MOST)?;
+        let steps = Steps::new(checkpoint, SEEN_PX, MOST)?;
         let network = OnDevice::new(steps, ordinal).map_err(|fault| failed(ordinal, &fault))?;
         let graphs = network.recorded().map_err(|fault| failed(ordinal, &fault))?;
         let how = if graphs.iter().all(Option::is_some) { "recorded" } else { "step by step" };
@@ -190,7 +190,7 @@ fn prepared<N: Number>(gpu: &Gpu<N>, step: Step) -> Result<Prepared<N>, CudaFaul
 
 impl<N: Number> Engine for CudaEngine<N> {
     fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError> {
-        check_tiles(tiles, count, TILE_PX)?;
+        check_tiles(tiles, count, SEEN_PX)?;
         let Self { graphs, network, ordinal, .. } = self;
         let mut all = Vec::with_capacity(tiles.len());
         let mut batch = |tiles: &[f32]| -> Result<(), CudaFault> {

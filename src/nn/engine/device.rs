@@ -2,7 +2,7 @@ use super::layerwise::missing;
 use super::pool::pool;
 use super::tensors::FoldedUNet;
 use super::{Engine, Probabilities, check_count, check_tiles, finite, without_unsound};
-use crate::cell::TILE_PX;
+use crate::cell::SEEN_PX;
 use crate::config::{Precision, Threads};
 use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
 use candle_core::{DType, Device, Result, Tensor};
@@ -82,9 +82,9 @@ impl DeviceEngine {
 
     /// Calls `each` with the logits, `[n, 1, h, w]` in `f32`, of one batch after the other.
     fn batches(&self, tiles: &[f32], count: usize, mut each: impl FnMut(&Tensor) -> Result<()>) -> std::result::Result<(), NnError> {
-        check_tiles(tiles, count, TILE_PX)?;
-        for tiles in tiles.chunks(BATCH * TILE_PX * TILE_PX) {
-            let x = Tensor::from_slice(tiles, (tiles.len() / TILE_PX / TILE_PX, 1, TILE_PX, TILE_PX), &self.device)?;
+        check_tiles(tiles, count, SEEN_PX)?;
+        for tiles in tiles.chunks(BATCH * SEEN_PX * SEEN_PX) {
+            let x = Tensor::from_slice(tiles, (tiles.len() / SEEN_PX / SEEN_PX, 1, SEEN_PX, SEEN_PX), &self.device)?;
             let logits = match &self.body {
                 Body::Folded(network) => network.forward(&x)?,
                 Body::Layered(network) => network.forward(&x, Mode::Eval)?,
@@ -109,7 +109,7 @@ impl Engine for DeviceEngine {
     /// Turned into probabilities on the device, so that a quarter of the bytes comes back.
     fn probabilities(&mut self, count: usize, fill: &mut dyn FnMut(&mut [f32])) -> std::result::Result<Probabilities<'_>, NnError> {
         check_count(count, BATCH)?;
-        self.tiles.resize(count * TILE_PX * TILE_PX, 0.0);
+        self.tiles.resize(count * SEEN_PX * SEEN_PX, 0.0);
         fill(&mut self.tiles);
         let (mut values, mut sound) = (Vec::with_capacity(self.tiles.len()), Vec::with_capacity(count));
         self.batches(&self.tiles, count, |logits| {

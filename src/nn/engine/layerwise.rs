@@ -1,6 +1,6 @@
 use super::pool::pool;
 use super::{Engine, check_tiles};
-use crate::cell::TILE_PX;
+use crate::cell::SEEN_PX;
 use crate::config::{Precision, Threads};
 use crate::nn::kernels::Isa;
 use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
@@ -58,10 +58,10 @@ pub(super) fn missing(architecture: Architecture) -> &'static str {
 
 impl Engine for LayerwiseEngine {
     fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError> {
-        check_tiles(tiles, count, TILE_PX)?;
+        check_tiles(tiles, count, SEEN_PX)?;
         let mut logits = Vec::with_capacity(tiles.len());
-        for tile in tiles.chunks_exact(TILE_PX * TILE_PX) {
-            let x = Tensor::from_slice(tile, (1, 1, TILE_PX, TILE_PX), &Device::Cpu)?;
+        for tile in tiles.chunks_exact(SEEN_PX * SEEN_PX) {
+            let x = Tensor::from_slice(tile, (1, 1, SEEN_PX, SEEN_PX), &Device::Cpu)?;
             logits.extend(self.pool.install(|| self.network.forward(&x, Mode::Inspect(self.precision)))?.flatten_all()?.to_vec1::<f32>()?);
         }
         Ok(logits)

@@ -21,7 +21,7 @@ pub use device::cuda_device;
 pub use instructions::limit_instructions;
 
 use super::{Architecture, Checkpoint, NnError};
-use crate::cell::{TILE_PX, TILES_PER_SIDE};
+use crate::cell::{SEEN_PX, TILES_PER_SIDE};
 use crate::config::{DeviceChoice, Precision, Threads};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -38,7 +38,7 @@ pub struct Probabilities<'a> {
 
 /// A network ready to inspect tiles.
 pub trait Engine: Send {
-    /// Logits of `count` normalised tiles of `TILE_PX × TILE_PX`, tile by tile, line by line; as many
+    /// Logits of `count` normalised tiles of `SEEN_PX × SEEN_PX`, tile by tile, line by line; as many
     /// values come back. Whatever the batch, a tile has the same logits: on the CPU bit for bit, on CUDA but for rounding.
     ///
     /// # Errors
@@ -52,11 +52,11 @@ pub trait Engine: Send {
     /// More tiles, or a device that fails.
     fn probabilities(&mut self, count: usize, fill: &mut dyn FnMut(&mut [f32])) -> Result<Probabilities<'_>, NnError> {
         check_count(count, self.batch())?;
-        let mut tiles = vec![0.0; count * TILE_PX * TILE_PX];
+        let mut tiles = vec![0.0; count * SEEN_PX * SEEN_PX];
         fill(&mut tiles);
         let logits = self.logits(&tiles, count)?;
         let mut values = vec![0; logits.len()];
-        let sound = quantise(&logits, &mut values, TILE_PX * TILE_PX, self.pool().as_deref());
+        let sound = quantise(&logits, &mut values, SEEN_PX * SEEN_PX, self.pool().as_deref());
         Ok(Probabilities { values: values.into(), sound })
     }
 
@@ -121,7 +121,7 @@ pub fn engine(
         DeviceChoice::Cpu if checkpoint.meta.shape.architecture != Architecture::UNet => {
             Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, precision, &threads)?))
         }
-        DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::TILE_PX, precision, &threads)?)),
+        DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::SEEN_PX, precision, &threads)?)),
         DeviceChoice::Cuda(ordinal) => cuda_engine(checkpoint, ordinal, precision, &threads),
         DeviceChoice::Auto => match cuda_engine(checkpoint, 0, precision, &threads).and_then(tried) {
             Ok(engine) => {
@@ -213,13 +213,13 @@ fn compiled_for_cuda<N: super::kernels::cuda::Number>(
 #[cfg(feature = "cudnn")]
 fn checked(checkpoint: &Checkpoint, ordinal: usize, engine: &mut dyn Engine) -> Result<(), NnError> {
     const ALLOWED: f64 = 0.05;
-    let row: Vec<f32> = (0..TILES_PER_SIDE * TILE_PX * TILE_PX).map(|i| ((i * 7919) % 4099) as f32 / 1024.0 - 2.0).collect();
+    let row: Vec<f32> = (0..TILES_PER_SIDE * SEEN_PX * SEEN_PX).map(|i| ((i * 7919) % 4099) as f32 / 1024.0 - 2.0).collect();
     let want = device::DeviceEngine::cuda(checkpoint, ordinal, Precision::F32)?.logits(&row, TILES_PER_SIDE)?;
     for rows in 1..=engine.batch() / TILES_PER_SIDE {
         // No row like the one before it, so that none can be taken for another.
         let turned = |values: &[f32], row: usize| {
             let mut turned = values.to_vec();
-            turned.rotate_left(row % TILES_PER_SIDE * TILE_PX * TILE_PX);
+            turned.rotate_left(row % TILES_PER_SIDE * SEEN_PX * SEEN_PX);
             turned
         };
         let batch: Vec<f32> = (0..rows).flat_map(|number| turned(&row, number)).collect();
@@ -239,12 +239,12 @@ fn checked(checkpoint: &Checkpoint, ordinal: usize, engine: &mut dyn Engine) -> 
 
 /// Which tiles hold finite numbers alone. The ReLU of devices makes 0 of what is no number.
 fn finite(tiles: &[f32]) -> impl Iterator<Item = bool> {
-    tiles.chunks(TILE_PX * TILE_PX).map(|tile| !tile.iter().fold(false, |found, value| found | !value.is_finite()))
+    tiles.chunks(SEEN_PX * SEEN_PX).map(|tile| !tile.iter().fold(false, |found, value| found | !value.is_finite()))
 }
 
 /// Takes the logits of tiles that are not sound for no numbers.
 fn without_unsound(logits: &mut [f32], sound: impl Iterator<Item = bool>) {
-    for (tile, _) in logits.chunks_mut(TILE_PX * TILE_PX).zip(sound).filter(|(_, sound)| !sound) {
+    for (tile, _) in logits.chunks_mut(SEEN_PX * SEEN_PX).zip(sound).filter(|(_, sound)| !sound) {
         tile.fill(f32::NAN);
     }
 }

@@ -86,7 +86,7 @@ fn logits_are_the_trained_networks() {
 
 #[test]
 fn folded_tensors_compute_the_trained_network() {
-    let side = crate::cell::TILE_PX;
+    let side = crate::cell::SEEN_PX;
     for upsampling in [Upsampling::Bilinear, Upsampling::Transposed] {
         let checkpoint = checkpoint(2, upsampling);
         let tiles = pictures(1, side);
@@ -105,7 +105,7 @@ fn folded_tensors_compute_the_trained_network() {
 
 #[test]
 fn eight_bits_compute_about_the_same_once_the_ranges_are_known() {
-    let side = crate::cell::TILE_PX;
+    let side = crate::cell::SEEN_PX;
     for (upsampling, convolutions) in [(Upsampling::Bilinear, 18), (Upsampling::Transposed, 22)] {
         let mut checkpoint = checkpoint(4, upsampling);
         let tile = pictures(1, side);
@@ -188,7 +188,7 @@ fn an_infinite_logit_is_no_answer() {
     let mut checkpoint = checkpoint(2, Upsampling::Bilinear);
     for bias in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
         checkpoint.tensors.insert("outc.conv.bias".into(), Tensor::new(&[bias], &Device::Cpu).unwrap());
-        let mut cpu = CpuEngine::new(&checkpoint, TILE_PX, Precision::F32, &2.into()).unwrap();
+        let mut cpu = CpuEngine::new(&checkpoint, SEEN_PX, Precision::F32, &2.into()).unwrap();
         let mut tensors = device::DeviceEngine::on(&checkpoint, Device::Cpu, candle_core::DType::F32, "the CPU").unwrap();
         for engine in [&mut cpu as &mut dyn Engine, &mut tensors] {
             let found = engine.probabilities(1, &mut |tiles| tiles.fill(0.5)).unwrap().sound;
@@ -202,7 +202,7 @@ fn what_becomes_infinite_when_it_is_folded_is_refused_in_every_precision() {
     let mut checkpoint = checkpoint(8, Upsampling::Transposed);
     let side = 32;
     let mut calibration = Calibration::new(&checkpoint).unwrap();
-    calibration.add(&pictures(1, TILE_PX)).unwrap();
+    calibration.add(&pictures(1, SEEN_PX)).unwrap();
     let ranges = calibration.finish();
     let norm = "down2.maxpool_conv.1.double_conv.4";
     let whole = checkpoint.clone();

@@ -130,7 +130,7 @@ fn gradients_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn every_network_inspects_on_the_line_what_it_says_in_training() {
-    let side = crate::cell::TILE_PX;
+    let side = crate::cell::SEEN_PX;
     for architecture in ALL {
         let network = Network::new(&NetworkShape { base_width: 2, ..shape(architecture) }, 2, &Device::Cpu).unwrap();
         let mut engine = engine(&checkpoint(&network), DeviceChoice::Cpu, Precision::F32, 2).unwrap();
@@ -147,7 +147,7 @@ fn every_network_inspects_on_the_line_what_it_says_in_training() {
 
 #[test]
 fn every_network_inspects_in_the_precision_that_it_says() {
-    let side = crate::cell::TILE_PX;
+    let side = crate::cell::SEEN_PX;
     for architecture in ALL {
         let network = Network::new(&NetworkShape { base_width: 8, ..shape(architecture) }, 2, &Device::Cpu).unwrap();
         let tiles: Vec<f32> = bars(side).0.flatten_all().unwrap().to_vec1().unwrap();

@@ -85,7 +85,7 @@ impl CropPlan {
         let (region_left, region_top) = (around(left, picture.width_px), around(top, picture.height_px));
 
         let variation = self.augmentation.draw(rng);
-        let (mut grey, spans) = picture.cut(region_left, region_top, region);
+        let (mut grey, spans) = picture.cut(region_left as isize, region_top as isize, region);
         variation.grey(&mut grey, region, &spans);
         let mut values = vec![0.0f32; region * region];
         self.normalisation.apply(&grey, region, &spans, &mut values);

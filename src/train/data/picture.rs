@@ -1,4 +1,4 @@
-use crate::cell::{CELL_PX, Mask, Span, TILE_PX, without_rim};
+use crate::cell::{CELL_PX, MARGIN_PX, Mask, SEEN_PX, Span, without_rim};
 
 /// A picture of a cell with its outline and the truth about its cracks.
 #[derive(Debug, Clone)]
@@ -45,14 +45,9 @@ impl Picture {
         self.width_px.max(self.height_px) == CELL_PX
     }
 
-    /// Moves the rim outside the outline, and forgets the cracks on it, as inspection does with a cell: row by row of tiles.
+    /// Moves the rim outside the outline, and forgets the cracks on it, as inspection does with a cell.
     pub fn leave_rim(&mut self) {
-        let lines = |spans: &[Span]| spans.iter().filter(|span| !span.is_empty()).count();
-        let row = |top: usize| {
-            let end = (top + TILE_PX).min(self.height_px);
-            without_rim(&self.spans[top..end], lines(&self.spans[..top]), lines(&self.spans[end..]))
-        };
-        self.spans = (0..self.height_px).step_by(TILE_PX).flat_map(row).collect();
+        self.spans = without_rim(&self.spans);
         for (x, y) in self.crack_pixels() {
             if !self.spans[y].contains(x) {
                 self.truth.set(x, y, false);
@@ -62,19 +57,30 @@ impl Picture {
 
     /// A square of `side` pixels with its upper left corner at (`left`, `top`), and its outline.
     /// Pixels beyond the picture are 0 and lie outside.
-    pub fn cut(&self, left: usize, top: usize, side: usize) -> (Vec<u16>, Vec<Span>) {
+    pub fn cut(&self, left: isize, top: isize, side: usize) -> (Vec<u16>, Vec<Span>) {
         let mut pixels = vec![0; side * side];
         let mut spans = vec![Span::default(); side];
-        let width = side.min(self.width_px.saturating_sub(left));
-        let height = side.min(self.height_px.saturating_sub(top));
-        for y in 0..height {
-            let from = (top + y) * self.width_px + left;
-            pixels[y * side..y * side + width].copy_from_slice(&self.pixels[from..from + width]);
-            let within = |x: u16| usize::from(x).saturating_sub(left).min(width) as u16;
-            let span = self.spans[top + y];
-            spans[y] = Span { start: within(span.start), end: within(span.end) };
+        let within = |x: usize| x.saturating_add_signed(-left).min(side);
+        // What the picture has of the square's columns.
+        let (start, end) = (within(0), within(self.width_px));
+        let skipped = (start as isize + left).max(0) as usize;
+        for (y, (line, span)) in pixels.chunks_exact_mut(side).zip(&mut spans).enumerate() {
+            let Some(y) = top.checked_add_unsigned(y).and_then(|y| usize::try_from(y).ok()).filter(|y| *y < self.height_px) else {
+                continue;
+            };
+            if start < end {
+                line[start..end].copy_from_slice(&self.pixels[y * self.width_px + skipped..][..end - start]);
+            }
+            let Span { start, end } = self.spans[y];
+            *span = Span { start: within(start.into()) as u16, end: within(end.into()) as u16 };
         }
         (pixels, spans)
+    }
+
+    /// What the network sees of the tile with its upper left corner at (`left`, `top`): a square of [`SEEN_PX`], and its outline.
+    pub fn tile_seen(&self, left: usize, top: usize) -> (Vec<u16>, Vec<Span>) {
+        let around = |at: usize| at as isize - MARGIN_PX as isize;
+        self.cut(around(left), around(top), SEEN_PX)
     }
 
     /// The part of a square of `side` pixels at (`left`, `top`), which must lie within, that the picture has, as one of its own.

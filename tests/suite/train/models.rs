@@ -1,6 +1,7 @@
 //! What is done with finished trainings: searched among, compared, promoted; and foreign weights imported.
 
 use super::{fit, pictures, succeed, told, train};
+use hairline::cell::SEEN_PX;
 use hairline::nn::{Checkpoint, CheckpointMeta, Normalisation};
 use std::io::Write;
 use std::path::Path;
@@ -231,7 +232,7 @@ fn every_network_learns_and_is_loaded_by_the_engine_of_the_line() {
         let checkpoint = Checkpoint::load(root.join(network).join("best.safetensors")).unwrap();
         let mut engine = hairline::nn::engine(&checkpoint, DeviceChoice::Cpu, Precision::default(), 1).unwrap();
         let found = engine.probabilities(1, &mut |tiles| tiles.fill(0.0)).unwrap();
-        assert!(found.sound == [true] && found.values.len() == 448 * 448, "{network}");
+        assert!(found.sound == [true] && found.values.len() == SEEN_PX * SEEN_PX, "{network}");
     }
 }
 

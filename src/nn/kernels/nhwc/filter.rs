@@ -49,7 +49,7 @@ impl<F: Multiply> Filter<F> {
         if first && convolved.inputs == 1 {
             return Self::Picture(convolution(Order::single(isa), convolved, sources, w, Product::single));
         }
-        if method == Method::Winograd && Winograd::fits(isa, sources.channels, convolved.outputs, w) {
+        if method == Method::Winograd && Winograd::fits(isa, sources.channels, convolved.outputs) {
             return Self::Winograd(Winograd::new(isa, convolved, sources.channels, if first { winograd::SIDE - 1 } else { 0 }));
         }
         Self::Direct(convolution(F::order(isa), convolved, sources, w, F::pack))

@@ -2,9 +2,11 @@
 
 use super::buffer::{Buffer, Number};
 use super::format::Format;
+use crate::nn::kernels::winograd::SIDE;
 use std::marker::PhantomData;
 
-/// Lines of a picture, each with one pixel of zeros before and after it. Lines outside the picture are one line
+/// Lines of a picture, each with one pixel of zeros before it, one after it, and as many more as make its length even for squares
+/// ([`SIDE`]). Lines outside the picture are one line
 /// of zeros. Where another number stands for zero ([`Raising::Transposed`](super::Raising)), it is that one. It may hold fewer
 /// lines than the picture has: line `y` then takes the place of an earlier one.
 #[derive(Debug, Clone)]
@@ -52,7 +54,11 @@ impl<F: Format> Map<F> {
 
 /// Values of one part of a line: a multiple of 32, so that lines of two and four bytes begin at cache lines.
 fn part(w: usize, c: usize) -> usize {
-    ((w + 2) * c).next_multiple_of(32)
+    (pixels_in_line(w) * c).next_multiple_of(32)
+}
+
+fn pixels_in_line(w: usize) -> usize {
+    w.next_multiple_of(SIDE) + 2
 }
 
 /// A [`Map`] that the tasks of a parallel loop share.
@@ -75,6 +81,11 @@ impl<F: Format> View<F> {
     /// Distance of a line's parts.
     pub fn part(&self) -> usize {
         part(self.w, self.c)
+    }
+
+    /// Pixels that a line holds, zeros on either side among them.
+    pub fn pixels_in_line(&self) -> usize {
+        pixels_in_line(self.w)
     }
 
     /// The zero pixel before line `y`.

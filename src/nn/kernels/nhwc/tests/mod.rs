@@ -163,8 +163,8 @@ fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
         (33, 66, [24, 16]),
         (4, 10, [256, 330]),
     ];
-    // Lines that come out even in squares of four and channels in vectors; strips that end within the picture and beyond it;
-    // weights that are large, in steps of the whole picture and of two strips.
+    // Channels that come out even in vectors; squares of four that end with the line and beyond it, strips within the picture and
+    // beyond it; weights that are large, in steps of the whole picture and of two strips.
     let even = [
         (1, 4, [16, 16]),
         (4, 8, [16, 32]),
@@ -173,6 +173,10 @@ fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
         (40, 36, [16, 16]),
         (12, 8, [256, 256]),
         (10, 112, [96, 96]),
+        (3, 1, [16, 16]),
+        (7, 29, [16, 32]),
+        (14, 58, [32, 16]),
+        (6, 30, [256, 256]),
     ];
     let (of_squares, middle, last, more) = if method == Method::Winograd { (&even[..], 32, 16, 16) } else { (&[][..], 10, 6, 3) };
     for (h, w, [a, b]) in sizes.iter().chain(of_squares).copied() {

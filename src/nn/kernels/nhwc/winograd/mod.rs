@@ -57,10 +57,10 @@ struct Piece {
 }
 
 impl Winograd {
-    /// Whether lines of `w` pixels of these channels come out even in squares and in vectors.
-    pub fn fits(isa: Isa, sources: &[usize], outputs: usize, w: usize) -> bool {
+    /// Whether these channels come out even in vectors.
+    pub fn fits(isa: Isa, sources: &[usize], outputs: usize) -> bool {
         let (_, vector) = Order::single(isa).quanta();
-        w.is_multiple_of(SIDE) && sources.iter().chain([&outputs]).all(|channels| channels.is_multiple_of(vector))
+        sources.iter().chain([&outputs]).all(|channels| channels.is_multiple_of(vector))
     }
 
     /// Takes the weights to the points. Strips of squares begin `above` lines, less than [`SIDE`], above the picture.
@@ -91,7 +91,7 @@ impl Winograd {
 
     /// Values of room that [`Winograd::whole`] needs for `h` lines of `w` pixels.
     pub fn room(&self, h: usize, w: usize) -> usize {
-        let squares = self.strips(&(0..h)).len() * (w / SIDE);
+        let squares = self.strips(&(0..h)).len() * w.div_ceil(SIDE);
         PAIRS * (apart(squares, self.inputs()) + apart(squares, self.outputs))
     }
 
@@ -99,7 +99,7 @@ impl Winograd {
     /// multiplication, or for large weights to be worth fetching from afar.
     pub fn step(w: usize, large: bool) -> Option<usize> {
         let enough = if large { 4 * UNITS } else { UNITS };
-        [SIDE, 2 * SIDE].into_iter().find(|lines| lines / SIDE * (w / SIDE) >= enough)
+        [SIDE, 2 * SIDE].into_iter().find(|lines| lines / SIDE * w.div_ceil(SIDE) >= enough)
     }
 
     /// Strips that lines `ys` are in.
@@ -114,13 +114,15 @@ impl Winograd {
     /// nor any of the sources'.
     pub unsafe fn lines<F: Format>(&self, sources: [View<F>; 2], to: View<F>, ys: Range<usize>) {
         self.check(sources, to);
-        let (inputs, outputs, across) = (self.inputs(), self.outputs, to.w / SIDE);
+        let (inputs, outputs, across) = (self.inputs(), self.outputs, to.w.div_ceil(SIDE));
         let strips = self.strips(&ys);
         if strips.is_empty() {
             return;
         }
         let values = strips.len() * POINTS * (SIDE + 1) * (inputs + outputs);
-        let longest = (PIECE / values / UNITS * UNITS).clamp(UNITS, across.max(UNITS)).min(across);
+        let near = (PIECE / values / UNITS * UNITS).max(UNITS);
+        // No short piece at the end of a line, which would be multiplied square by square.
+        let longest = across.div_ceil((across / near).max(1));
         let (from_row, to_row) = (apart(SIDE * longest + 2, inputs), apart(SIDE * longest, outputs));
         let (from_plane, to_plane) = (apart(strips.len() * longest, inputs), apart(strips.len() * longest, outputs));
         with_scratch(POINTS * (strips.len() * (from_row + to_row) + from_plane + to_plane), |room| {
@@ -162,11 +164,11 @@ impl Winograd {
     /// As for [`Winograd::lines`].
     pub unsafe fn whole<F: Format>(&self, sources: [View<F>; 2], to: View<F>, room: &mut [f32]) {
         self.check(sources, to);
-        let (inputs, outputs, across) = (self.inputs(), self.outputs, to.w / SIDE);
+        let (inputs, outputs, across) = (self.inputs(), self.outputs, to.w.div_ceil(SIDE));
         let ys = 0..to.h;
         let strips = self.strips(&ys);
         let squares = strips.len() * across;
-        let (from_row, to_row) = (apart(to.w + 2, inputs), apart(to.w, outputs));
+        let (from_row, to_row) = (apart(SIDE * across + 2, inputs), apart(SIDE * across, outputs));
         let (from_plane, to_plane) = (apart(squares, inputs), apart(squares, outputs));
         let (at_points, room) = room.split_at_mut(PAIRS * from_plane);
         let products = &mut room[..PAIRS * to_plane];
@@ -198,7 +200,7 @@ impl Winograd {
         for (source, channels) in sources.iter().zip(&self.sources) {
             assert!(source.c == *channels && source.w == to.w && source.h == to.h, "input of a convolution");
         }
-        assert!(to.c == self.outputs && to.w.is_multiple_of(SIDE), "output of a convolution");
+        assert!(to.c == self.outputs, "output of a convolution");
     }
 
     /// The lines that a piece is made of, to the points downward: for each, `pitch` apart, the first source's pixels,
@@ -208,7 +210,10 @@ impl Winograd {
     /// As for [`Winograd::lines`].
     unsafe fn gather_down<F: Format>(&self, sources: [View<F>; 2], piece: Piece, to: &mut [f32], pitch: usize) {
         let pixels = SIDE * piece.squares + 2;
-        assert!(pixels + SIDE * piece.first <= sources[0].w + 2 && pitch >= pixels * self.inputs() && to.len() >= POINTS * pitch, "room");
+        assert!(
+            pixels + SIDE * piece.first <= sources[0].pixels_in_line() && pitch >= pixels * self.inputs() && to.len() >= POINTS * pitch,
+            "room"
+        );
         let top = (SIDE * piece.strip) as isize - self.above as isize - 1;
         let mut to = to.as_mut_ptr();
         for (source, channels) in sources.iter().zip(&self.sources) {
@@ -217,7 +222,7 @@ impl Winograd {
                 *line = source.line(y).cast_const().wrapping_add(SIDE * piece.first * channels);
             }
             let task = GatherDown::<F> { lines, part: source.part(), values: pixels * channels, to, pitch };
-            // SAFETY: the caller's promise; lines have a pixel of zeros on either side; the room was looked at above.
+            // SAFETY: the caller's promise; lines hold that many pixels, zeros on either side among them; the room was looked at above.
             unsafe {
                 to = to.add(task.values);
                 dispatch_on(self.isa, task);
@@ -267,8 +272,9 @@ impl Winograd {
     /// # Safety
     /// As for [`Winograd::lines`].
     unsafe fn scatter_down<F: Format>(&self, from: &[f32], pitch: usize, piece: Piece, to: View<F>, ys: &Range<usize>) {
-        let w = SIDE * piece.squares;
-        assert!(SIDE * piece.first + w <= to.w && pitch >= w * self.outputs && from.len() >= POINTS * pitch, "room");
+        assert!(SIDE * piece.first < to.w && pitch >= SIDE * piece.squares * self.outputs && from.len() >= POINTS * pitch, "room");
+        // The last square may reach beyond the picture.
+        let w = (SIDE * piece.squares).min(to.w - SIDE * piece.first);
         let mut lines = [None; SIDE];
         for (line, y) in lines.iter_mut().zip(SIDE * piece.strip..) {
             let y = y.checked_sub(self.above).filter(|y| ys.contains(y));

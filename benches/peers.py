@@ -138,7 +138,7 @@ def prepare(folder, width, train, bilinear):
     subprocess.run([train, "import", f"{folder}/{width}.safetensors", "--out", model], check=True, stdout=subprocess.DEVNULL)
     # Random weights find nothing, so that there is no IoU to lose.
     quantise = [train, "quantise", "--model", model, "--simulate", "laser", "--wafers", "2", "--cracked-share", "1",
-                "--calibrate", "1", "--tolerance", "2"]
+                "--calibrate", "1", "--tolerance", "1"]
     return subprocess.run([*quantise, "--out", model], stdout=subprocess.DEVNULL).returncode == 0
 
 

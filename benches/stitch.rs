@@ -42,7 +42,7 @@ fn blocks(pixels: &Bytes, lines: u32, first_line: u64) -> Vec<CameraEvent> {
 }
 
 fn stitch(c: &mut Criterion) {
-    let product = Wafer { width_mm: 182.0, length_mm: 182.0, corner_mm: 0.0, tolerance_mm: 2.0 };
+    let product = Wafer { width_mm: 182.0, length_mm: 182.0, corners_mm: [0.0; 4], tolerance_mm: 2.0 };
     let scale = 182.0 / SIDE_PX;
     let belt = Belt {
         gap: GapKind::Dark,

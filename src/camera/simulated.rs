@@ -46,7 +46,7 @@ impl Line {
         }
         let gap_level = (belt.gap.drawn_level() * 255.0).round() as u8;
         let longer_mm = product.width_mm.max(product.length_mm);
-        let corner_px = (product.corner_mm / longer_mm * CELL_PX as f64).round() as u32;
+        let corner_px = (product.corners_mm[0] / longer_mm * CELL_PX as f64).round() as u32;
         let looks =
             WaferSettings { kind: settings.wafer, seed: settings.seed, cracked_share: settings.cracked_share, corner_px: Some(corner_px) };
         let usual =

@@ -162,7 +162,7 @@ fn read_wafer(t: &mut Reader, camera: &Camera) -> Wafer {
     if format.is_none() && (width_mm.is_none() || length_mm.is_none()) {
         t.error("format", "is missing", "give \"M2\", \"M6\", \"M10\" or \"G12\", or both `width_mm` and `length_mm`");
     }
-    let corner_mm = t.number("corner_mm", "millimetres, 0 (full square) to 100", 0.0..=100.0, 0.0);
+    let corners_mm = read_corners(t);
     let tolerance_mm = t.number("tolerance_mm", "millimetres, 0.05 to 50", 0.05..=50.0, 2.0);
     let (width_mm, length_mm) = (width_mm.unwrap_or(182.0), length_mm.unwrap_or(182.0));
     if matches!(camera.kind, CameraKind::Simulated(_)) && width_mm != length_mm {
@@ -172,7 +172,28 @@ fn read_wafer(t: &mut Reader, camera: &Camera) -> Wafer {
             format!("give `length_mm` = {width_mm}, or show pictures of such wafers with `camera.kind` = \"files\""),
         );
     }
-    Wafer { width_mm, length_mm, corner_mm, tolerance_mm }
+    if matches!(camera.kind, CameraKind::Simulated(_)) && corners_mm.iter().any(|leg_mm| *leg_mm != corners_mm[0]) {
+        t.error("corner_mm", "has legs that differ, and corners of simulated wafers are all alike", "give one number");
+    }
+    Wafer { width_mm, length_mm, corners_mm, tolerance_mm }
+}
+
+fn read_corners(t: &mut Reader) -> [f64; 4] {
+    const EXPECTED: &str = "millimetres, 0 (a whole corner) to 100, one number or four in brackets, clockwise from leading left";
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Corners {
+        All(f64),
+        Each([f64; 4]),
+    }
+    let corners_mm = match t.or("corner_mm", EXPECTED, Corners::All(0.0)) {
+        Corners::All(leg_mm) => [leg_mm; 4],
+        Corners::Each(legs_mm) => legs_mm,
+    };
+    if let Some(leg_mm) = corners_mm.iter().find(|leg_mm| !(0.0..=100.0).contains(*leg_mm)) {
+        t.error("corner_mm", format!("has {leg_mm}, which is out of range"), format!("give {EXPECTED}"));
+    }
+    corners_mm
 }
 
 fn read_belt(t: &mut Reader, calibrated: bool, camera: &Camera, wafer: &Wafer) -> Belt {

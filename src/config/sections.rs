@@ -340,8 +340,8 @@ pub struct Wafer {
     pub width_mm: f64,
     /// Size along the belt, mm.
     pub length_mm: f64,
-    /// Leg of the cut corners of pseudo-square wafers, mm, of which some may be whole; 0: full square.
-    pub corner_mm: f64,
+    /// Legs of the cut corners of pseudo-square wafers, mm, clockwise from leading left; 0: a whole corner.
+    pub corners_mm: [f64; 4],
     /// How far a measured size may be off, mm.
     pub tolerance_mm: f64,
 }
@@ -350,7 +350,7 @@ impl Wafer {
     /// A wafer of a named format (`M6`, `M10`, `G12`), full square; `None` for an unknown name.
     pub fn of_format(name: &str) -> Option<Self> {
         let side = wafer_size_mm(name)?;
-        Some(Self { width_mm: side, length_mm: side, corner_mm: 0.0, tolerance_mm: 2.0 })
+        Some(Self { width_mm: side, length_mm: side, corners_mm: [0.0; 4], tolerance_mm: 2.0 })
     }
 }
 

@@ -122,7 +122,7 @@ pub fn block(pixels: &Bytes, width_px: usize, format: PixelFormat, range: std::o
 
 /// A 182 mm wafer that is `side_px` camera pixels wide and `side_px` lines long.
 pub fn product(side_px: f64) -> (Wafer, Belt) {
-    let wafer = Wafer { width_mm: 182.0, length_mm: 182.0, corner_mm: 0.0, tolerance_mm: 2.0 };
+    let wafer = Wafer { width_mm: 182.0, length_mm: 182.0, corners_mm: [0.0; 4], tolerance_mm: 2.0 };
     let belt = Belt {
         gap: GapKind::Dark,
         edge_level: 0.08,

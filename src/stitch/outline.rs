@@ -15,9 +15,7 @@ pub(super) struct Outline {
     right: f64,
     top: f64,
     bottom: f64,
-    /// Leg of this product's cut corners.
-    corner: f64,
-    /// Legs of this wafer's, clockwise from leading left: 0 where the corner was not cut.
+    /// Legs of the product's cut corners, clockwise from leading left: 0 where one is whole.
     legs: [f64; 4],
     /// Of the triangle that must be there at a whole corner.
     leg: f64,
@@ -29,25 +27,22 @@ pub(super) struct Outline {
 }
 
 impl Outline {
-    /// Of the wafer that lies as `placement` says; its leading corners must be in `edges`.
-    pub fn new(placement: &Placement, shape: &Shape, edges: &Edges) -> Self {
+    /// Of the wafer that lies as `placement` says.
+    pub fn new(placement: &Placement, shape: &Shape) -> Self {
         let mm = shape.stitched_mm_per_px();
         let (side, width, length) = (CELL_PX as f64, placement.width_px(), shape.length_mm / mm);
-        let mut outline = Self {
+        Self {
             placement: *placement,
             left: 0.5 * (side - width),
             right: 0.5 * (side + width),
             top: 0.5 * (side - length),
             bottom: 0.5 * (side + length),
-            corner: shape.corner_mm / mm,
-            legs: [shape.corner_mm / mm; 4],
+            legs: shape.corners_mm.map(|leg_mm| leg_mm / mm),
             leg: CORNER_LEG_MM / mm,
             zone: shape.corner_zone_mm() / mm,
             trailing_zone: shape.trailing_zone_mm() / mm,
             slack_lines: 1.5 + 0.5 * mm / shape.mm_per_line,
-        };
-        outline.look_at_corners([0, 1], edges);
-        outline
+        }
     }
 
     /// Stitched lines ahead of where the trailing edge may lie.
@@ -56,22 +51,14 @@ impl Outline {
     }
 
     /// Ends the outline at the trailing edge that was seen, the stitched lines before `line` being done.
-    pub fn end_at(&mut self, length_mm: f64, line: usize, shape: &Shape, edges: &Edges) {
+    pub fn end_at(&mut self, length_mm: f64, line: usize, shape: &Shape) {
         self.placement.squeeze(length_mm, line);
         self.bottom = (self.top + length_mm / shape.stitched_mm_per_px()).min(CELL_PX as f64);
-        self.look_at_corners([2, 3], edges);
     }
 
     /// The way to the camera, as the trailing edge has it.
     pub fn placement(&self) -> &Placement {
         &self.placement
-    }
-
-    /// A corner of a product with cut ones may be whole: half of such a wafer has two.
-    fn look_at_corners(&mut self, corners: [usize; 2], edges: &Edges) {
-        for number in corners {
-            self.legs[number] = if self.is_mostly_gap(number, 0.0..self.corner, edges) { self.corner } else { 0.0 };
-        }
     }
 
     /// The outline on stitched line `y` as far as `edges` were seen.

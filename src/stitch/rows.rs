@@ -59,7 +59,7 @@ impl Rows {
     pub fn new(cell: CellId, placement: &Placement, view: &View, first_line: u64) -> Self {
         Self {
             cell,
-            outline: Outline::new(placement, view.shape, view.edges),
+            outline: Outline::new(placement, view.shape),
             light: Light::default(),
             levels: *view.levels,
             sampler: Sampler::new(placement, view.store, first_line, 0),
@@ -85,7 +85,7 @@ impl Rows {
 
     /// Samples all other lines, once the trailing edge has passed.
     pub fn finish(&mut self, length_mm: f64, view: &mut View, out: &mut Vec<StitchEvent>) {
-        self.outline.end_at(length_mm, self.done, view.shape, view.edges);
+        self.outline.end_at(length_mm, self.done, view.shape);
         self.sampler = Sampler::new(self.outline.placement(), view.store, self.first_line, self.done);
         while self.done < CELL_PX {
             let span = self.span(view.store, view.edges);

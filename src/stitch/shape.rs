@@ -17,8 +17,8 @@ pub(super) struct Shape {
     pub width_mm: f64,
     /// Size along the belt, mm.
     pub length_mm: f64,
-    /// Leg of the cut corners, mm.
-    pub corner_mm: f64,
+    /// Legs of the cut corners, mm, clockwise from leading left; 0: a whole one.
+    pub corners_mm: [f64; 4],
     /// How far a measured size or edge may be off, mm.
     pub tolerance_mm: f64,
     /// Largest skew, radians.
@@ -43,7 +43,7 @@ impl Shape {
             mm_per_line,
             width_mm: wafer.width_mm,
             length_mm: wafer.length_mm,
-            corner_mm: wafer.corner_mm,
+            corners_mm: wafer.corners_mm,
             tolerance_mm: wafer.tolerance_mm,
             skew_max: belt.skew_deg_max.to_radians(),
         })
@@ -66,7 +66,8 @@ impl Shape {
 
     /// Zone along the edges in which a corner may be cut, mm.
     pub fn corner_zone_mm(&self) -> f64 {
-        (self.corner_mm + 2.0).max(0.1 * self.width_mm.min(self.length_mm))
+        let longest_mm = self.corners_mm.into_iter().fold(0.0, f64::max);
+        (longest_mm + 2.0).max(0.1 * self.width_mm.min(self.length_mm))
     }
 
     /// Zone along the nominal trailing edge in which the seen one may lie, or a corner may be cut, mm.

@@ -48,7 +48,7 @@ pub fn scale(picture: &Picture, field: &Calibration, width_mm: f64, length_mm: f
         mm_per_line: rough.1,
         width_mm,
         length_mm,
-        corner_mm: 0.0,
+        corners_mm: [0.0; 4],
         tolerance_mm: 0.02 * width_mm.min(length_mm),
         skew_max: 5f64.to_radians(),
     };

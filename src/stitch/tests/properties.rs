@@ -21,7 +21,7 @@ proptest! {
         let wafer = Drawn::square(SIDE, column, first, skew).with_corners(corner);
         let scene = Scene { width_px: WIDTH, lines: 400, gap: 0.03, wafers: vec![wafer.clone()] };
         let (mut product, belt) = product(SIDE);
-        product.corner_mm = corner * 182.0 / SIDE;
+        product.corners_mm = [corner * 182.0 / SIDE; 4];
         let events = run(&mut stitcher(&product, &belt), &scene);
         let ends = ends(&events);
         prop_assert_eq!(holds(&events), ["none"]);

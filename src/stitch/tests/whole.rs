@@ -25,7 +25,7 @@ fn pixels_outside_the_outline_are_zero_and_none_inside() {
     let mut scene = row_of_wafers(1, 1.0);
     scene.wafers[0].corners_px = [20.0; 4];
     let (mut wafer, belt) = product(SIDE);
-    wafer.corner_mm = 20.0 * 182.0 / SIDE;
+    wafer.corners_mm = [20.0 * 182.0 / SIDE; 4];
     let events = run(&mut stitcher(&wafer, &belt), &scene);
     assert_eq!(ends(&events)[0].missing_corners, Vec::<u8>::new(), "cut corners are this product's shape");
     for row in stitched(&events) {
@@ -56,14 +56,14 @@ fn missing_corners_are_told_and_lie_outside_the_outline() {
 }
 
 #[test]
-fn of_cut_corners_those_that_are_whole_are_looked_at() {
+fn each_corner_may_be_cut_or_whole() {
     let leg_px = 25.0;
     let (mut wafer, belt) = product(SIDE);
-    wafer.corner_mm = leg_px * 182.0 / SIDE;
     for (skew, cut) in [(0.0, [true, true, false, false]), (0.8, [false, false, true, true]), (-2.0, [true, false, true, true])] {
         let mut scene = row_of_wafers(2, skew);
         let legs = cut.map(|cut| if cut { leg_px } else { 0.0 });
         (scene.wafers[0].corners_px, scene.wafers[1].corners_px) = (legs, legs);
+        wafer.corners_mm = legs.map(|leg_px| leg_px * 182.0 / SIDE);
         // A piece of a whole corner is gone.
         let whole = cut.iter().position(|cut| !cut).expect("one is whole");
         scene.wafers[1].corners_px[whole] = 12.0;

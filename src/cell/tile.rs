@@ -154,6 +154,8 @@ pub struct CellEnd {
     pub missing_corners: Vec<u8>,
     /// Why it cannot be judged, if so. Rows that did not come before this never will.
     pub hold: Option<HoldReason>,
+    /// Why it may not pass, though its rows can be inspected: it is held unless it is found cracked.
+    pub doubt: Option<HoldReason>,
     /// The truth about it (simulated cameras only).
     pub truth: Option<Truth>,
 }

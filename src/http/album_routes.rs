@@ -55,7 +55,8 @@ async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): Told
                 Told::NoPicture => Err(missing(&name)),
                 Told::Lost => {
                     let sentence = format!(
-                        "the truth about {name} was not kept: the album's disk is too slow or full, or the station is stopping; tell it again"
+                        "the truth about {name} may not have been kept: the album's disk is too slow or full, or the station is stopping; look at it and \
+                         tell it again"
                     );
                     Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence))
                 }
@@ -79,7 +80,7 @@ fn forgotten(album: &Album, name: &Name) -> Refusal {
     if album.picture(name).is_none() {
         return missing(name);
     }
-    let sentence = format!("what was found on {name} is not kept any more, since another truth was told; send the true mask");
+    let sentence = format!("what was found on {name} is not kept any more; send the true mask");
     Refusal::new(StatusCode::CONFLICT, sentence)
 }
 

@@ -38,16 +38,10 @@ impl Normalisation {
     /// Lines without a span count as outside. Means are of exact integer sums, so that they depend on
     /// no order.
     pub fn apply(&self, pixels: &[u16], width: usize, spans: &[Span], out: &mut [f32]) {
-        if width > 0 {
-            self.apply_to_lines(pixels.chunks(width), width, spans, out);
-        }
-    }
-
-    /// As [`apply`](Self::apply), of lines that need not lie one behind the other; none is longer than `width`.
-    pub fn apply_to_lines<'a>(&self, lines: impl Iterator<Item = &'a [u16]> + Clone, width: usize, spans: &[Span], out: &mut [f32]) {
         if width == 0 {
             return;
         }
+        let lines = pixels.chunks(width);
         let (scale, shift) = match *self {
             Self::Tile => {
                 let (mean, std) = moments(lines.clone(), spans);

@@ -15,6 +15,8 @@ struct Out {
     rows: u32,
     /// Since when the network has had the oldest of them and nothing of this lane before it.
     since: Option<Instant>,
+    /// Rows still to come of those that came back together.
+    others: u32,
     /// How long a row takes, other lanes' rows in between included; smoothed.
     row_takes: Option<Duration>,
 }
@@ -35,14 +37,19 @@ impl Backlog {
         out.rows = out.rows.saturating_sub(1);
     }
 
-    /// A row has come back.
-    pub fn row_back(&self, now: Instant) {
+    /// A row has come back, one of so many that the network took together.
+    pub fn row_back(&self, together: u32, now: Instant) {
         let mut out = self.lock();
+        out.rows = out.rows.saturating_sub(1);
+        if out.others > 0 {
+            out.others -= 1;
+            return;
+        }
+        out.others = together.saturating_sub(1);
         if let Some(since) = out.since.replace(now) {
-            let took = now.saturating_duration_since(since);
+            let took = now.saturating_duration_since(since) / together.max(1);
             out.row_takes = Some(out.row_takes.map_or(took, |usual| (usual * 3 + took) / 4));
         }
-        out.rows = out.rows.saturating_sub(1);
     }
 
     /// Whether one more cell, whose last row must be back by `until`, would come too late behind the rows that are out.
@@ -105,7 +112,7 @@ mod tests {
             for row in 1..=3 {
                 let now = number * TAKT_MS + row * TAKT_MS / 3;
                 while let Some(back) = rows.pop_front_if(|back| *back <= now) {
-                    backlog.row_back(at(back));
+                    backlog.row_back(1, at(back));
                 }
                 if row == 1 {
                     let until = allowance.begin(at(now), Some(Duration::from_millis(DEADLINE_MS)));
@@ -146,6 +153,17 @@ mod tests {
             let (gone, judged) = run(takes, true);
             assert_eq!((judged.len(), gone.len()), (1000, 0));
         }
+    }
+
+    #[test]
+    fn rows_that_the_network_takes_together_share_its_time() {
+        let (backlog, start) = (Backlog::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        (0..6).for_each(|_| backlog.row_sent(start));
+        (0..6).for_each(|_| backlog.row_back(6, at(600)));
+        backlog.row_sent(at(700));
+        // 100 ms a row: one that is out and three more.
+        assert!(!backlog.is_too_late_for_one_more(at(1101)) && backlog.is_too_late_for_one_more(at(1099)));
     }
 
     #[test]

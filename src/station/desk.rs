@@ -174,6 +174,7 @@ impl Desk {
                 geometry: None,
                 missing_corners: Vec::new(),
                 hold: None,
+                doubt: None,
                 truth: None,
             });
         }
@@ -208,6 +209,7 @@ mod tests {
             geometry: None,
             missing_corners: Vec::new(),
             hold,
+            doubt: None,
             truth: None,
         })
     }
@@ -217,7 +219,15 @@ mod tests {
         let values: Arc<[u8]> = Arc::from(vec![0; TileRow::PIXELS]);
         let result = Ok(ProbabilityRow { cell: id(number), row, values, spans });
         let pixels = Arc::from(vec![0; 1]);
-        DeskEvent::Inspected(InspectedRow { cell: id(number), row, pixels, result, waited: Duration::ZERO, took: Duration::ZERO })
+        DeskEvent::Inspected(InspectedRow {
+            cell: id(number),
+            row,
+            pixels,
+            result,
+            together: 1,
+            waited: Duration::ZERO,
+            took: Duration::ZERO,
+        })
     }
 
     #[test]

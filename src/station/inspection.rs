@@ -98,10 +98,13 @@ fn run(mut inspectors: Inspectors, Lanes { jobs, desks, pulse }: &Lanes) {
             _ => {}
         }
         works = failure.is_none();
+        let mut together = vec![0; jobs.len()];
+        batch.iter().for_each(|(lane, _)| together[*lane] += 1);
         for ((lane, job), result) in batch.into_iter().zip(results) {
             let result = result.map_err(|e| e.to_string());
             let waited = started.saturating_duration_since(job.sent);
-            let inspected = InspectedRow { cell: job.row.cell, row: job.row.row, pixels: job.row.pixels, result, waited, took };
+            let (cell, row, pixels) = (job.row.cell, job.row.row, job.row.pixels);
+            let inspected = InspectedRow { cell, row, pixels, result, together: together[lane], waited, took };
             // A desk that is gone has already held its cells.
             let _ = desks[lane].send(DeskEvent::Inspected(inspected));
         }

@@ -19,6 +19,8 @@ pub(super) struct InspectedRow {
     pub row: u8,
     pub pixels: Arc<[u16]>,
     pub result: Result<ProbabilityRow, String>,
+    /// Rows of its lane that the network took together, this one among them.
+    pub together: u32,
     /// How long the row waited for the network.
     pub waited: Duration,
     /// How long the network took.

@@ -60,12 +60,12 @@ pub(super) struct LaneWatch {
 }
 
 impl LaneWatch {
-    /// Notes that the lane was seeing, up to a time before which every cell has its verdict: where a thread hangs the camera may be
+    /// Notes that the lane was seeing, up to so long before `at` that every cell has its verdict: where a thread hangs the camera may be
     /// there and no verdict come. Verdicts that are recorded count by themselves.
-    fn note_seen(&self, before: Duration) {
+    fn note_seen(&self, at: Moment, before: Duration) {
         if matches!(self.state.now().camera, CameraState::Connected | CameraState::Idle) {
             let before_ns = i64::try_from(before.as_nanos()).unwrap_or(i64::MAX);
-            self.recorder.seen(self.state.name.clone(), Moment::now().unix_ns.saturating_sub(before_ns));
+            self.recorder.seen(self.state.name.clone(), at.unix_ns.saturating_sub(before_ns));
         }
     }
 }
@@ -251,9 +251,10 @@ impl Running {
             office.metrics.queue_depth(name, Queue::Rows, lane.rows.len(), lane.rows.capacity().unwrap_or(0));
             office.metrics.queue_depth(name, Queue::Masks, lane.events.len(), lane.events.capacity().unwrap_or(0));
             office.metrics.belt_standing(name, now.camera == CameraState::Idle);
-            let unix_ns = Moment::now().unix_ns;
+            let moment = Moment::now();
+            let unix_ns = moment.unix_ns;
             if due {
-                lane.note_seen(HANGS_AT_MOST + lane.deadline);
+                lane.note_seen(moment, HANGS_AT_MOST + lane.deadline);
             }
             let message = StatusMessage {
                 schema: Default::default(),
@@ -280,6 +281,7 @@ impl Running {
     /// Stops the threads in the order of the corridor. One that does not end is told and left behind.
     fn end(&mut self) {
         self.health.stopping();
+        let stopped_at = Moment::now();
         self.office.halt.stop();
         let all_until = Instant::now() + END_GRACE;
         let mut all_ended = true;
@@ -288,7 +290,7 @@ impl Running {
             match (stage, &self.office.album) {
                 (Stage::Ledger, _) => {
                     for lane in self.lanes.drain(..).filter(|_| all_ended) {
-                        lane.note_seen(Duration::ZERO);
+                        lane.note_seen(stopped_at, Duration::ZERO);
                     }
                 }
                 (Stage::Album, Some(album)) => album.close(),
@@ -300,8 +302,9 @@ impl Running {
                 while !thread.is_finished() && Instant::now() < until {
                     std::thread::sleep(Duration::from_millis(2));
                 }
-                all_ended &= thread.is_finished();
-                if !thread.is_finished() && self.waits_for_camera(&name) {
+                let waits_for_camera = !thread.is_finished() && self.waits_for_camera(&name);
+                all_ended &= thread.is_finished() || waits_for_camera;
+                if waits_for_camera {
                     tracing::info!("{name} still waits for its camera and is left behind");
                 } else if !thread.is_finished() {
                     tracing::error!("{name} does not end and is left behind");

@@ -113,7 +113,7 @@ impl VerdictWorker {
     /// What concerns the lane rather than one of its cells.
     fn note(&self, event: &DeskEvent) {
         match event {
-            DeskEvent::Inspected(_) => self.state.backlog.row_back(Instant::now()),
+            DeskEvent::Inspected(row) => self.state.backlog.row_back(row.together, Instant::now()),
             DeskEvent::Lost { lines, cause } => self.state.lost(*cause, *lines),
             DeskEvent::Blind { from, to, reason } => self.tell_blind(from.unix_ns, to.unix_ns, reason),
             _ => {}
@@ -256,7 +256,8 @@ impl VerdictWorker {
             return (None, Some(HoldReason::Network { detail: "a row has a wrong size".into() }));
         };
         let judgement = judge(&map, self.mm_per_px, &cell.end.missing_corners, self.office.model_threshold, recipe);
-        (Some(judgement), None)
+        let doubt = cell.end.doubt.clone().filter(|_| judgement.verdict != Verdict::Reject);
+        (Some(judgement), doubt)
     }
 
     fn message(

@@ -148,7 +148,7 @@ impl OpenCell {
     pub fn end(mut self, end: LineTime, truth: Option<Truth>, view: &mut View, out: &mut Vec<StitchEvent>) {
         let shape = view.shape;
         let mut geometry = None;
-        let mut missing_corners = Vec::new();
+        let (mut missing_corners, mut doubt) = (Vec::new(), None);
         if self.hold.is_none() {
             match self.validate(view) {
                 Ok((placement, length_mm)) => {
@@ -158,9 +158,7 @@ impl OpenCell {
                     } else if let Some(rows) = &mut self.rows {
                         rows.finish(length_mm, view, out);
                         missing_corners = rows.outline.missing_corners(view.edges);
-                        if let Err(reason) = rows.light.check() {
-                            self.hold_for(reason);
-                        }
+                        doubt = rows.light.check().err();
                     }
                 }
                 Err(reason) => self.hold_for(reason),
@@ -174,6 +172,7 @@ impl OpenCell {
             geometry,
             missing_corners,
             hold: self.hold,
+            doubt,
             truth,
         }));
     }

@@ -104,7 +104,9 @@ pub(super) fn stored_options(run: &RunFolder) -> anyhow::Result<FitOptions> {
     if settings["options"]["no_augmentation"] == true {
         settings["options"]["augment"] = "none".into();
     }
-    serde_json::from_value(settings["options"].take()).with_context(|| format!("{}: was written by another version", path.display()))
+    let options: FitOptions = serde_json::from_value(settings["options"].take())
+        .with_context(|| format!("{}: was written by another version", path.display()))?;
+    Ok(options.with_network_of_init())
 }
 
 /// Trains in a run folder, from its state if it has one.

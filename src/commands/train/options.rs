@@ -256,6 +256,14 @@ impl FitOptions {
         Ok(self)
     }
 
+    /// With the network of `--init`, which runs of earlier versions did not tell; as they are where that file is gone.
+    pub(super) fn with_network_of_init(mut self) -> Self {
+        if let Some(shape) = self.init.as_ref().and_then(|file| Checkpoint::load(file).ok()).map(|checkpoint| checkpoint.meta.shape) {
+            (self.network, self.base_width, self.upsampling) = (shape.architecture, shape.base_width, shape.upsampling);
+        }
+        self
+    }
+
     /// The same options with another α.
     pub(super) fn with_alpha(self, alpha: f64) -> Self {
         Self { alpha: Some(alpha), ..self }

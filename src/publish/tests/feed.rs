@@ -45,7 +45,7 @@ fn stopping_sends_what_was_accepted() {
 /// Promise: a slow subscriber loses messages, but never unseen, and holds up nobody.
 #[test]
 fn a_slow_subscriber_sees_its_gap_and_holds_up_nobody() {
-    let station = Station::with_high_water_mark(10);
+    let station = Station::with_high_water_mark(100);
     let slow = station.subscriber("a");
     let quick = station.subscriber("ab");
     let mask = samples::mask_png(600);

@@ -95,9 +95,11 @@ fn feed(desk: &crossbeam_channel::Sender<DeskEvent>, cracked: bool, hold: Option
         let spans = vec![Span { start: 0, end: CELL_PX as u16 }; TILE_PX];
         let result = Ok(ProbabilityRow { cell: cell.clone(), row, values: values.into(), spans: spans.into() });
         let (waited, took) = (Duration::ZERO, Duration::ZERO);
-        let row = InspectedRow { cell: cell.clone(), row, pixels: [0_u16].into(), result, waited, took };
+        let row = InspectedRow { cell: cell.clone(), row, pixels: [0_u16].into(), result, together: 1, waited, took };
         desk.send(DeskEvent::Inspected(row)).unwrap();
     }
+    let light = matches!(hold, Some(HoldReason::Overexposed { .. }));
+    let (hold, doubt) = if light { (None, hold) } else { (hold, None) };
     let end = CellEnd {
         cell,
         at: Moment::now(),
@@ -106,6 +108,7 @@ fn feed(desk: &crossbeam_channel::Sender<DeskEvent>, cracked: bool, hold: Option
         geometry: None,
         missing_corners: Vec::new(),
         hold,
+        doubt,
         truth: None,
     };
     desk.send(DeskEvent::Ended(end)).unwrap();
@@ -119,6 +122,15 @@ fn a_cell_found_cracked_is_ejected_also_where_the_disk_refuses_its_verdict() {
     let told = verdict(true, None, false);
     assert_eq!((told.verdict, told.gate, told.recorded), (VerdictKind::Hold, Gate::Eject, false));
     assert_eq!(told.hold, Some(HoldReason::NotRecorded));
+}
+
+#[test]
+fn a_cell_in_bad_light_is_held_unless_it_is_found_cracked() {
+    let light = HoldReason::Overexposed { detail: "3 % at full white".into() };
+    let told = verdict(true, Some(light.clone()), true);
+    assert_eq!((told.verdict, told.hold, told.gate), (VerdictKind::Reject, None, Gate::Eject));
+    let told = verdict(false, Some(light.clone()), true);
+    assert_eq!((told.hold, told.gate, told.recorded), (Some(light), Gate::Open, true));
 }
 
 #[test]

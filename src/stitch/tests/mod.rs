@@ -85,7 +85,7 @@ fn ends(events: &[StitchEvent]) -> Vec<CellEnd> {
 }
 
 fn holds(events: &[StitchEvent]) -> Vec<&'static str> {
-    ends(events).iter().map(|e| e.hold.as_ref().map_or("none", HoldReason::name)).collect()
+    ends(events).iter().map(|e| e.hold.as_ref().or(e.doubt.as_ref()).map_or("none", HoldReason::name)).collect()
 }
 
 fn stitched(events: &[StitchEvent]) -> Vec<&TileRow> {

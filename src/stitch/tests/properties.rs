@@ -168,7 +168,7 @@ fn simulated_wafers_come_back_as_they_were_drawn() {
         let lines = laid.lines as usize + 80;
         let events = push_all(&mut stitcher(&product, &belt), &[block(&pixels, 1420, PixelFormat::Gray8, 0..lines, Moment::now())]);
         let end = &ends(&events)[0];
-        assert_eq!((&end.hold, &end.missing_corners), (&None, &vec![]), "{kind:?} {index}");
+        assert_eq!((&end.hold, &end.doubt, &end.missing_corners), (&None, &None, &vec![]), "{kind:?} {index}");
         let first = end.geometry.expect("measured").first_line;
         assert!(first.abs_diff(40) <= 2, "{kind:?} {index}: first line {first}, expected 40");
         let rows = stitched(&events);

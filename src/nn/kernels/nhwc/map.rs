@@ -98,7 +98,7 @@ impl<F: Format> View<F> {
     /// The first pixel of line `y`, which must be one of the picture's.
     pub fn pixels(&self, y: usize) -> *mut F::Value {
         assert!(y < self.h, "line {y} of {}", self.h);
-        // SAFETY: a line holds the pixel before it, `w` pixels and the one after.
+        // SAFETY: a line holds the pixel before it, `w` pixels and those after.
         unsafe { self.line(y as isize).add(self.c) }
     }
 }

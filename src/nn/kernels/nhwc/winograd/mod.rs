@@ -121,7 +121,7 @@ impl Winograd {
         }
         let values = strips.len() * POINTS * (SIDE + 1) * (inputs + outputs);
         let near = (PIECE / values / UNITS * UNITS).max(UNITS);
-        // No short piece at the end of a line, which would be multiplied square by square.
+        // At the widths of tiles no short piece is left at the end of a line, which would be multiplied square by square.
         let longest = across.div_ceil((across / near).max(1));
         let (from_row, to_row) = (apart(SIDE * longest + 2, inputs), apart(SIDE * longest, outputs));
         let (from_plane, to_plane) = (apart(strips.len() * longest, inputs), apart(strips.len() * longest, outputs));

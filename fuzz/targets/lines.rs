@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 const WIDTH_PX: u32 = 96;
 
 fuzz_target!(|bytes: &[u8]| {
-    let product = Wafer { width_mm: 40.0, length_mm: 40.0, corner_mm: 2.0, tolerance_mm: 2.0 };
+    let product = Wafer { width_mm: 40.0, length_mm: 40.0, corners_mm: [2.0; 4], tolerance_mm: 2.0 };
     let belt = Belt {
         gap: GapKind::Dark,
         edge_level: 0.3,

@@ -44,7 +44,7 @@ impl Line {
                 width_px: settings.width_px,
             });
         }
-        let gap_level = (belt.gap.drawn_level() * 255.0).round() as u8;
+        let gap_level = belt.gap.drawn_grey();
         let longer_mm = product.width_mm.max(product.length_mm);
         let corner_px = (product.corners_mm[0] / longer_mm * CELL_PX as f64).round() as u32;
         let looks =

@@ -6,6 +6,7 @@
 
 mod lane;
 mod places;
+mod precision;
 mod problem;
 mod reader;
 mod sections;
@@ -13,11 +14,12 @@ mod station;
 mod units;
 
 pub use places::Places;
+pub use precision::Precision;
 pub use problem::{Problem, Problems, Severity};
 pub use reader::{Reader, read_document};
 pub use sections::{
     Album, Belt, Camera, CameraKind, DeviceChoice, FeatureValue, FilesCamera, GapKind, GigeCamera, GstreamerCamera, Http, Lane, Network,
-    Precision, Publish, Review, SimulatedCamera, Station, Threads, Wafer, WaferKind,
+    Publish, Review, SimulatedCamera, Station, Threads, Wafer, WaferKind,
 };
 pub use station::StationConfig;
 pub use units::wafer_size_mm;

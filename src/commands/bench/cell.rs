@@ -36,7 +36,7 @@ impl StitchedCell {
         let made = wafer(&settings, index);
         let side_px = f64::from(LINE_PX) * SimulatedCamera::WAFER_SHARE;
         let gap = GapKind::Bright;
-        let gap_level = (gap.drawn_level() * 255.0).round() as u8;
+        let gap_level = gap.drawn_grey();
         let how = Lay { line_width_px: LINE_PX, side_px, skew_deg: SKEW_DEG, offset_px: 0.0, gap_level, noise: 1.0, noise_seed: index };
         let laid = lay(&made, &how);
         let between = vec![gap_level; (GAP_LINES * LINE_PX) as usize];

@@ -245,7 +245,7 @@ impl FitOptions {
             Some(path) => {
                 let meta = Checkpoint::load(path).context("--init")?.meta;
                 self.normalisation = Some(meta.normalisation);
-                (self.network, self.base_width, self.upsampling) = (meta.shape.architecture, meta.shape.base_width, meta.shape.upsampling);
+                self.learns(&meta.shape);
                 (meta.threshold, meta.mm_per_px_min, meta.mm_per_px_max)
             }
             None => USUAL,
@@ -258,10 +258,15 @@ impl FitOptions {
 
     /// With the network of `--init`, which runs of earlier versions did not tell; as they are where that file is gone.
     pub(super) fn with_network_of_init(mut self) -> Self {
-        if let Some(shape) = self.init.as_ref().and_then(|file| Checkpoint::load(file).ok()).map(|checkpoint| checkpoint.meta.shape) {
-            (self.network, self.base_width, self.upsampling) = (shape.architecture, shape.base_width, shape.upsampling);
+        if let Some(checkpoint) = self.init.as_ref().and_then(|file| Checkpoint::load(file).ok()) {
+            self.learns(&checkpoint.meta.shape);
         }
         self
+    }
+
+    /// Which network learns.
+    fn learns(&mut self, shape: &NetworkShape) {
+        (self.network, self.base_width, self.upsampling) = (shape.architecture, shape.base_width, shape.upsampling);
     }
 
     /// The same options with another α.

@@ -5,9 +5,8 @@ use super::format::Format;
 use crate::nn::kernels::winograd::SIDE;
 use std::marker::PhantomData;
 
-/// Lines of a picture, each with one pixel of zeros before it, one after it, and as many more as make its length even for squares
-/// ([`SIDE`]). Lines outside the picture are one line
-/// of zeros. Where another number stands for zero ([`Raising::Transposed`](super::Raising)), it is that one. It may hold fewer
+/// Lines of a picture, each with one pixel of zeros before it, one after it, and as many more as make its length even for
+/// squares ([`SIDE`]). Lines outside the picture are one line of zeros. Where another number stands for zero ([`Raising::Transposed`](super::Raising)), it is that one. It may hold fewer
 /// lines than the picture has: line `y` then takes the place of an earlier one.
 #[derive(Debug, Clone)]
 pub(in crate::nn) struct Map<F: Format> {

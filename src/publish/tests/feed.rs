@@ -46,10 +46,10 @@ fn stopping_sends_what_was_accepted() {
 #[test]
 fn a_slow_subscriber_sees_its_gap_and_holds_up_nobody() {
     let station = Station::with_high_water_mark(100);
-    let slow = station.subscriber("a");
+    let slow = station.slow_subscriber("a");
     let quick = station.subscriber("ab");
     let mask = samples::mask_png(600);
-    // More than the sockets' and the kernel's buffers hold, to a subscriber that does not read.
+    // More than the publisher's queue and the kernel's buffers hold, to a subscriber that does not read.
     let bulky = VerdictMessage {
         hold: Some(HoldReason::Network { detail: "x".repeat(100_000) }),
         verdict: VerdictKind::Hold,

@@ -89,7 +89,20 @@ impl Station {
 
     /// A subscriber to everything of `lane`, once it is surely connected.
     pub fn subscriber(&self, lane: &str) -> Listener {
-        let listener = Listener::connect(self.publisher.endpoints().0, lane);
+        self.subscribe(zmq::Context::new().socket(zmq::SUB).unwrap(), lane)
+    }
+
+    /// As `subscriber`, whose socket takes next to nothing ahead of who reads it; as a rule, sockets and the kernel
+    /// together take many megabytes, how many is a matter of the machine.
+    pub fn slow_subscriber(&self, lane: &str) -> Listener {
+        let socket = zmq::Context::new().socket(zmq::SUB).unwrap();
+        socket.set_rcvhwm(1).unwrap();
+        socket.set_rcvbuf(1 << 16).unwrap();
+        self.subscribe(socket, lane)
+    }
+
+    fn subscribe(&self, socket: zmq::Socket, lane: &str) -> Listener {
+        let listener = Listener::connect(socket, self.publisher.endpoints().0, lane);
         while listener.try_next(20).is_none() {
             self.publisher.status(&samples::status(lane)).unwrap();
         }
@@ -126,8 +139,7 @@ pub fn validate(name: &str, message: &Value) {
 pub struct Listener(pub zmq::Socket);
 
 impl Listener {
-    pub fn connect(endpoint: &str, lane: &str) -> Self {
-        let socket = zmq::Context::new().socket(zmq::SUB).unwrap();
+    fn connect(socket: zmq::Socket, endpoint: &str, lane: &str) -> Self {
         // Subscribed to after connecting, and status last: who hears a status hears verdicts too.
         socket.connect(endpoint).unwrap();
         for topic in [Topic::Verdict, Topic::Mask, Topic::Status] {

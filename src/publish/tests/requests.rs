@@ -44,6 +44,7 @@ fn fresh_verdicts_go_out_while_a_replay_is_stuck_on_a_client_that_does_not_read(
     let context = zmq::Context::new();
     let stuck = Client(context.socket(zmq::DEALER).unwrap());
     stuck.0.set_rcvhwm(1).unwrap();
+    stuck.0.set_rcvbuf(1 << 16).unwrap();
     stuck.0.connect(station.publisher.endpoints().1).unwrap();
     stuck.0.send(json!({"request": "replay", "lane": "a", "from": 1}).to_string().as_bytes(), 0).unwrap();
     // The replay is under way, and its client reads nothing.

@@ -24,4 +24,5 @@ pub mod review;
 pub mod simulate;
 pub mod station;
 pub mod stitch;
+pub mod telemetry;
 pub mod train;

@@ -1,7 +1,7 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
-/// Why metrics and health cannot be served.
+/// Why the HTTP server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The address cannot be listened on.
@@ -12,9 +12,6 @@ pub enum HttpError {
         /// What the system said.
         source: io::Error,
     },
-    /// Two metrics of one name, or a name that is none.
-    #[error("a metric cannot be registered: {0}")]
-    Metric(#[from] prometheus::Error),
 }
 
 fn remedy(source: &io::Error) -> &'static str {

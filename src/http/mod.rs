@@ -1,10 +1,10 @@
-//! What the station tells over HTTP: metrics, health, a page for people, and the way in for the
-//! operator's truth.
+//! What [`telemetry`](crate::telemetry), [`review`](crate::review) and [`album`](crate::album) know, over HTTP: metrics, health, a
+//! page for people, and the way in for the operator's truth.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /metrics` | Prometheus text format, see [`Metrics`] |
-//! | `GET /live`, `GET /ready` | 200 or 503 and the reasons, see [`Health`] |
+//! | `GET /metrics` | Prometheus text format, see [`Metrics`](crate::telemetry::Metrics) |
+//! | `GET /live`, `GET /ready` | 200 or 503 and the reasons, see [`Health`](crate::telemetry::Health) |
 //! | `GET /` | a small page: lanes, counts, links |
 //! | `GET /review` | cells that can be judged, JSON (loopback only, as all of `/review`) |
 //! | `GET /review/<lane>/<number>/mask.png` | the network's mask, 1 bit a pixel |
@@ -16,10 +16,7 @@
 
 mod album_routes;
 mod error;
-mod health;
-mod labels;
 mod loopback;
-mod metrics;
 mod page;
 mod refusal;
 mod review_page;
@@ -27,15 +24,10 @@ mod review_routes;
 mod rooms;
 mod server;
 mod told;
-mod truth;
 
 pub use error::HttpError;
-pub use health::{Health, Pulse, Report};
-pub use labels::{LaneTotals, ModelInfo, Queue, Socket, Stage};
-pub use metrics::Metrics;
 pub use rooms::Rooms;
 pub use server::{bind, serve};
-pub use truth::apply_truth;
 
 #[cfg(test)]
 mod tests;

@@ -3,10 +3,10 @@
 use super::refusal::{Refusal, on_disk};
 use super::rooms::Rooms;
 use super::told::{ToldTruth, picture as picture_answer, true_mask};
-use super::truth::apply_truth;
 use crate::album::Told;
 use crate::cell::CellId;
 use crate::review::{Outcome, RecentCell, Reviewed, png};
+use crate::telemetry::apply_truth;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;

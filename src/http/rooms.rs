@@ -1,7 +1,7 @@
 use super::refusal::Refusal;
-use super::{Health, Metrics};
 use crate::album::Album;
 use crate::review::Review;
+use crate::telemetry::{Health, Metrics};
 use axum::http::StatusCode;
 use std::sync::Arc;
 

@@ -41,6 +41,9 @@ pub enum StationError {
     /// The sockets cannot be bound.
     #[error(transparent)]
     Publish(#[from] crate::publish::PublishError),
+    /// The metrics cannot be set up: a fault of this program.
+    #[error(transparent)]
+    Telemetry(#[from] crate::telemetry::TelemetryError),
     /// The HTTP server cannot be started.
     #[error(transparent)]
     Http(#[from] crate::http::HttpError),
@@ -67,7 +70,7 @@ impl StationError {
             Self::Inspect(InspectError::Network(error)) => wrong_model(error),
             Self::Inspect(_) | Self::Recipe(_) | Self::Calibration { .. } | Self::Stitch(_) => true,
             Self::Camera { source, .. } => source.is_configuration(),
-            Self::Ledger(_) | Self::Album(_) | Self::Publish(_) | Self::Http(_) => false,
+            Self::Ledger(_) | Self::Album(_) | Self::Publish(_) | Self::Telemetry(_) | Self::Http(_) => false,
             Self::Failed(_) | Self::StreamEnded { .. } | Self::Thread(_) => false,
         }
     }

@@ -2,8 +2,8 @@
 
 use super::StationError;
 use super::queue::{DeskEvent, InspectJob, InspectedRow};
-use crate::http::Pulse;
 use crate::inspect::{InspectError, Inspectors};
+use crate::telemetry::Pulse;
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -135,9 +135,9 @@ fn gather<T>(first: (usize, T), open: &[usize], jobs: &[Receiver<T>], most: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Health;
     use crate::inspect::tests::{inspector, row};
     use crate::nn::{Engine, NnError};
+    use crate::telemetry::Health;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 

@@ -2,8 +2,8 @@
 //! its deadline.
 
 use crate::cell::Moment;
-use crate::http::{Metrics, Pulse};
 use crate::ledger::{Entry, Ledger, LedgerError};
+use crate::telemetry::{Metrics, Pulse};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -274,7 +274,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Health;
+    use crate::telemetry::Health;
 
     const DAY_NS: i64 = 24 * 3600 * 1_000_000_000;
 

@@ -15,7 +15,6 @@ use crate::album::Album;
 use crate::camera::CameraLink;
 use crate::cell::{CELL_PX, Moment};
 use crate::config::{self, CameraKind, Lane, Precision, StationConfig};
-use crate::http::{Health, Metrics};
 use crate::inspect::Inspectors;
 use crate::ledger::Ledger;
 use crate::nn::{Checkpoint, CheckpointMeta, NnError};
@@ -23,6 +22,7 @@ use crate::publish::wire::ModelInfo;
 use crate::publish::{Bindings, Publisher, StationId};
 use crate::review::Review;
 use crate::stitch::{Calibration, CalibrationError, StitchError, Stitcher};
+use crate::telemetry::{Health, Metrics, ModelLabels};
 use crossbeam_channel::bounded;
 use std::path::Path;
 use std::sync::Arc;
@@ -148,7 +148,7 @@ impl Prepared {
         let inspection = WarmThread::start(inspectors)?;
         health.warmed_up();
         tracing::info!(run, model = info.name, engine = info.engine, "warm");
-        metrics.model_info(&crate::http::ModelInfo {
+        metrics.model_in_use(&ModelLabels {
             name: info.name.clone(),
             digest: info.digest.clone(),
             device: info.engine.clone(),

@@ -1,8 +1,8 @@
 use super::backlog::Backlog;
 use crate::cell::{LossCause, Moment};
-use crate::http::{Health, Metrics};
 use crate::publish::wire::{BeltState, CameraState};
 use crate::stitch;
+use crate::telemetry::{Health, Metrics};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 

@@ -3,10 +3,10 @@
 use super::*;
 use crate::cell::{CELL_PX, CellEnd, CellId, ProbabilityRow, Span, TILE_PX, TileRow};
 use crate::config;
-use crate::http::Health;
 use crate::ledger::Ledger;
 use crate::publish::StationId;
 use crate::station::queue::InspectedRow;
+use crate::telemetry::Health;
 use std::sync::Mutex;
 
 #[derive(Default)]

@@ -62,7 +62,7 @@ impl Queue {
 /// A socket that others send to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Socket {
-    /// This HTTP server.
+    /// The HTTP server.
     Http,
     /// The ZeroMQ request socket.
     Requests,
@@ -78,9 +78,9 @@ impl Socket {
     }
 }
 
-/// What is told about the model in use.
+/// What the metrics tell about the model in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelInfo {
+pub struct ModelLabels {
     /// Its name.
     pub name: String,
     /// Digest of the checkpoint.

@@ -1,4 +1,4 @@
-use super::{HttpError, LaneTotals, ModelInfo, Queue, Socket, Stage};
+use super::{LaneTotals, ModelLabels, Queue, Socket, Stage, TelemetryError};
 use crate::cell::{HoldReason, LossCause, Verdict, VerdictKind};
 use crate::judge::RULES;
 use crate::review::{Reviewed, Running};
@@ -54,7 +54,7 @@ pub struct Metrics {
 impl Metrics {
     /// The metrics of a station with these lanes, in a registry of their own, with those of the process
     /// (`hairline_process_…`) and of the build.
-    pub fn new(lanes: &[Arc<str>]) -> Result<Self, HttpError> {
+    pub fn new(lanes: &[Arc<str>]) -> Result<Self, TelemetryError> {
         let new = Maker { registry: Registry::new() };
         let metrics = Self {
             cells: new.counters(
@@ -117,7 +117,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    fn process_and_build(&self) -> Result<(), HttpError> {
+    fn process_and_build(&self) -> Result<(), TelemetryError> {
         let pid = i32::try_from(std::process::id()).map_err(|e| prometheus::Error::Msg(e.to_string()))?;
         self.registry.register(Box::new(ProcessCollector::new(pid, "hairline")))?;
         let features = [("cuda", cfg!(feature = "cuda")), ("cudnn", cfg!(feature = "cudnn"))];
@@ -167,8 +167,8 @@ impl Metrics {
     }
 
     /// All metrics in Prometheus' text format.
-    pub fn render(&self) -> Result<String, HttpError> {
-        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    pub fn render(&self) -> Result<String, TelemetryError> {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).map_err(TelemetryError::Render)
     }
 
     /// The lanes of the station.
@@ -254,7 +254,7 @@ impl Metrics {
     }
 
     /// This model is in use from now on, and no other.
-    pub fn model_info(&self, model: &ModelInfo) {
+    pub fn model_in_use(&self, model: &ModelLabels) {
         self.model.reset();
         self.model.with_label_values(&[&model.name, &model.digest, &model.device, &model.shape]).set(1);
     }
@@ -344,33 +344,33 @@ struct Maker {
 }
 
 impl Maker {
-    fn register<M: Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> Result<M, HttpError> {
+    fn register<M: Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> Result<M, TelemetryError> {
         let metric = metric?;
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, HttpError> {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, TelemetryError> {
         self.register(IntCounterVec::new(options(name, help), labels))
     }
 
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, HttpError> {
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, TelemetryError> {
         self.register(IntCounter::with_opts(options(name, help)))
     }
 
-    fn float_counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec, HttpError> {
+    fn float_counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec, TelemetryError> {
         self.register(CounterVec::new(options(name, help), labels))
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, HttpError> {
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, TelemetryError> {
         self.register(IntGaugeVec::new(options(name, help), labels))
     }
 
-    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, HttpError> {
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, TelemetryError> {
         self.register(GaugeVec::new(options(name, help), labels))
     }
 
-    fn latencies(&self, name: &str, help: &str) -> Result<HistogramVec, HttpError> {
+    fn latencies(&self, name: &str, help: &str) -> Result<HistogramVec, TelemetryError> {
         let options = HistogramOpts::new(name, help).namespace("hairline").buckets(LATENCY_BUCKETS_S.to_vec());
         self.register(HistogramVec::new(options, &["lane", "stage"]))
     }

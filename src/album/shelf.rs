@@ -1,9 +1,8 @@
 //! The album's folders.
 
 use super::{AlbumError, Name, Page, picture};
-use crate::cell::Mask;
+use crate::cell::{Mask, mask_png};
 use crate::disk::write_whole;
-use crate::review::png;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,14 +74,14 @@ impl Shelf {
             self.unreviewed.push_back(name.clone());
         }
         let [_, beside] = masks(&self.dir, name);
-        let bytes = png::encode(&page.found).map_err(AlbumError::picture(&beside))?;
+        let bytes = mask_png::encode(&page.found).map_err(AlbumError::picture(&beside))?;
         write_whole(&beside, &bytes).map_err(AlbumError::file(&beside))
     }
 
     /// Writes the truth, then takes the picture to its side; `false` where there is no picture.
     pub fn tell(&mut self, name: &Name, truth: &Mask) -> Result<bool, AlbumError> {
         let [mask, _] = masks(&self.dir, name);
-        let bytes = png::encode(truth).map_err(AlbumError::picture(&mask))?;
+        let bytes = mask_png::encode(truth).map_err(AlbumError::picture(&mask))?;
         let [image, waiting] = places(&self.dir, name);
         if !waiting.exists() && !image.exists() {
             return Ok(false);

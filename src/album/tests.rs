@@ -1,7 +1,7 @@
 //! Through the album's door, onto a real disk.
 
 use super::*;
-use crate::cell::{CELL_PX, Span, TILE_PX, TileRow};
+use crate::cell::{CELL_PX, Span, TILE_PX, TileRow, mask_png};
 use std::path::Path;
 
 fn settings(dir: &Path, passed_every: u64, unreviewed_max: usize) -> config::Album {
@@ -84,7 +84,7 @@ fn a_told_truth_makes_a_pair_that_training_reads_and_a_second_one_replaces_it() 
     let crack_px = |number: u64| {
         let mut files = std::fs::read_dir(dir.path().join("masks")).unwrap().map(|entry| entry.unwrap().path());
         let file = files.find(|file| file.to_str().unwrap().ends_with(&format!("_A_{number}.png"))).unwrap();
-        crate::review::png::decode(&std::fs::read(file).unwrap(), CELL_PX).unwrap().count()
+        mask_png::decode_drawn(&std::fs::read(file).unwrap(), CELL_PX).unwrap().count()
     };
     assert_eq!((crack_px(1), crack_px(2)), (40, 0));
     let image = std::fs::read_dir(dir.path().join("images")).unwrap().next().unwrap().unwrap().path();
@@ -140,7 +140,7 @@ fn a_picture_can_be_looked_at_before_and_after_its_truth() {
         }
     };
     wait("no picture", &|| album.waiting().unwrap() == [name.clone()]);
-    let crack_px = || crate::review::png::decode(&album.mask(&name).unwrap(), CELL_PX).unwrap().count();
+    let crack_px = || mask_png::decode_drawn(&album.mask(&name).unwrap(), CELL_PX).unwrap().count();
     let (before, found) = (album.picture(&name), crack_px());
     assert!(before.is_some() && found == 1);
     album.tell(name.clone(), Arc::new(Mask::new(CELL_PX, CELL_PX)));

@@ -2,11 +2,13 @@
 //!
 //! A camera delivers [`LineBlock`]s; the stitcher cuts whole cells out of them and hands on
 //! [`TileRow`]s and a [`CellEnd`]; the network turns tile rows into [`ProbabilityRow`]s; the judge
-//! reads a [`ProbabilityMap`], finds [`Defect`]s in its [`Mask`] and gives a [`Verdict`].
+//! reads a [`ProbabilityMap`], finds [`Defect`]s in its [`Mask`] and gives a [`Verdict`]. On the disk and on the wire a mask is a
+//! PNG ([`mask_png`]).
 
 mod block;
 pub mod encoder;
 mod mask;
+pub mod mask_png;
 mod moment;
 mod rim;
 mod tile;

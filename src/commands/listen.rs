@@ -1,10 +1,10 @@
 //! `hairline listen`: a station's verdicts on the terminal.
 
-use crate::cell::{Gate, VerdictKind};
+use crate::cell::{Gate, VerdictKind, mask_png};
 use crate::publish::wire::{
     BeltState, BlindMessage, CameraState, ReplayRequest, ReplyBody, Request, RunNumbers, StatusMessage, VerdictMessage,
 };
-use crate::publish::{Gap, Heard, Numbers, PublishError, Requester, Stretch, Subscriber, decode_mask};
+use crate::publish::{Gap, Heard, Numbers, PublishError, Requester, Stretch, Subscriber};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -253,7 +253,7 @@ impl<O: Write, N: Write> Session<'_, O, N> {
         let Some(file) = mask_file(dir, lane, number) else {
             return self.note(&format!("mask of `{lane}`/{number} not saved: that is no lane's name"));
         };
-        if let Err(error) = decode_mask(png) {
+        if let Err(error) = mask_png::decode(png) {
             return self.note(&format!("mask of {lane}/{number} not saved: {error}"));
         }
         std::fs::write(&file, png).with_context(|| format!("--save: cannot write {}", file.display()))

@@ -4,8 +4,7 @@ use super::refusal::{Refusal, on_disk};
 use super::rooms::Rooms;
 use super::told::{ToldTruth, picture as picture_answer, true_mask};
 use crate::album::{Album, Name, Told};
-use crate::cell::CELL_PX;
-use crate::review::png;
+use crate::cell::{CELL_PX, mask_png};
 use crate::telemetry::apply_truth;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -47,7 +46,7 @@ async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): Told
         let (album, name, truth) = (album.clone(), name.clone(), truth.clone());
         move || {
             // The album forgets what was found once something else was told.
-            let kept = || album.found(&name).map(|kept| png::decode(&kept, CELL_PX).map(Arc::new)).transpose();
+            let kept = || album.found(&name).map(|kept| mask_png::decode_drawn(&kept, CELL_PX).map(Arc::new)).transpose();
             let found = recent.map_or_else(kept, |mask| Ok(Some(mask))).map_err(|e| Refusal::bad(format!("{name}: {e}")))?;
             let mask = true_mask(&truth, || found.clone().ok_or_else(|| forgotten(&album, &name)))?;
             match album.tell(name.clone(), mask) {

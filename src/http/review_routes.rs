@@ -4,8 +4,8 @@ use super::refusal::{Refusal, on_disk};
 use super::rooms::Rooms;
 use super::told::{ToldTruth, picture as picture_answer, true_mask};
 use crate::album::Told;
-use crate::cell::CellId;
-use crate::review::{Outcome, RecentCell, Reviewed, png};
+use crate::cell::{CellId, mask_png};
+use crate::review::{Outcome, RecentCell, Reviewed};
 use crate::telemetry::apply_truth;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
@@ -58,7 +58,7 @@ async fn list(State(rooms): State<Rooms>) -> Json<Value> {
 
 async fn mask(State(rooms): State<Rooms>, path: CellPath) -> Result<Response, Refusal> {
     let mask = rooms.review.mask(&cell_id(path)?)?;
-    let bytes = png::encode(&mask)
+    let bytes = mask_png::encode(&mask)
         .map_err(|e| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the mask cannot be written as PNG: {e}")))?;
     Ok(picture_answer(bytes))
 }

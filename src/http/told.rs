@@ -1,8 +1,8 @@
 //! The truth about a cell, as a request's body tells it.
 
 use super::refusal::Refusal;
-use crate::cell::{CELL_PX, Mask};
-use crate::review::{Truth, png};
+use crate::cell::{CELL_PX, Mask, mask_png};
+use crate::review::Truth;
 use axum::body::Bytes;
 use axum::extract::FromRequest;
 use axum::extract::rejection::BytesRejection;
@@ -47,7 +47,7 @@ enum Word {
 fn truth(content_type: &str, body: &[u8]) -> Result<Truth, Refusal> {
     match content_type {
         "image/png" => {
-            let mask = png::decode(body, CELL_PX).map_err(|e| Refusal::bad(e.to_string()))?;
+            let mask = mask_png::decode_drawn(body, CELL_PX).map_err(|e| Refusal::bad(e.to_string()))?;
             Ok(Truth::Mask(Arc::new(mask)))
         }
         "application/json" => match serde_json::from_slice(body) {

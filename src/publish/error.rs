@@ -1,4 +1,4 @@
-use std::fmt::Display;
+use crate::cell::mask_png::MaskPngError;
 
 /// What can go wrong between a verdict and those who wait for it.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +40,9 @@ pub enum PublishError {
     /// The publisher's thread has ended.
     #[error("the publisher has stopped: this message was not sent")]
     Stopped,
-    /// A mask could not be written or read.
+    /// What should be a mask is none.
     #[error("mask: {0}")]
-    Mask(String),
+    Mask(#[from] MaskPngError),
     /// A message could not be written as JSON.
     #[error("message: {0}")]
     Json(#[from] serde_json::Error),
@@ -66,10 +66,6 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    pub(super) fn mask(what: impl Display) -> Self {
-        Self::Mask(what.to_string())
-    }
-
     pub(super) fn socket(doing: &'static str) -> impl Fn(zmq::Error) -> Self {
         move |source| Self::Socket { doing, source }
     }

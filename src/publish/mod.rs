@@ -9,7 +9,6 @@
 mod bindings;
 mod endpoint;
 mod error;
-mod mask_png;
 mod peer;
 mod publisher;
 mod replay;
@@ -26,7 +25,6 @@ pub mod wire;
 
 pub use bindings::{BindError, Bindings};
 pub use error::PublishError;
-pub use mask_png::{decode_mask, encode_mask, mask_size_px};
 pub use publisher::Publisher;
 pub use requester::{Requester, Resent};
 pub use station_id::StationId;

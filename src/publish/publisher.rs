@@ -5,7 +5,8 @@ use super::statistics::{Counters, Statistics};
 use super::store::{StoredMessage, Unrecorded};
 use super::waker::Waker;
 use super::wire::{BlindMessage, MaskEncoding, MaskMessage, MaskSchema, StatusMessage, Topic, VerdictMessage};
-use super::{Bindings, PublishError, Replay, endpoint, mask_size_px};
+use super::{Bindings, PublishError, Replay, endpoint};
+use crate::cell::mask_png;
 use crate::config;
 use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 use serde::Serialize;
@@ -98,7 +99,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Tells a verdict on `verdict.<lane>` and, where `mask_png` (see [`encode_mask`](super::encode_mask))
+    /// Tells a verdict on `verdict.<lane>` and, where `mask` (a PNG, see [`mask_png::encode`])
     /// is not empty, the mask on `mask.<lane>` right after it. Both go or neither does.
     ///
     /// A verdict that is not `recorded` is kept in a bounded ring for replays.
@@ -106,13 +107,13 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::QueueFull`] or [`PublishError::Stopped`] when nothing was sent;
     /// [`PublishError::Mask`] for a payload that is no PNG.
-    pub fn verdict(&self, header: &VerdictMessage, mask_png: &[u8]) -> Result<(), PublishError> {
+    pub fn verdict(&self, header: &VerdictMessage, mask: &[u8]) -> Result<(), PublishError> {
         let verdict = frames(Topic::Verdict, &header.lane, header, &[])?;
-        let mask = if mask_png.is_empty() {
+        let mask_message = if mask.is_empty() {
             None
         } else {
-            let (width_px, height_px) = mask_size_px(mask_png)?;
-            let mask = MaskMessage {
+            let (width_px, height_px) = mask_png::size_px(mask)?;
+            let message = MaskMessage {
                 schema: MaskSchema::V1,
                 run: header.run.clone(),
                 lane: header.lane.clone(),
@@ -121,13 +122,13 @@ impl Publisher {
                 height_px,
                 encoding: MaskEncoding::Png1Bit,
             };
-            Some(frames(Topic::Mask, &header.lane, &mask, mask_png)?)
+            Some(frames(Topic::Mask, &header.lane, &message, mask)?)
         };
         if !header.recorded {
-            let stored = StoredMessage { number: header.number, header: verdict[1].clone(), payload: mask_png.to_vec() };
+            let stored = StoredMessage { number: header.number, header: verdict[1].clone(), payload: mask.to_vec() };
             self.unrecorded.keep(header, stored);
         }
-        self.send(Command::Verdict { lane: header.lane.as_str().into(), number: header.number, verdict, mask })
+        self.send(Command::Verdict { lane: header.lane.as_str().into(), number: header.number, verdict, mask: mask_message })
     }
 
     /// Tells a lane's state on `status.<lane>`.

@@ -10,7 +10,6 @@
 
 mod error;
 mod lane;
-pub mod png;
 
 pub use error::ReviewError;
 pub use lane::{Outcome, RecentCell, Running};

@@ -10,11 +10,11 @@ use super::slow::TooSlow;
 use super::state::LaneState;
 use super::{CellOutcome, Observer};
 use crate::album::{Album, Kept, Page};
-use crate::cell::{Gate, HoldReason, Judgement, Moment, ProbabilityMap, TILES_PER_SIDE, Verdict, VerdictKind};
+use crate::cell::{Gate, HoldReason, Judgement, Moment, ProbabilityMap, TILES_PER_SIDE, Verdict, VerdictKind, mask_png};
 use crate::judge::{Recipe, judge};
 use crate::ledger::Entry;
 use crate::publish::wire::{BlindMessage, LatencyMs, ModelInfo, TrailingEdge, VerdictMessage};
-use crate::publish::{Bindings, Publisher, encode_mask};
+use crate::publish::{Bindings, Publisher};
 use crate::review::{Review, Truth};
 use crate::telemetry::{Metrics, Pulse, Stage, apply_truth};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -182,7 +182,7 @@ impl VerdictWorker {
             judge: judgement.is_some().then(|| since(judged_at)),
             total: Some(since(judged_at)),
         };
-        let png = judgement.as_ref().map(|j| encode_mask(&j.mask)).transpose();
+        let png = judgement.as_ref().map(|j| mask_png::encode(&j.mask)).transpose();
         let png = png.unwrap_or_else(|e| {
             tracing::error!(cell = %cell.id, "the mask could not be encoded: {e}");
             None

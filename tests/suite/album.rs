@@ -1,8 +1,7 @@
 //! From cells on the belt to a training on them, as a process engineer does it.
 
 use crate::station::{Running, SIMULATED, hairline, station, told};
-use hairline::cell::{CELL_PX, Mask};
-use hairline::review::png;
+use hairline::cell::{CELL_PX, Mask, mask_png};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{ChildStderr, Command, Stdio};
@@ -42,7 +41,7 @@ fn what_people_say_of_cells_becomes_a_folder_to_train_on() {
     let at = |path: &str| format!("http://{address}{path}");
     let mut crack = Mask::new(CELL_PX, CELL_PX);
     (300..360).for_each(|x| (600..604).for_each(|y| crack.set(x, y, true)));
-    let crack = png::encode(&crack).unwrap();
+    let crack = mask_png::encode(&crack).unwrap();
     // The second cell loses lines: nobody has seen it whole.
     for number in [1, 3, 4, 5] {
         let picture = at(&format!("/review/a/{number}/picture.png"));

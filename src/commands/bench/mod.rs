@@ -7,12 +7,11 @@ use self::cell::{SKEW_DEG, StitchedCell};
 use self::lanes::{Kept, Load};
 use super::against::seconds_a_cell;
 use super::run::start_log;
-use crate::cell::{CELL_PX, ProbabilityMap};
+use crate::cell::{CELL_PX, ProbabilityMap, mask_png};
 use crate::config::{DeviceChoice, Precision};
 use crate::inspect::Inspector;
 use crate::judge::{Recipe, judge};
 use crate::nn::limit_instructions;
-use crate::publish::encode_mask;
 use crate::station::load_checkpoint;
 use anyhow::Context;
 use std::path::PathBuf;
@@ -157,7 +156,7 @@ fn time_cell(cell: &StitchedCell, inspector: Option<&mut Inspector>) -> anyhow::
     let judgement = judge(&map, cell.mm_per_px, &[], 0.5, &Recipe::default());
     let judge_ms = ms_since(started);
     let started = Instant::now();
-    encode_mask(&judgement.mask)?;
+    mask_png::encode(&judgement.mask)?;
     Ok([network_ms, last_row_ms, at_once_ms, Some(judge_ms), Some(ms_since(started))])
 }
 

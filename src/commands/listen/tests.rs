@@ -54,7 +54,7 @@ fn the_table_tells_each_cell_and_masks_are_saved() {
     assert!(notes.contains("lane a: the belt stands, a cell lies under the camera"), "{notes}");
     assert!(notes.contains("lane a: blind for 30.0 s: the station was not running"), "{notes}");
     assert!(notes.ends_with("3 verdicts: 1 pass, 1 reject, 1 hold; 0 missed\n"), "{notes}");
-    assert_eq!(decode_mask(&std::fs::read(folder.join("a-3.png")).unwrap()).unwrap(), samples::mask(25));
+    assert_eq!(mask_png::decode(&std::fs::read(folder.join("a-3.png")).unwrap()).unwrap(), samples::mask(25));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
 }
 

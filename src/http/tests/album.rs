@@ -49,7 +49,7 @@ fn pictures_of_earlier_runs_can_be_told_about_and_those_of_this_one_count() {
     assert_eq!(list(&server), [forgotten, old, recent], "the newest first");
 
     let fetch = |path: String| server.agent.get(format!("http://{}{path}", server.at)).call().unwrap().body_mut().read_to_vec().unwrap();
-    let crack_px = |name: &str| png::decode(&fetch(format!("/album/{name}/mask.png")), CELL_PX).unwrap().count();
+    let crack_px = |name: &str| mask_png::decode_drawn(&fetch(format!("/album/{name}/mask.png")), CELL_PX).unwrap().count();
     assert_eq!(crack_px(old), 10);
     assert!(fetch(format!("/album/{old}/picture.png")).starts_with(b"\x89PNG"));
     let cells: serde_json::Value = serde_json::from_str(&server.get("/review").1).unwrap();
@@ -57,7 +57,7 @@ fn pictures_of_earlier_runs_can_be_told_about_and_those_of_this_one_count() {
 
     let mut truth = Mask::new(CELL_PX, CELL_PX);
     (15..30).for_each(|x| truth.set(x, 7, true));
-    let (status, body) = server.post(&format!("/album/{old}"), "image/png", &png::encode(&truth).unwrap());
+    let (status, body) = server.post(&format!("/album/{old}"), "image/png", &mask_png::encode(&truth).unwrap());
     assert!(status == 200 && body.contains(r#""counted":false,"in_album":true"#), "{body}");
     let (status, body) = server.post(&format!("/album/{recent}"), JSON, br#"{"truth":"mask_is_right"}"#);
     assert!(status == 200 && body.contains(r#""counted":true,"in_album":true"#), "{body}");

@@ -5,9 +5,9 @@ mod album;
 use super::rooms::Rooms;
 use super::server::router;
 use super::*;
-use crate::cell::{CELL_PX, CellId, HoldReason, LossCause, Mask, Verdict, VerdictKind};
+use crate::cell::{CELL_PX, CellId, HoldReason, LossCause, Mask, Verdict, VerdictKind, mask_png};
 use crate::config;
-use crate::review::{Review, png};
+use crate::review::Review;
 use crate::telemetry::{Health, Metrics};
 use axum::extract::connect_info::MockConnectInfo;
 use std::io::{Read, Write};
@@ -113,7 +113,7 @@ fn a_truth_reaches_counters_and_gauges_and_can_be_corrected() {
     assert!(status == 200 && body.contains(r#""tp":10"#), "{body}");
     let mut truth = Mask::new(CELL_PX, CELL_PX);
     (15..30).for_each(|x| truth.set(x, 7, true));
-    let (status, body) = server.post("/review/a/1", "image/png", &png::encode(&truth).unwrap());
+    let (status, body) = server.post("/review/a/1", "image/png", &mask_png::encode(&truth).unwrap());
     assert!(status == 200 && body.contains(r#""fn":10"#), "{body}");
     assert_eq!(server.value(r#"hairline_running_iou{lane="a"}"#), Some(0.25));
     let (status, _) = server.post("/review/a/1", JSON, br#"{"truth":"no_defect"}"#);
@@ -151,7 +151,7 @@ fn the_mask_that_is_listed_can_be_fetched_and_sent_back() {
     assert_eq!((cell["number"].as_u64(), cell["crack_px"].as_u64()), (Some(1), Some(10)));
     let mut response = server.agent.get(format!("http://{}{}", server.at, cell["mask"].as_str().unwrap())).call().unwrap();
     let picture = response.body_mut().read_to_vec().unwrap();
-    assert_eq!(png::decode(&picture, CELL_PX).unwrap().count(), 10);
+    assert_eq!(mask_png::decode_drawn(&picture, CELL_PX).unwrap().count(), 10);
     let (status, body) = server.post("/review/a/1", "image/png", &picture);
     assert!(status == 200 && body.contains(r#""iou":1.0"#), "{body}");
 }
@@ -159,7 +159,7 @@ fn the_mask_that_is_listed_can_be_fetched_and_sent_back() {
 #[test]
 fn garbage_is_refused_with_a_sentence_and_changes_nothing() {
     let server = server();
-    let small = png::encode(&Mask::new(8, 8)).unwrap();
+    let small = mask_png::encode(&Mask::new(8, 8)).unwrap();
     let huge = vec![0; (4 << 20) + 1];
     let cases: [(&str, &str, &[u8], u16, &str); 11] = [
         ("/review/a/1", JSON, b"{", 400, "not understood"),

@@ -1,7 +1,7 @@
 use super::{RUN, Station, samples, settings};
-use crate::cell::{HoldReason, VerdictKind};
+use crate::cell::{HoldReason, VerdictKind, mask_png};
 use crate::publish::wire::VerdictMessage;
-use crate::publish::{Bindings, PublishError, Publisher, StationId, decode_mask};
+use crate::publish::{Bindings, PublishError, Publisher, StationId};
 use std::sync::Arc;
 
 #[test]
@@ -17,11 +17,11 @@ fn a_verdict_comes_with_its_mask_and_every_message_fits_its_schema() {
     assert_eq!((topic.as_str(), &header["number"], payload.len()), ("verdict.a", &1.into(), 0));
     let (topic, header, payload) = listener.next();
     assert_eq!((topic.as_str(), &header["number"], &header["width_px"]), ("mask.a", &1.into(), &1344.into()));
-    assert_eq!(decode_mask(&payload).unwrap(), samples::mask(0));
+    assert_eq!(mask_png::decode(&payload).unwrap(), samples::mask(0));
     let (_, header, _) = listener.next();
     assert_eq!(serde_json::from_value::<VerdictMessage>(header).unwrap(), samples::reject("a", 2));
     let (_, _, payload) = listener.next();
-    assert_eq!(decode_mask(&payload).unwrap(), samples::mask(40));
+    assert_eq!(mask_png::decode(&payload).unwrap(), samples::mask(40));
     let (_, header, _) = listener.next();
     assert_eq!((&header["verdict"], &header["hold"]["reason"]), (&"hold".into(), &"lines_lost".into()));
     let (topic, header, _) = listener.next();

@@ -1,6 +1,7 @@
 use super::{Client, MemoryLedger, RUN, Station, samples, settings};
+use crate::cell::mask_png;
 use crate::publish::wire::{BlindMessage, ReplayRequest, ReplyBody, Request, VerdictMessage};
-use crate::publish::{Bindings, PublishError, Publisher, Requester, StationId, decode_mask};
+use crate::publish::{Bindings, PublishError, Publisher, Requester, StationId};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,7 +30,7 @@ fn a_late_joiner_gets_all_without_gaps() {
     for (message, payload) in &resent {
         assert!(message.resent && !message.opens_gate(i64::MIN));
         assert_eq!(VerdictMessage { resent: false, ..message.clone() }, samples::reject("a", message.number));
-        assert_eq!(decode_mask(payload).unwrap(), samples::mask(12));
+        assert_eq!(mask_png::decode(payload).unwrap(), samples::mask(12));
     }
     assert_eq!(station.publisher.statistics().replayed, 60);
 }
@@ -244,7 +245,7 @@ fn the_ledger_on_disk_is_replayed() {
     let (resent, _) = station.client().replay(json!({"request": "replay", "lane": "a", "from": 3}));
     assert_eq!(resent.len(), 38);
     for (message, mask) in resent {
-        assert_eq!(decode_mask(&mask).unwrap(), samples::mask(message.number as usize));
+        assert_eq!(mask_png::decode(&mask).unwrap(), samples::mask(message.number as usize));
     }
     let runs = station.client().ask(json!({"request": "runs"}));
     assert_eq!(runs["runs"], json!([{"run": RUN, "lane": "a", "first": 1, "last": 40}]));

@@ -1,6 +1,5 @@
 use super::RUN;
-use crate::cell::{CELL_PX, CellGeometry, Defect, FiredRule, Gate, HoldReason, Mask, RectMm, VerdictKind};
-use crate::publish::encode_mask;
+use crate::cell::{CELL_PX, CellGeometry, Defect, FiredRule, Gate, HoldReason, Mask, RectMm, VerdictKind, mask_png};
 use crate::publish::wire::*;
 use std::collections::BTreeMap;
 
@@ -123,5 +122,5 @@ pub fn mask(length_px: usize) -> Mask {
 }
 
 pub fn mask_png(length_px: usize) -> Vec<u8> {
-    encode_mask(&mask(length_px)).unwrap()
+    mask_png::encode(&mask(length_px)).unwrap()
 }

@@ -24,5 +24,6 @@ pub mod review;
 pub mod simulate;
 pub mod station;
 pub mod stitch;
+mod stop;
 pub mod telemetry;
 pub mod train;

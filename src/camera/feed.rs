@@ -1,8 +1,8 @@
 use super::encoder;
 use super::pipeline::serialized;
 use super::shape::Shape;
-use super::stop::Stopped;
 use crate::cell::{CameraEvent, LossCause, PixelFormat};
+use crate::stop::Stopped;
 use gstreamer::{self as gst, prelude::*};
 use gstreamer_app::AppSrc;
 

@@ -3,7 +3,7 @@
 use super::backoff::Backoff;
 use super::pipeline::Conduit;
 use super::receiver::{Ending, Receiver};
-use super::stop::{Stop, Stopped};
+use crate::stop::{Stop, Stopped};
 
 /// First and longest pause before a failed pipeline is started again, ms.
 const RESTART_MS: (u64, u64) = (500, 10_000);

@@ -33,7 +33,6 @@ mod receiver;
 mod shape;
 mod simulated;
 mod status;
-mod stop;
 #[cfg(test)]
 mod tests;
 

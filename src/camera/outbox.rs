@@ -1,6 +1,6 @@
 use super::status::CameraStatus;
-use super::stop::{Stop, Stopped};
 use crate::cell::{CameraEvent, LineBlock, LossCause};
+use crate::stop::{Stop, Stopped};
 use crossbeam_channel::{Sender, TrySendError};
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 use super::feed::{Feed, Stamp};
 use super::shape::Shape;
-use super::stop::{Stop, Stopped};
 use crate::cell::{CameraEvent, LossCause, PixelFormat};
+use crate::stop::{Stop, Stopped};
 use std::time::{Duration, Instant};
 
 /// Gathers single lines into blocks and feeds these at a line rate, or as fast as they are taken.

@@ -2,7 +2,6 @@
 
 use super::backlog::Allowance;
 use super::empty::EmptyBelt;
-use super::halt::Halt;
 use super::queue::{DeskEvent, InspectJob};
 use super::recipes::RecipeSlot;
 use super::state::LaneState;
@@ -11,6 +10,7 @@ use crate::cell::{CameraEvent, CellId, HoldReason, Moment, StitchEvent};
 use crate::config::Precision;
 use crate::publish::wire::CameraState;
 use crate::stitch::{BeltState, Stitcher};
+use crate::stop::Stop;
 use crate::telemetry::Pulse;
 use crossbeam_channel::{Sender, TrySendError, select};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(super) struct LaneWorker {
     pub desk: Sender<DeskEvent>,
     pub state: Arc<LaneState>,
     pub budget: Arc<CellBudget>,
-    pub halt: Arc<Halt>,
+    pub stop: Stop,
     pub pulse: Pulse,
 }
 
@@ -74,7 +74,7 @@ impl LaneWorker {
         loop {
             self.pulse.beat();
             let event = select! {
-                recv(self.halt.signal()) -> _ => break,
+                recv(self.stop.signal()) -> _ => break,
                 recv(events) -> event => match event {
                     Ok(CameraEvent::End) | Err(_) => {
                         reason = HoldReason::NeverEnds;
@@ -221,7 +221,7 @@ impl LaneWorker {
                 Err(crossbeam_channel::SendTimeoutError::Disconnected(_)) => return Err(gone()),
                 Err(crossbeam_channel::SendTimeoutError::Timeout(back)) => {
                     self.pulse.beat();
-                    if self.halt.stopped() {
+                    if self.stop.is_set() {
                         return Err(HoldReason::Restart);
                     }
                     job = back;

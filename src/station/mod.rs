@@ -13,7 +13,6 @@ mod check;
 mod desk;
 mod empty;
 mod error;
-mod halt;
 mod inspection;
 mod lane;
 mod queue;

@@ -1,7 +1,6 @@
 //! From a configuration to a running station: everything is loaded and checked before a thread starts.
 
 use super::empty::EmptyBelt;
-use super::halt::Halt;
 use super::inspection::{Lanes, WarmThread};
 use super::lane::{CellBudget, LaneWorker};
 use super::queue::{DeskEvent, InspectJob};
@@ -22,6 +21,7 @@ use crate::publish::wire::ModelInfo;
 use crate::publish::{Bindings, Publisher, StationId};
 use crate::review::Review;
 use crate::stitch::{Calibration, CalibrationError, StitchError, Stitcher};
+use crate::stop::Stop;
 use crate::telemetry::{Health, Metrics, ModelLabels};
 use crossbeam_channel::bounded;
 use std::path::Path;
@@ -154,6 +154,7 @@ impl Prepared {
             device: info.engine.clone(),
             shape: format!("{:?}", checkpoint.meta.shape),
         });
+        let (stopper, stop) = Stop::pair();
         let office = Office {
             station: config.station.name.clone(),
             run,
@@ -167,7 +168,8 @@ impl Prepared {
             observer: options.observer,
             verdicts: AtomicU64::new(0),
             wanted: options.cells,
-            halt: Arc::new(Halt::new()),
+            stopper,
+            stop,
         };
         let status_every = Duration::from_secs_f64(config.publish.status_every_s);
         Ok(Self { lanes, inspection, office, ledger, album_thread, health, runtime, listener, status_every })
@@ -217,7 +219,7 @@ impl Prepared {
                 desk: desk.clone(),
                 state: state.clone(),
                 budget: budget.clone(),
-                halt: office.halt.clone(),
+                stop: office.stop.clone(),
                 pulse: self.health.pulse(format!("lane {name}")),
             };
             running.watch(LaneWatch {

@@ -172,7 +172,7 @@ impl Running {
                 _ = hangup.recv() => self.reload_recipes(),
                 _ = status.tick() => self.tell_status(true),
                 _ = tick.tick() => {
-                    if self.office.halt.stopped() {
+                    if self.office.stop.is_set() {
                         return Ok(());
                     }
                     if self.stages[Stage::Verdicts as usize].iter().all(JoinHandle::is_finished) {
@@ -282,7 +282,7 @@ impl Running {
     fn end(&mut self) {
         self.health.stopping();
         let stopped_at = Moment::now();
-        self.office.halt.stop();
+        self.office.stopper.stop();
         let all_until = Instant::now() + END_GRACE;
         let mut all_ended = true;
         for stage in Stage::ALL {

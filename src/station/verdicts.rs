@@ -2,7 +2,6 @@
 //! them.
 
 use super::desk::{Desk, LATE_CELLS, ReadyCell, SeenRow};
-use super::halt::Halt;
 use super::queue::DeskEvent;
 use super::recipes::RecipeSlot;
 use super::recorder::Recorder;
@@ -16,6 +15,7 @@ use crate::ledger::Entry;
 use crate::publish::wire::{BlindMessage, LatencyMs, ModelInfo, TrailingEdge, VerdictMessage};
 use crate::publish::{Bindings, Publisher};
 use crate::review::{Review, Truth};
+use crate::stop::{Stop, Stopper};
 use crate::telemetry::{Metrics, Pulse, Stage, apply_truth};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::collections::VecDeque;
@@ -46,7 +46,8 @@ pub(super) struct Office {
     /// Verdicts given by all lanes, and how many the station shall give.
     pub verdicts: AtomicU64,
     pub wanted: Option<u64>,
-    pub halt: Arc<Halt>,
+    pub stopper: Stopper,
+    pub stop: Stop,
 }
 
 /// The verdict thread of one lane.
@@ -87,7 +88,7 @@ impl VerdictWorker {
                 let (judgement, hold) = self.judge_cell(&cell, &self.recipe.get());
                 self.keep_late(&cell, judgement.as_ref(), hold, carrier_id);
             }
-            if self.office.halt.stopped() {
+            if self.office.stop.is_set() {
                 let until = *stop_waiting_at.get_or_insert(now + GRACE);
                 if now >= until && desk.waiting() > 0 {
                     desk.hold_rest(&HoldReason::Restart, Moment::now());
@@ -224,7 +225,7 @@ impl VerdictWorker {
             });
         }
         if office.verdicts.fetch_add(1, Ordering::AcqRel) + 1 == office.wanted.unwrap_or(u64::MAX) {
-            office.halt.stop();
+            office.stopper.stop();
         }
     }
 

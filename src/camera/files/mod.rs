@@ -6,9 +6,9 @@ use super::CameraError;
 use super::ahead::Ahead;
 use super::feed::Feed;
 use super::pacer::LinePacer;
-use super::stop::{Stop, Stopped};
 use crate::cell::{LossCause, PixelFormat};
 use crate::config::{FilesCamera, GapKind};
+use crate::stop::{Stop, Stopped};
 use pictures::{Header, Picture};
 use std::path::PathBuf;
 

@@ -3,8 +3,8 @@ use crate::camera::error::CameraError;
 use crate::camera::feed::{Feed, Stamp};
 use crate::camera::ids::{FrameIds, Step};
 use crate::camera::shape::Shape;
-use crate::camera::stop::{Stop, Stopped};
 use crate::cell::{LossCause, Moment};
+use crate::stop::{Stop, Stopped};
 use aravis::prelude::*;
 use aravis::{Buffer, BufferStatus};
 

@@ -51,6 +51,7 @@ fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Dura
     let settings = config::Publish { feed: any.clone(), requests: any, high_water_mark: 10, status_every_s: 1.0 };
     let id = StationId { station: "s".into(), run: "r".into(), lanes: lanes.to_vec() };
     let heard = Arc::<Heard>::default();
+    let (stopper, stop) = Stop::pair();
     let office = Office {
         station: "s".into(),
         run: "r".into(),
@@ -64,7 +65,8 @@ fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Dura
         observer: Some(heard.clone()),
         verdicts: AtomicU64::new(0),
         wanted: None,
-        halt: Arc::new(Halt::new()),
+        stopper,
+        stop,
     };
     let (desk, events) = crossbeam_channel::bounded(16);
     feed(&desk, cracked, hold);

@@ -29,7 +29,7 @@ impl WarmThread {
     pub fn start(mut inspectors: Inspectors) -> Result<Self, StationError> {
         let (lanes, lanes_in) = bounded::<Lanes>(1);
         let (warm, warm_in) = bounded(1);
-        let thread = super::setup::spawn("inspection".into(), move || {
+        let thread = std::thread::Builder::new().name("inspection".into()).spawn(move || {
             let warmed = inspectors.warm_up();
             let failed = warmed.is_err();
             if warm.send(warmed).is_err() || failed {

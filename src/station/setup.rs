@@ -252,7 +252,7 @@ fn open_album(settings: Option<&config::Album>, metrics: &Arc<Metrics>) -> Resul
     Ok(Some(Album::open(settings, move |lane| metrics.picture_lost(lane))?))
 }
 
-pub(super) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name).spawn(work)
 }
 

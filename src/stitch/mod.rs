@@ -23,10 +23,12 @@ mod measure;
 mod open_cell;
 mod outline;
 mod placement;
+mod row_buffers;
 mod rows;
 mod sampler;
 mod shape;
 mod stitcher;
+mod view;
 
 pub use calibration::{Calibration, CalibrationError};
 pub use error::StitchError;

@@ -1,11 +1,10 @@
-use super::edges::Edges;
-use super::levels::{Levels, Solid};
+use super::levels::Solid;
 use super::line_clock::LineTime;
-use super::line_store::LineStore;
 use super::measure::{self, broken};
 use super::placement::Placement;
-use super::rows::{RowBuffers, Rows};
+use super::rows::Rows;
 use super::shape::Shape;
+use super::view::View;
 use crate::cell::{CellEnd, CellGeometry, CellId, HoldReason, StitchEvent, Truth};
 
 /// The cell that is under the camera.
@@ -35,16 +34,6 @@ pub(super) enum Progress {
     Passed,
     /// It is longer than anything can be.
     NeverEnds,
-}
-
-/// What the cell is seen through.
-pub(super) struct View<'a> {
-    pub shape: &'a Shape,
-    pub levels: &'a Levels,
-    pub edge_lines: u32,
-    pub edges: &'a Edges,
-    pub store: &'a LineStore,
-    pub buffers: &'a mut RowBuffers,
 }
 
 impl OpenCell {

@@ -2,37 +2,14 @@ use super::edges::Edges;
 use super::levels::Levels;
 use super::light::Light;
 use super::line_store::LineStore;
-use super::open_cell::View;
 use super::outline::Outline;
 use super::placement::Placement;
+use super::row_buffers::RowBuffers;
 use super::sampler::Sampler;
+use super::view::View;
 use crate::cell::{CELL_PX, CellId, Neighbour, Span, StitchEvent, TILE_PX, TILES_PER_SIDE, TileRow};
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Memory of rows that nobody holds any more, for the next ones: fresh memory costs a page fault for every two lines.
-#[derive(Debug, Default)]
-pub(super) struct RowBuffers(VecDeque<Arc<[u16]>>);
-
-impl RowBuffers {
-    /// Rows remembered; with more of them under way, the others get fresh memory.
-    const MOST: usize = 8;
-
-    /// Memory for one row, of any content.
-    fn take(&mut self) -> Arc<[u16]> {
-        let free = self.0.iter_mut().position(|buffer| Arc::get_mut(buffer).is_some());
-        free.and_then(|at| self.0.remove(at)).unwrap_or_else(|| vec![0; TileRow::PIXELS].into())
-    }
-
-    /// Remembers a row that is on its way, for when it comes back.
-    fn remember(&mut self, row: &Arc<[u16]>) {
-        if self.0.len() == Self::MOST {
-            self.0.pop_front();
-        }
-        self.0.push_back(row.clone());
-    }
-}
 
 /// Makes the tile rows of one cell, line by line, as the camera lines come in.
 #[derive(Debug)]

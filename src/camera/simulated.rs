@@ -4,7 +4,7 @@ use super::CameraError;
 use super::ahead::Ahead;
 use super::feed::Feed;
 use super::pacer::LinePacer;
-use crate::cell::{CELL_PX, CameraEvent, LossCause, Mask, PixelFormat, Truth};
+use crate::cell::{CELL_PX, CameraEvent, LossCause, Mask, PixelFormat, TrueMask};
 use crate::config::{Belt, Camera, SimulatedCamera, Wafer};
 use crate::simulate::{LaidWafer, Lay, WaferSettings, lay, wafer};
 use crate::stop::{Stop, Stopped};
@@ -77,7 +77,7 @@ impl Line {
         for (number, (laid, mask)) in (1..).zip(wafers) {
             lines.repeat(&gap, settings.gap_lines)?;
             let middle_line = lines.next_line() + u64::from(laid.middle_line);
-            lines.tell(CameraEvent::Truth(Truth { middle_line, mask }))?;
+            lines.tell(CameraEvent::Truth(TrueMask { middle_line, mask }))?;
             let lost: u32 = settings.lose_lines.iter().filter(|(wafer, _)| *wafer == number).map(|(_, lines)| lines).sum();
             let lost = lost.min(laid.lines);
             let lost_from = laid.middle_line.saturating_sub(lost / 2).min(laid.lines - lost);

@@ -88,7 +88,7 @@ pub enum LossCause {
 
 /// What is known to be true of a simulated wafer, for the running OII.
 #[derive(Debug, Clone)]
-pub struct Truth {
+pub struct TrueMask {
     /// A stream line that surely lies within the wafer (its middle).
     pub middle_line: u64,
     /// The exact crack mask in the frame of the stitched cell.
@@ -110,7 +110,7 @@ pub enum CameraEvent {
         cause: LossCause,
     },
     /// The truth about a wafer, before its lines (simulated cameras only).
-    Truth(Truth),
+    Truth(TrueMask),
     /// No frame has come for a while: the belt stands, or nothing triggers. No error.
     Idle {
         /// When this was noticed.

@@ -14,7 +14,7 @@ mod rim;
 mod tile;
 mod verdict;
 
-pub use block::{CameraEvent, LineBlock, LossCause, PixelFormat, Truth};
+pub use block::{CameraEvent, LineBlock, LossCause, PixelFormat, TrueMask};
 pub use mask::{Mask, ProbabilityMap, ProbabilityRow};
 pub use moment::Moment;
 pub use rim::{RIM_PX, without_rim};

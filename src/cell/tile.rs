@@ -1,4 +1,4 @@
-use super::{CELL_PX, CellId, HoldReason, MARGIN_PX, Moment, RIM_PX, SEEN_PX, TILE_PX, Truth, without_rim};
+use super::{CELL_PX, CellId, HoldReason, MARGIN_PX, Moment, RIM_PX, SEEN_PX, TILE_PX, TrueMask, without_rim};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -157,7 +157,7 @@ pub struct CellEnd {
     /// Why it may not pass, though its rows can be inspected: it is held unless it is found cracked.
     pub doubt: Option<HoldReason>,
     /// The truth about it (simulated cameras only).
-    pub truth: Option<Truth>,
+    pub truth: Option<TrueMask>,
 }
 
 /// What the stitcher says.

@@ -1,4 +1,4 @@
-use super::{InspectError, Inspector, ModelInfo};
+use super::{InspectError, Inspector, InspectorInfo};
 use crate::cell::{ProbabilityRow, TileRow};
 use crate::config::{Network, Precision};
 use crate::nn::Checkpoint;
@@ -48,7 +48,7 @@ impl Inspectors {
     }
 
     /// Which model this is, and all that runs it.
-    pub fn info(&self) -> ModelInfo {
+    pub fn info(&self) -> InspectorInfo {
         let mut info = self.usual.info().clone();
         for Other { inspector, .. } in &self.others {
             info.engine = format!("{}; {}", info.engine, inspector.info().engine);

@@ -73,7 +73,7 @@ impl From<NnError> for InspectError {
 
 /// Which model looks for cracks, for messages and metrics.
 #[derive(Debug, Clone)]
-pub struct ModelInfo {
+pub struct InspectorInfo {
     /// The checkpoint's name.
     pub name: String,
     /// SHA-256 of the checkpoint file, hexadecimal.
@@ -88,7 +88,7 @@ pub struct ModelInfo {
 pub struct Inspector {
     engine: Box<dyn Engine>,
     normalisation: Normalisation,
-    info: ModelInfo,
+    info: InspectorInfo,
     pitch_mm_per_px: std::ops::RangeInclusive<f64>,
 }
 
@@ -112,7 +112,7 @@ impl Inspector {
         let engine = nn::engine(checkpoint, device, precision, threads)?;
         let meta = &checkpoint.meta;
         Ok(Self {
-            info: ModelInfo {
+            info: InspectorInfo {
                 name: meta.name.clone(),
                 digest: checkpoint.digest.clone(),
                 threshold: meta.threshold,
@@ -125,7 +125,7 @@ impl Inspector {
     }
 
     /// Which model this is.
-    pub fn info(&self) -> &ModelInfo {
+    pub fn info(&self) -> &InspectorInfo {
         &self.info
     }
 

@@ -55,7 +55,7 @@ pub(crate) fn inspector(engine: impl Engine + 'static) -> Inspector {
     Inspector {
         engine: Box::new(engine),
         normalisation: Normalisation::Fixed { mean: 0.5, std: 0.25 },
-        info: ModelInfo { name: "test".into(), digest: String::new(), threshold: 0.5, engine: String::new() },
+        info: InspectorInfo { name: "test".into(), digest: String::new(), threshold: 0.5, engine: String::new() },
         pitch_mm_per_px: 0.1..=0.2,
     }
 }

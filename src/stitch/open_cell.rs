@@ -5,7 +5,7 @@ use super::placement::Placement;
 use super::rows::Rows;
 use super::shape::Shape;
 use super::view::View;
-use crate::cell::{CellEnd, CellGeometry, CellId, HoldReason, StitchEvent, Truth};
+use crate::cell::{CellEnd, CellGeometry, CellId, HoldReason, StitchEvent, TrueMask};
 
 /// The cell that is under the camera.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl OpenCell {
     }
 
     /// Ends the cell at `end`, the time of its trailing edge: emits the rows that are still due, then the end.
-    pub fn end(mut self, end: LineTime, truth: Option<Truth>, view: &mut View, out: &mut Vec<StitchEvent>) {
+    pub fn end(mut self, end: LineTime, truth: Option<TrueMask>, view: &mut View, out: &mut Vec<StitchEvent>) {
         let shape = view.shape;
         let mut geometry = None;
         let (mut missing_corners, mut doubt) = (Vec::new(), None);

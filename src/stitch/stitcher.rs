@@ -8,7 +8,7 @@ use super::row_buffers::RowBuffers;
 use super::shape::Shape;
 use super::view::View;
 use super::{Calibration, StitchError};
-use crate::cell::{CameraEvent, CellId, HoldReason, LineBlock, Moment, StitchEvent, Truth};
+use crate::cell::{CameraEvent, CellId, HoldReason, LineBlock, Moment, StitchEvent, TrueMask};
 use crate::config::{Belt, Wafer};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub struct Stitcher {
     cells: u64,
     next_line: Option<u64>,
     clock: Option<LineClock>,
-    truths: VecDeque<Truth>,
+    truths: VecDeque<TrueMask>,
 }
 
 /// What depends on the width of a line.

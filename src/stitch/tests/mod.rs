@@ -1,7 +1,7 @@
 use super::drawing::{Drawn, PERIOD_NS, Scene, block, product, texture};
 use super::{BeltState, Stitcher};
 use crate::cell::{
-    CELL_PX, CameraEvent, CellEnd, HoldReason, LossCause, Mask, Moment, PixelFormat, RIM_PX, Span, StitchEvent, TILE_PX, TileRow, Truth,
+    CELL_PX, CameraEvent, CellEnd, HoldReason, LossCause, Mask, Moment, PixelFormat, RIM_PX, Span, StitchEvent, TILE_PX, TileRow, TrueMask,
 };
 use crate::config::{Belt, GapKind, Wafer};
 use bytes::Bytes;

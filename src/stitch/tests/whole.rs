@@ -206,7 +206,7 @@ fn truth_finds_its_cell() {
     let mut events = blocks(&scene, 64, 0..0, Moment::now());
     for wafer in [0, 2] {
         let middle_line = scene.wafers[wafer].centre.1 as u64;
-        events.insert(wafer, CameraEvent::Truth(Truth { middle_line, mask: Arc::new(Mask::new(8, 8)) }));
+        events.insert(wafer, CameraEvent::Truth(TrueMask { middle_line, mask: Arc::new(Mask::new(8, 8)) }));
     }
     let ends = ends(&push_all(&mut standard(), &events));
     let middles: Vec<_> = ends.iter().map(|e| e.truth.as_ref().map(|t| t.middle_line)).collect();

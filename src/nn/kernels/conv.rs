@@ -5,28 +5,9 @@ use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::picture::{Apart, Pictures};
 use super::scratch::{block_lines, with_scratch};
 use super::weights::{Weights, halved, parts};
-use super::{Dims, strips, tiled};
+use super::{strips, tiled};
 use crate::config::Precision;
 use rayon::prelude::*;
-
-/// Copies lines `first..first + lines` of channel `c` of picture `n` into a bordered plane, which is all of `to`, with `margin`
-/// more lines above and below, zero where there is no picture.
-pub(super) fn copy_plane_bordered(pictures: &Pictures, [n, c]: [usize; 2], first: usize, lines: usize, margin: usize, to: &mut [f32]) {
-    let Dims { h, w, .. } = pictures.size();
-    let line = w + margin;
-    let source = pictures.plane(n, c);
-    for r in 0..lines + 2 * margin {
-        let row = &mut to[r * line..(r + 1) * line];
-        let y = (first + r).wrapping_sub(margin);
-        if y < h {
-            row[..margin].fill(0.0);
-            source.write(y * w, &mut row[margin..]);
-        } else {
-            row.fill(0.0);
-        }
-    }
-    to[(lines + 2 * margin) * line..].fill(0.0);
-}
 
 /// Convolves a batch of pictures; the result holds `[n, outputs, h, w]`.
 ///
@@ -81,7 +62,7 @@ fn convolve(x: &Pictures, packed: &Packed, dilation: usize, out: &Apart) {
         with_scratch(size.c * plane + SLACK + GROUP * run, |scratch| {
             let (input, output) = scratch.split_at_mut(size.c * plane + SLACK);
             for (c, plane) in input.chunks_exact_mut(plane).enumerate().take(size.c) {
-                copy_plane_bordered(x, [n, c], first, lines, margin, plane);
+                x.copy_bordered([n, c], first, lines, margin, plane);
             }
             input[size.c * plane..].fill(0.0);
             for group in 0..packed.groups() {

@@ -111,6 +111,25 @@ impl<'a> Pictures<'a> {
             None => Plane::plain(values),
         }
     }
+
+    /// Copies lines `first..first + lines` of channel `c` of picture `n` into a bordered plane, which is all of `to`, with `margin`
+    /// more lines above and below, zero where there is no picture.
+    pub fn copy_bordered(&self, [n, c]: [usize; 2], first: usize, lines: usize, margin: usize, to: &mut [f32]) {
+        let Dims { h, w, .. } = self.size;
+        let line = w + margin;
+        let source = self.plane(n, c);
+        for r in 0..lines + 2 * margin {
+            let row = &mut to[r * line..(r + 1) * line];
+            let y = (first + r).wrapping_sub(margin);
+            if y < h {
+                row[..margin].fill(0.0);
+                source.write(y * w, &mut row[margin..]);
+            } else {
+                row.fill(0.0);
+            }
+        }
+        to[(lines + 2 * margin) * line..].fill(0.0);
+    }
 }
 
 /// Where the tasks of one loop write a batch's channels: the first `first` to one slice, the others to another.

@@ -1,6 +1,5 @@
 //! Convolution 3×3 with half of the multiplications: four lines at a time, filtered downward by [`super::winograd`].
 
-use super::conv::copy_plane_bordered;
 use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::picture::{Apart, Pictures};
 use super::scratch::{block_lines, with_scratch};
@@ -40,7 +39,7 @@ pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
             let (products, output) = scratch.split_at_mut(room[2]);
             let of_point = size.c * gathered_plane + SLACK;
             for c in 0..size.c {
-                copy_plane_bordered(x, [n, c], first, strips * SIDE, 1, &mut bordered[..plane]);
+                x.copy_bordered([n, c], first, strips * SIDE, 1, &mut bordered[..plane]);
                 for strip in 0..strips {
                     let from = bordered[strip * SIDE * line..].as_ptr();
                     let to = gathered[c * gathered_plane + strip * line..].as_mut_ptr();

@@ -1,14 +1,12 @@
 use super::layout::{self, Start};
-use super::{NetworkShape, NnError, Normalisation, seal};
+use super::seal::{self, METADATA_KEY};
+use super::{NetworkShape, NnError, Normalisation};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-
-/// Key of the description in the file's metadata.
-pub(super) const METADATA_KEY: &str = "hairline";
 
 /// What a checkpoint says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,7 +141,7 @@ impl Checkpoint {
             let tensor = read_tensor(name, &view, origin)?;
             tensors.insert(name.to_owned(), tensor);
         }
-        let digest = hex(&Sha256::digest(bytes));
+        let digest = hex::encode(Sha256::digest(bytes));
         let checkpoint = Self { meta, tensors, digest };
         checkpoint.check_named(origin)?;
         Ok(checkpoint)
@@ -286,8 +284,4 @@ pub fn first_not_finite<'a>(tensors: impl IntoIterator<Item = (&'a String, &'a T
         }
     }
     Ok(None)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

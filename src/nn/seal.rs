@@ -3,25 +3,26 @@
 //! It is the first thing in the description, and is taken of the whole file with zeros in its place. It is no metadata of its own:
 //! safetensors writes several of them in any order, and the same training must leave the same file.
 
-use super::CheckpointMeta;
-use super::checkpoint::{METADATA_KEY, hex};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
+
+/// Key of the description in the file's metadata.
+pub(super) const METADATA_KEY: &str = "hairline";
 
 /// What stands for the SHA-256 while it is taken: as many zeros as it has digits.
 const BLANK: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// A description with room for the file's SHA-256.
 #[derive(Serialize)]
-struct Sealed<'a> {
+struct Sealed<'a, M> {
     sha256: &'static str,
     #[serde(flatten)]
-    meta: &'a CheckpointMeta,
+    meta: &'a M,
 }
 
-/// The description as JSON, with room for what [`seal`] writes.
-pub(super) fn description(meta: &CheckpointMeta) -> serde_json::Result<String> {
+/// A description as JSON, with room for what [`seal`] writes.
+pub(super) fn description(meta: &impl Serialize) -> serde_json::Result<String> {
     serde_json::to_string(&Sealed { sha256: BLANK, meta })
 }
 
@@ -51,7 +52,7 @@ fn place(file: &[u8]) -> Option<Range<usize>> {
 
 fn digits(file: &[u8], place: &Range<usize>) -> String {
     let parts = [&file[..place.start], BLANK.as_bytes(), &file[place.end..]];
-    hex(&parts.into_iter().fold(Sha256::new(), |sum, part| sum.chain_update(part)).finalize())
+    hex::encode(parts.into_iter().fold(Sha256::new(), |sum, part| sum.chain_update(part)).finalize())
 }
 
 #[cfg(test)]

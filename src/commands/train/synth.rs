@@ -159,7 +159,7 @@ fn grey_png(pixels: &[u8], side_px: usize) -> anyhow::Result<Vec<u8>> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-use super::manifest::{Entry, Manifest, crack_to_background};
+use super::manifest::{Entry, Manifest};
 use super::pictures::{Encoded, decoded_pair, learnt_picture};
 use super::split::{HeldBack, SplitPlan};
+use super::told::crack_to_background;
 use super::{Picture, Sampling, Set, Source};
 use crate::train::TrainError;
 use rand::SeedableRng;

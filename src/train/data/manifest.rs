@@ -1,6 +1,7 @@
 use super::Set;
-use super::pictures::{Encoded, decoded_pair, hex, learnt_picture, mask_of, pictures_in, stem};
+use super::pictures::{Encoded, decoded_pair, learnt_picture, mask_of, pictures_in, stem};
 use super::split::SplitPlan;
+use super::told::some_of;
 use crate::train::TrainError;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -108,8 +109,8 @@ fn read_entry(root: &Path, picture: &Path) -> Result<Entry, TrainError> {
     let (encoded, encoded_mask) = (Encoded::read(picture)?, Encoded::read(&mask)?);
     let (grey, truth) = decoded_pair(&encoded, &encoded_mask)?;
     let (width, height) = grey.dimensions();
-    let shown =
-        |values: &[u8]| hex(&Sha256::new().chain_update([width, height].map(u32::to_le_bytes).concat()).chain_update(values).finalize());
+    let size = [width, height].map(u32::to_le_bytes).concat();
+    let shown = |values: &[u8]| hex::encode(Sha256::new().chain_update(&size).chain_update(values).finalize());
     let values: Vec<u8> = grey.as_raw().iter().flat_map(|value| value.to_le_bytes()).collect();
     let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
     let (shown, all_crack) = ((shown(&values), shown(truth.bits())), truth.count() == u64::from(width) * u64::from(height));
@@ -157,13 +158,6 @@ fn mostly_crack(entries: &[Entry]) -> Option<String> {
     (!inverted.is_empty()).then(|| format!("{}: {problem}", some_of(&inverted)))
 }
 
-/// The first of some names, and how many more there are.
-pub(super) fn some_of(names: &[String]) -> String {
-    const NAMED: usize = 5;
-    let more = if names.len() > NAMED { format!("; and {} more", names.len() - NAMED) } else { String::new() };
-    names[..names.len().min(NAMED)].join("; ") + &more
-}
-
 /// Puts copies of one picture into one group, so that none is validated with that has been learnt from. Copies with the
 /// same mask do no harm then and may be many (a stored five-fold set of grey pictures has one of each): they are told in one
 /// line.
@@ -198,14 +192,5 @@ fn digest(entries: &[Entry]) -> String {
         sum.update(&entry.mask_sha256);
         sum.update([u8::from(entry.set == Set::Validation)]);
     }
-    hex(&sum.finalize())
-}
-
-/// Pixels of crack to pixels of background, as the paper's Table 2 tells it: `1:2228`, below 1:10 with two decimals. `None`
-/// without a crack.
-pub(super) fn crack_to_background(crack_px: u64, all_px: u64) -> Option<String> {
-    (crack_px > 0).then(|| {
-        let background = (all_px - crack_px) as f64 / crack_px as f64;
-        format!("1:{background:.*}", if background < 10.0 { 2 } else { 0 })
-    })
+    hex::encode(sum.finalize())
 }

@@ -12,6 +12,7 @@ mod simulated;
 mod source;
 mod split;
 mod squares;
+mod told;
 
 pub use augment::Augmentation;
 pub use batches::{Batch, Batches};

@@ -1,5 +1,4 @@
-use super::manifest::crack_to_background;
-use super::pictures::hex;
+use super::told::crack_to_background;
 use super::{Picture, Source};
 use crate::config::WaferKind;
 use crate::simulate::{WaferSettings, wafer};
@@ -149,7 +148,7 @@ impl Source for Simulated {
             picture.pixels.iter().for_each(|v| sum.update(v.to_le_bytes()));
             sum.update(picture.truth.bits());
         }
-        Ok(hex(&sum.finalize()))
+        Ok(hex::encode(sum.finalize()))
     }
 
     fn summary(&self) -> serde_json::Value {

@@ -1,7 +1,7 @@
 //! Which pictures are learnt from and which are validated with.
 
 use super::Set;
-use super::manifest::some_of;
+use super::told::some_of;
 use crate::train::TrainError;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;

@@ -110,7 +110,7 @@ impl Source for Squares {
         summary["validation_squares"] = json!({
             "side_px": self.side_px,
             "squares": self.squares.len(),
-            "crack_to_background": super::manifest::crack_to_background(self.crack_px as u64, self.all_px as u64),
+            "crack_to_background": super::told::crack_to_background(self.crack_px as u64, self.all_px as u64),
         });
         summary
     }

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod loss;
 pub mod measure;
 pub mod nn;
+pub mod picture_file;
 pub mod publish;
 pub mod review;
 pub mod simulate;

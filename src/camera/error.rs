@@ -1,3 +1,4 @@
+use crate::picture_file::PictureFileError;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -79,6 +80,9 @@ pub enum CameraError {
         /// What is wrong with it and what to do.
         reason: String,
     },
+    /// A picture's file that cannot be read or decoded.
+    #[error(transparent)]
+    PictureFile(#[from] PictureFileError),
     /// Simulated wafers that do not fit the line.
     #[error(
         "a simulated wafer of {side_px:.0} px turned by {skew_deg}° needs lines of {needed_px} px, camera.width_px is {width_px}; \
@@ -105,6 +109,14 @@ impl CameraError {
     /// Whether the configuration, or a file that it names, has to be changed. A camera that is not there, or a fragment whose
     /// device is not, may be there at the next start.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Path { .. } | Self::Picture { .. } | Self::NotGrey { .. } | Self::Feature { .. } | Self::PixelFormat { .. })
+        matches!(
+            self,
+            Self::Path { .. }
+                | Self::Picture { .. }
+                | Self::PictureFile(_)
+                | Self::NotGrey { .. }
+                | Self::Feature { .. }
+                | Self::PixelFormat { .. }
+        )
     }
 }

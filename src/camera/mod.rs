@@ -45,8 +45,8 @@ use crate::config::{Camera, CameraKind};
 /// Looks at what a camera is made of, without starting it.
 ///
 /// # Errors
-/// [`CameraError::Path`] and [`CameraError::Picture`] for pictures that cannot be used, [`CameraError::Fragment`] and
-/// [`CameraError::NotGrey`] for a fragment that GStreamer does not take.
+/// [`CameraError::Path`], [`CameraError::PictureFile`] and [`CameraError::Picture`] for pictures that cannot be used,
+/// [`CameraError::Fragment`] and [`CameraError::NotGrey`] for a fragment that GStreamer does not take.
 pub fn check(camera: &Camera) -> Result<(), CameraError> {
     match &camera.kind {
         CameraKind::Files(settings) => files::check(settings),

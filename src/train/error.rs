@@ -1,3 +1,4 @@
+use crate::picture_file::PictureFileError;
 use std::path::PathBuf;
 
 /// Why training cannot start or go on.
@@ -13,14 +14,9 @@ pub enum TrainError {
         /// What the system said.
         reason: std::io::Error,
     },
-    /// A picture or mask could not be decoded.
-    #[error("{}: not a readable picture ({reason}); give PNG, JPEG or TIFF files, 8 or 16 bit", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the decoder said.
-        reason: image::ImageError,
-    },
+    /// A picture's or mask's file cannot be read or decoded.
+    #[error(transparent)]
+    PictureFile(#[from] PictureFileError),
     /// A picture has no mask.
     #[error("{}: no mask for this picture; expected {} (or .jpg); an empty mask says that nothing is cracked", picture.display(), expected.display())]
     MissingMask {

@@ -52,7 +52,8 @@ impl Replay {
     ///
     /// # Errors
     /// [`CameraError::Path`] for a folder that is missing or has no picture,
-    /// [`CameraError::Picture`] for one that cannot be read, is not grey, or does not fit the others.
+    /// [`CameraError::PictureFile`] for one that cannot be read, [`CameraError::Picture`] for one that is not grey or does not fit
+    /// the others.
     pub(super) fn open(
         lane: &str,
         settings: &FilesCamera,

@@ -1,12 +1,9 @@
 use super::CameraError;
 use crate::cell::PixelFormat;
+use crate::picture_file::{self, PictureFile};
 use image::imageops::FilterType;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageReader};
-use std::io::{BufRead, BufReader, Cursor, Seek};
+use image::{ColorType, DynamicImage};
 use std::path::{Path, PathBuf};
-
-/// Endings of the pictures that are read from a folder.
-const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
 
 /// What a picture's header says.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,47 +37,33 @@ impl Picture {
 
 /// The pictures of a folder in the order of their names, or the one picture that `path` is.
 pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, CameraError> {
-    let fails = |reason: String| CameraError::Path { path: path.to_owned(), reason };
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
-    let unreadable = |error| fails(format!("cannot be listed: {error}; expected a folder of pictures or one picture"));
-    let mut pictures = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(unreadable)? {
-        let file = entry.map_err(unreadable)?.path();
-        let ending = file.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-        if ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) && file.is_file() {
-            pictures.push(file);
-        }
-    }
-    pictures.sort();
+    let fails = |reason: String| CameraError::Path { path: path.to_owned(), reason };
+    let unlisted = |error| fails(format!("cannot be listed: {error}; expected a folder of pictures or one picture"));
+    let pictures = picture_file::list(path).map_err(unlisted)?;
     if pictures.is_empty() {
-        return Err(fails(format!("the folder holds no picture; expected files that end in {}", ENDINGS.join(", "))));
+        let endings = picture_file::ENDINGS.join(", ");
+        return Err(fails(format!("the folder holds no picture; expected files that end in {endings}")));
     }
     Ok(pictures)
 }
 
 /// Reads a picture's header.
 pub(super) fn inspect(path: PathBuf) -> Result<Header, CameraError> {
-    let file = std::fs::File::open(&path).map_err(|error| unread(&path, &error))?;
-    let decoder = decoder(&path, BufReader::new(file))?;
-    let (width_px, lines) = decoder.dimensions();
-    let format = match decoder.color_type() {
+    let picture_file::Header { width_px, height_px, color } = picture_file::Header::read(&path)?;
+    let format = match color {
         ColorType::L8 => PixelFormat::Gray8,
         ColorType::L16 => PixelFormat::Gray16Le { bits: 16 },
         other => return Err(CameraError::Picture { path, reason: not_grey(other) }),
     };
-    Ok(Header { path, width_px, lines, format })
+    Ok(Header { path, width_px, lines: height_px, format })
 }
 
 /// Decodes a picture, and scales its longer side to `longer_px`.
 pub(super) fn decode(path: PathBuf, longer_px: Option<u32>, format: PixelFormat) -> Result<Picture, CameraError> {
-    let bytes = std::fs::read(&path).map_err(|error| unread(&path, &error))?;
-    if crate::disk::is_cut_off_jpeg(&bytes) {
-        return Err(CameraError::Picture { path, reason: crate::disk::CUT_OFF_JPEG.into() });
-    }
-    let picture = DynamicImage::from_decoder(decoder(&path, Cursor::new(bytes))?);
-    let mut picture = picture.map_err(|error| unreadable(&path, &error))?;
+    let mut picture = PictureFile::read(&path)?.decode()?;
     let size = (picture.width(), picture.height());
     let (width_px, lines) = scaled(size, longer_px);
     if (width_px, lines) != size {
@@ -94,19 +77,6 @@ pub(super) fn decode(path: PathBuf, longer_px: Option<u32>, format: PixelFormat)
         }
     };
     Ok(Picture { line_bytes: width_px as usize * format.bytes_per_pixel(), pixels })
-}
-
-fn unread(path: &Path, error: &std::io::Error) -> CameraError {
-    CameraError::Picture { path: path.to_owned(), reason: format!("cannot be read: {error}") }
-}
-
-fn decoder<R: BufRead + Seek + 'static>(path: &Path, bytes: R) -> Result<impl ImageDecoder + use<R>, CameraError> {
-    let reader = ImageReader::new(bytes).with_guessed_format().map_err(|error| unread(path, &error))?;
-    reader.into_decoder().map_err(|error| unreadable(path, &error))
-}
-
-fn unreadable(path: &Path, error: &image::ImageError) -> CameraError {
-    CameraError::Picture { path: path.to_owned(), reason: format!("cannot be decoded: {error}; expected a PNG, JPEG or TIFF") }
 }
 
 fn not_grey(found: ColorType) -> String {

@@ -15,12 +15,16 @@ pub use field::{dark_field, flat_field};
 pub use picture::Picture;
 pub use scale::{WaferScale, scale};
 
+use crate::picture_file::PictureFileError;
 use std::path::PathBuf;
 
 /// Why no calibration could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
-    /// A picture cannot be read.
+    /// A picture's file cannot be read or decoded.
+    #[error(transparent)]
+    PictureFile(#[from] PictureFileError),
+    /// A picture is empty, or a folder gives none.
     #[error("{}: cannot be read as a picture: {what}; give a grey PNG, TIFF or JPEG, or a folder of them", file.display())]
     Unreadable {
         /// The file or folder.

@@ -1,5 +1,6 @@
 use super::CalibrateError;
 use crate::cell::PixelFormat;
+use crate::picture_file::{self, PictureFile};
 use std::path::{Path, PathBuf};
 
 /// Consecutive lines of a camera, 16 bit a pixel, 65535 being white.
@@ -17,15 +18,10 @@ impl Picture {
     /// # Errors
     /// The file is no picture, is empty, cut off, or has colours.
     pub fn load(file: &Path, bits: u8) -> Result<Self, CalibrateError> {
-        let unreadable = |what: String| CalibrateError::Unreadable { file: file.to_owned(), what };
-        let bytes = std::fs::read(file).map_err(|e| unreadable(e.to_string()))?;
-        if crate::disk::is_cut_off_jpeg(&bytes) {
-            return Err(unreadable(crate::disk::CUT_OFF_JPEG.into()));
-        }
-        let picture = image::load_from_memory(&bytes).map_err(|e| unreadable(e.to_string()))?;
+        let picture = PictureFile::read(file)?.decode()?;
         let width_px = picture.width() as usize;
         if width_px == 0 || picture.height() == 0 {
-            return Err(unreadable("it is empty".into()));
+            return Err(CalibrateError::Unreadable { file: file.to_owned(), what: "it is empty".into() });
         }
         let pixels = match picture {
             image::DynamicImage::ImageLuma8(grey) => grey.into_raw().into_iter().map(|v| u16::from(v) * 257).collect(),
@@ -64,15 +60,9 @@ impl Picture {
 
 fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, CalibrateError> {
     let unreadable = |what: String| CalibrateError::Unreadable { file: folder.to_owned(), what };
-    let entries = std::fs::read_dir(folder).map_err(|e| unreadable(e.to_string()))?;
-    let is_picture = |file: &PathBuf| {
-        let suffix = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        ["png", "tif", "tiff", "jpg", "jpeg"].contains(&suffix.as_str())
-    };
-    let mut files: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).filter(is_picture).collect();
+    let files = picture_file::list(folder).map_err(|e| unreadable(e.to_string()))?;
     if files.is_empty() {
         return Err(unreadable("the folder holds no picture".into()));
     }
-    files.sort();
     Ok(files)
 }

@@ -1,33 +1,23 @@
-//! Picture and mask files as they come: listed, read whole, checked.
+//! Pictures and masks as they come: listed, decoded, checked.
 
 use super::Picture;
 use crate::cell::Mask;
+use crate::picture_file::{self, PictureFile};
 use crate::train::TrainError;
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::DynamicImage;
 use sha2::{Digest, Sha256};
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
-
-const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
 
 /// The pictures of a folder in the order of their names.
 pub(super) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     let unlisted = "cannot list it; the data folder needs images/ and masks/ with files of the same names";
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(TrainError::file(folder, unlisted))? {
-        let path = entry.map_err(TrainError::file(folder, unlisted))?.path();
-        if path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known))) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+    picture_file::list(folder).map_err(TrainError::file(folder, unlisted))
 }
 
 /// The mask that belongs to a picture.
 pub(super) fn mask_of(root: &Path, picture: &Path) -> Result<PathBuf, TrainError> {
     let beside = root.join("masks").join(picture.file_name().unwrap_or_default());
-    let usual = EXTENSIONS.iter().map(|e| beside.with_extension(e)).find(|path| path.is_file());
+    let usual = picture_file::ENDINGS.iter().map(|e| beside.with_extension(e)).find(|path| path.is_file());
     // Extensions in capitals are rare; only then is the folder looked through.
     let found = usual.or_else(|| pictures_in(&root.join("masks")).ok()?.into_iter().find(|mask| mask.file_stem() == beside.file_stem()));
     found.ok_or_else(|| TrainError::MissingMask { picture: picture.to_owned(), expected: beside.with_extension("png") })
@@ -37,7 +27,7 @@ pub(super) fn mask_of(root: &Path, picture: &Path) -> Result<PathBuf, TrainError
 pub(super) fn picture_name(told: &str) -> &str {
     let told = told.rsplit(['/', '\\']).next().unwrap_or(told);
     match told.rsplit_once('.') {
-        Some((name, extension)) if EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)) => name,
+        Some((name, extension)) if picture_file::is_ending(extension) => name,
         _ => told,
     }
 }
@@ -51,37 +41,22 @@ pub(super) fn stem(path: &Path) -> String {
 type Grey = image::ImageBuffer<image::Luma<u16>, Vec<u16>>;
 
 /// A picture's or mask's file, read whole.
-pub(super) struct Encoded<'a> {
-    path: &'a Path,
-    bytes: Vec<u8>,
-}
+pub(super) struct Encoded(PictureFile);
 
-impl<'a> Encoded<'a> {
-    /// Reads the file; what it holds is looked at when it is decoded.
-    pub fn read(path: &'a Path) -> Result<Self, TrainError> {
-        let bytes = std::fs::read(path).map_err(TrainError::file(path, "cannot read it"))?;
-        Ok(Self { path, bytes })
+impl Encoded {
+    /// Reads the file; what it shows is looked at when it is decoded.
+    pub fn read(path: &Path) -> Result<Self, TrainError> {
+        Ok(Self(PictureFile::read(path)?))
     }
 
     /// SHA-256 of its bytes, hex.
     pub fn sha256(&self) -> String {
-        hex(&Sha256::digest(&self.bytes))
+        hex::encode(Sha256::digest(self.0.bytes()))
     }
 
     /// The picture as viewers show it, turned as its EXIF orientation says.
     pub fn picture(&self) -> Result<DynamicImage, TrainError> {
-        if crate::disk::is_cut_off_jpeg(&self.bytes) {
-            return Err(self.unfit(crate::disk::CUT_OFF_JPEG.into()));
-        }
-        self.upright().map_err(|reason| TrainError::Unreadable { path: self.path.to_owned(), reason })
-    }
-
-    fn upright(&self) -> image::ImageResult<DynamicImage> {
-        let mut decoder = ImageReader::new(Cursor::new(&self.bytes)).with_guessed_format()?.into_decoder()?;
-        let orientation = decoder.orientation()?;
-        let mut picture = DynamicImage::from_decoder(decoder)?;
-        picture.apply_orientation(orientation);
-        Ok(picture)
+        Ok(self.0.decode_upright()?)
     }
 
     /// The picture in grey; refuses one that is too wide to be learnt from.
@@ -137,7 +112,7 @@ impl<'a> Encoded<'a> {
     }
 
     fn unfit(&self, problem: String) -> TrainError {
-        TrainError::Data { path: self.path.to_owned(), problem }
+        TrainError::Data { path: self.0.path().to_owned(), problem }
     }
 }
 
@@ -156,7 +131,7 @@ pub(super) fn decoded_pair(picture: &Encoded, mask: &Encoded) -> Result<(Grey, M
     let (grey, truth) = (picture.grey()?, mask.mask()?);
     let (found, expected) = ((truth.width_px() as u32, truth.height_px() as u32), grey.dimensions());
     if found != expected {
-        return Err(TrainError::MaskSize { mask: mask.path.to_owned(), found, expected });
+        return Err(TrainError::MaskSize { mask: mask.0.path().to_owned(), found, expected });
     }
     Ok((grey, truth))
 }
@@ -170,9 +145,4 @@ pub(super) fn learnt_picture(path: &Path, grey: Grey, truth: Mask) -> Result<Pic
         picture.leave_rim();
     }
     Ok(picture)
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -155,7 +155,7 @@ fn encode(image: &RgbImage) -> Result<Vec<u8>, TrainError> {
     let mut png = Vec::new();
     PngEncoder::new(&mut png)
         .write_image(image, image.width(), image.height(), image::ExtendedColorType::Rgb8)
-        .map_err(|reason| TrainError::Unreadable { path: "contact sheet".into(), reason })?;
+        .map_err(|reason| TrainError::Data { path: "contact sheet".into(), problem: format!("cannot be kept as PNG: {reason}") })?;
     Ok(png)
 }
 

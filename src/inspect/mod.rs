@@ -10,7 +10,7 @@ pub use inspectors::Inspectors;
 
 use crate::cell::{CELL_PX, MARGIN_PX, ProbabilityRow, SEEN_PX, Span, TILE_PX, TILES_PER_SIDE, TileRow};
 use crate::config::{DeviceChoice, Precision, Threads};
-use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation, Probabilities};
+use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation, Probabilities, Roofline};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -141,6 +141,11 @@ impl Inspector {
             max: *self.pitch_mm_per_px.end(),
             found: mm_per_px,
         })
+    }
+
+    /// What each block of the network costs, where the engine knows.
+    pub fn roofline(&self) -> Option<Roofline> {
+        self.engine.roofline()
     }
 
     /// Rows that are best inspected at a time, where there are as many.

@@ -1,5 +1,6 @@
 //! `hairline bench`: what each stage of the line costs on this machine.
 
+mod blocks;
 mod cell;
 mod lanes;
 
@@ -42,6 +43,9 @@ pub struct BenchArgs {
     /// Do with no greater instruction set of the CPU than this: portable, avx2, avx512, avx512-vnni, avx512-bf16 or amx
     #[arg(long, value_name = "SET")]
     instructions: Option<String>,
+    /// Tell what each block of a U-Net multiplies, moves and takes a tile, and its share of what the CPU's multipliers give
+    #[arg(long, requires = "model")]
+    blocks: bool,
     /// Hold the network against another program: a shell command that infers the same cells and ends with a line such as
     /// {"seconds": [0.13, 0.14]}; it is run before and after, and the ratio of the medians told
     #[arg(long, value_name = "COMMAND", requires = "model")]
@@ -104,6 +108,12 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     if !others.is_empty() {
         let other_ms = 1000.0 * Spread::of(others).median;
         println!("against: {other_ms:.1} ms; the network takes {:.2} of it", spreads[0].median / other_ms);
+    }
+    if args.blocks {
+        match inspector.as_ref().and_then(Inspector::roofline) {
+            Some(roofline) => println!("{}", blocks::table(&roofline)),
+            None => println!("blocks: only U-Nets on the CPU can be told by blocks"),
+        }
     }
     if let (Some(lanes), Some(inspector)) = (args.lanes, &mut inspector) {
         let [takt, deadline] = [args.takt_ms, args.deadline_ms].map(Duration::from_millis);

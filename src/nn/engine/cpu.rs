@@ -2,9 +2,9 @@ use super::calibration::ranges;
 use super::fold::Scale;
 use super::plan::{Plan, Run};
 use super::pool::pool;
-use super::{Engine, Probabilities, check_count, check_tiles, quantise};
+use super::{Engine, Probabilities, Roofline, check_count, check_tiles, quantise};
 use crate::config::{Precision, Threads};
-use crate::nn::kernels::Isa;
+use crate::nn::kernels::{Isa, multiply_adds_a_second};
 use crate::nn::kernels::nhwc::{Brain, Byte, Method, Multiply, Single, Split};
 use crate::nn::layout::UNet;
 use crate::nn::{Checkpoint, NnError};
@@ -19,7 +19,8 @@ pub(super) struct CpuEngine {
     side: usize,
     pool: Arc<rayon::ThreadPool>,
     kept: Kept,
-    precision: Precision,
+    arithmetic: Arithmetic,
+    isa: Isa,
     name: String,
 }
 
@@ -51,6 +52,25 @@ impl Arithmetic {
             Precision::F32Grade if isa >= Split::NEEDS => Self::Split,
             Precision::F32 => Self::Single,
             _ => Self::Winograd,
+        }
+    }
+
+    /// The precision that it is.
+    fn precision(self) -> Precision {
+        match self {
+            Self::Single => Precision::F32,
+            Self::Winograd | Self::Split => Precision::F32Grade,
+            Self::Brain => Precision::Bf16,
+            Self::Byte => Precision::Int8,
+        }
+    }
+
+    /// Multiply-adds of a core on `isa` for each of `f32`, where both are done by the same multipliers.
+    fn products_for_each_of_f32(self, isa: Isa) -> Option<f64> {
+        match self {
+            Self::Single | Self::Winograd => Some(1.0),
+            Self::Byte if isa < Isa::Amx => Some(4.0),
+            Self::Byte | Self::Split | Self::Brain => None,
         }
     }
 }
@@ -100,14 +120,8 @@ impl CpuEngine {
                 Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, &layout, scale, means, side, threads)?),
             })
         })?;
-        let used = match arithmetic {
-            Arithmetic::Single => Precision::F32,
-            Arithmetic::Winograd | Arithmetic::Split => Precision::F32Grade,
-            Arithmetic::Brain => Precision::Bf16,
-            Arithmetic::Byte => Precision::Int8,
-        };
-        let name = format!("{} on the CPU, {used} ({isa}), {threads} threads", checkpoint.meta.shape);
-        Ok(Self { plan, side, pool, kept: Kept::default(), precision: used, name })
+        let name = format!("{} on the CPU, {} ({isa}), {threads} threads", checkpoint.meta.shape, arithmetic.precision());
+        Ok(Self { plan, side, pool, kept: Kept::default(), arithmetic, isa, name })
     }
 }
 
@@ -146,7 +160,13 @@ impl Engine for CpuEngine {
     }
 
     fn precision(&self) -> Precision {
-        self.precision
+        self.arithmetic.precision()
+    }
+
+    fn roofline(&self) -> Option<Roofline> {
+        let (blocks, tiles) = self.plan.costs();
+        let peak_a_second = self.arithmetic.products_for_each_of_f32(self.isa).map(|products| products * multiply_adds_a_second());
+        Some(Roofline { blocks, tiles, threads: self.pool.current_num_threads(), peak_a_second })
     }
 
     fn describe(&self) -> String {

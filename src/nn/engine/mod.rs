@@ -10,6 +10,7 @@ mod instructions;
 mod layerwise;
 mod plan;
 mod pool;
+mod roofline;
 #[cfg(any(feature = "cudnn", test))]
 mod steps;
 mod tensors;
@@ -19,6 +20,7 @@ mod tests;
 pub use calibration::{Calibration, ranges};
 pub use device::cuda_device;
 pub use instructions::limit_instructions;
+pub use roofline::{BlockCost, Roofline};
 
 use super::{Architecture, Checkpoint, NnError};
 use crate::cell::{SEEN_PX, TILES_PER_SIDE};
@@ -74,6 +76,11 @@ pub trait Engine: Send {
     /// How exactly it computes, which may be more exactly than was asked for.
     fn precision(&self) -> Precision {
         Precision::F32
+    }
+
+    /// What each of its blocks costs; `None` where it has none, or does not know.
+    fn roofline(&self) -> Option<Roofline> {
+        None
     }
 
     /// One line for the log: what runs where.

@@ -273,6 +273,36 @@ fn the_description_says_what_is_done_really() {
     }
 }
 
+/// Its figures are held against sums made by hand for maps of 32² and below.
+#[test]
+fn blocks_tell_what_they_multiply_and_move() {
+    let checkpoint = checkpoint(16, Upsampling::Transposed);
+    let roofline = |precision| {
+        let mut engine = CpuEngine::with_isa(&checkpoint, 32, precision, &1.into(), Isa::Portable).unwrap();
+        engine.logits(&pictures(2, 32), 2).unwrap();
+        engine.roofline().unwrap()
+    };
+    let exact = roofline(Precision::F32);
+    assert_eq!((exact.tiles, exact.threads, exact.blocks.len()), (2, 1, 9));
+    assert!(exact.peak_a_second.is_some_and(|peak| peak > 1e7) && exact.blocks.iter().all(|block| !block.spent.is_zero()));
+    let names: Vec<&str> = exact.blocks.iter().map(|block| block.name.as_str()).collect();
+    assert_eq!(names, ["down 32²", "down 16²", "down 8²", "down 4²", "down 2²", "up 4²", "up 8²", "up 16²", "up 32²"]);
+    let (down, up) = (&exact.blocks[1], &exact.blocks[8]);
+    assert_eq!(down.multiply_adds, 9 * 16 * 16 * (16 * 32 + 32 * 32));
+    assert_eq!(up.multiply_adds, 9 * 32 * 32 * (32 * 16 + 16 * 16) + 32 * 32 * 32 * 16);
+    // Weights and what fills their vectors, then the maps: what was pooled above, its own and what it pools; what comes from below,
+    // the encoder's and the logits.
+    let within = |found: u64, bytes: u64| (bytes..bytes + bytes / 50).contains(&found);
+    assert!(within(down.bytes, 4 * (9 * (16 * 32 + 32 * 32) + 16 * 16 * 16 + 16 * 16 * 32 + 8 * 8 * 32)), "{}", down.bytes);
+    let maps_of_up = 16 * 16 * 32 + 32 * 32 * 16 + 32 * 32;
+    assert!(within(up.bytes, 4 * (9 * (32 * 16 + 16 * 16) + 4 * 32 * 16 + maps_of_up)), "{}", up.bytes);
+    assert!(exact.blocks.iter().all(|block| block.done == block.multiply_adds));
+    // Where squares come out even a quarter is multiplied; strips of the first convolution begin above the picture.
+    let graded = &roofline(Precision::F32Grade).blocks[1];
+    assert_eq!(graded.multiply_adds, down.multiply_adds);
+    assert_eq!(graded.done, 36 * (5 * 4 * 16 * 32 + 4 * 4 * 32 * 32));
+}
+
 #[test]
 fn probabilities_are_rounded_to_255ths() {
     assert_eq!([-40.0, -6.3, -6.2, 0.0, 40.0].map(quantised), [0, 0, 1, 128, 255]);

@@ -6,7 +6,7 @@
 //! changes any result: bands begin where the strips of [`super::winograd`] do.
 
 use super::buffer::Buffer;
-use super::filter::{Filter, Input, Method, Place};
+use super::filter::{Filter, Input, Method, Place, Work};
 use super::format::{Format, Single};
 use super::layers::{Convolution, Raised, Raising, raise};
 use super::map::{Map, View};
@@ -129,6 +129,17 @@ impl<F: Multiply> Block<F> {
 }
 
 impl<F: Multiply> Block<F> {
+    /// What there is to multiply in a picture, the last layer left out.
+    pub fn work(&self) -> Work {
+        let convolutions = self.first.work(self.h, self.w) + self.second.work(self.h, self.w);
+        let Some(Raised::Transposed(products)) = &self.raised else { return convolutions };
+        let of_line = |product: &Product<F::Value>| {
+            let multiply_adds = (self.h / 2 * (self.w / 2) * product.sources[0] * product.columns) as u64;
+            Work { multiply_adds, done: multiply_adds, bytes: product.bytes() as u64 }
+        };
+        products.iter().map(of_line).fold(convolutions, std::ops::Add::add)
+    }
+
     /// Runs on the current rayon pool, which must not have more threads than the block was made for.
     pub fn run(&mut self, source: &Source<F>, sinks: &mut Sinks<F>) {
         let views = self.views(source, sinks);

@@ -32,6 +32,29 @@ pub(super) enum Filter<F: Multiply> {
     Winograd(Winograd),
 }
 
+/// What there is to multiply in a picture.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::nn) struct Work {
+    /// Multiply-adds, as the layers define them.
+    pub multiply_adds: u64,
+    /// Multiply-adds that are done.
+    pub done: u64,
+    /// Bytes of weights.
+    pub bytes: u64,
+}
+
+impl std::ops::Add for Work {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            multiply_adds: self.multiply_adds + other.multiply_adds,
+            done: self.done + other.done,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
 /// Where a filter stands in its block, and what it reads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
@@ -62,6 +85,18 @@ impl<F: Multiply> Filter<F> {
             Self::Direct(product) => product.bytes(),
             Self::Winograd(winograd) => winograd.bytes(),
         }
+    }
+
+    /// What there is to multiply in `h` lines of `w` pixels.
+    pub fn work(&self, h: usize, w: usize) -> Work {
+        let inputs = match self {
+            Self::Picture(_) => 1,
+            Self::Direct(product) => product.sources.iter().sum(),
+            Self::Winograd(winograd) => winograd.inputs(),
+        };
+        let multiply_adds = (9 * h * w * inputs * self.outputs()) as u64;
+        let done = if let Self::Winograd(winograd) = self { winograd.products(h, w) } else { multiply_adds };
+        Work { multiply_adds, done, bytes: self.bytes() as u64 }
     }
 
     /// Lines of `w` pixels to compute at once, where the block's weights are `large` or not; none where that is the whole

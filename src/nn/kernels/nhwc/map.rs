@@ -39,6 +39,16 @@ impl<F: Format> Map<F> {
         }
     }
 
+    /// Lines, and pixels in a line, of a picture that is a square.
+    pub fn side(&self) -> usize {
+        self.h
+    }
+
+    /// Bytes of its values.
+    pub fn bytes(&self) -> usize {
+        self.h * self.w * self.c * F::PARTS * size_of::<F::Value>()
+    }
+
     /// For kernels that read it.
     pub(super) fn view(&self) -> View<F> {
         View { start: self.buffer.start().cast_mut(), slots: self.slots, h: self.h, w: self.w, c: self.c, of: PhantomData }

@@ -21,7 +21,7 @@ mod tests;
 mod winograd;
 
 pub(in crate::nn) use block::{Block, Logits, Sinks, Source};
-pub(in crate::nn) use filter::Method;
+pub(in crate::nn) use filter::{Method, Work};
 pub(in crate::nn) use format::{Brain, Byte, Single, Split};
 pub(in crate::nn) use layers::{Convolution, Raising};
 pub(in crate::nn) use map::Map;

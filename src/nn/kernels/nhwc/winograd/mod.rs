@@ -89,6 +89,11 @@ impl Winograd {
         self.matrices.iter().map(Matrix::bytes).sum()
     }
 
+    /// Multiply-adds at the points of `h` lines of `w` pixels.
+    pub fn products(&self, h: usize, w: usize) -> u64 {
+        (PAIRS * self.strips(&(0..h)).len() * w.div_ceil(SIDE) * self.inputs() * self.outputs) as u64
+    }
+
     /// Values of room that [`Winograd::whole`] needs for `h` lines of `w` pixels.
     pub fn room(&self, h: usize, w: usize) -> usize {
         let squares = self.strips(&(0..h)).len() * w.div_ceil(SIDE);

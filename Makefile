@@ -36,6 +36,7 @@ lint: setup
 	cargo clippy --all-targets -- -D warnings
 
 deploy-checks: setup-test
+	cargo build --bin hairline
 	deploy/check.sh
 
 # Type-checks the CUDA build where there is no CUDA: a stand-in takes the compiler's place. What it leaves

@@ -5,7 +5,7 @@
 set -eu
 
 build="gcc pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-good libaravis-dev libusb-1.0-0-dev libzmq3-dev"
-tests="prometheus python3-zmq iproute2 util-linux systemd shellcheck valgrind"
+tests="prometheus python3-zmq iproute2 util-linux systemd python3-seccomp shellcheck valgrind"
 
 case "${1:-}" in
     build) wanted="$build" ;;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks the unit, alone and with the CUDA drop-in: `systemd-analyze verify` must print nothing
-# (it exits 0 on unknown keys), and the exposure must stay within its limit.
+# (it exits 0 on unknown keys), the exposure must stay within its limit, and the program must run under its filter.
 set -eu
 cd "$(dirname "$0")"
 
@@ -36,7 +36,23 @@ exposure() {
     echo "$1: $(tail -n 1 "$work/security" | sed 's/^[^O]*//')"
 }
 
+# A station of its own, ZeroMQ and all, that is done after some cells.
+runs() {
+    program=../target/debug/hairline
+    [ -x "$program" ] || {
+        echo "check.sh: $program is missing: cargo build --bin hairline" >&2
+        exit 1
+    }
+    ./filtered.py "$unit" "$program" demo --out "$work/demo" >"$work/said" 2>&1 || {
+        cat "$work/said" >&2
+        echo "check.sh: the program does not run with the system calls that the unit allows ($1)" >&2
+        exit 1
+    }
+    echo "the program runs with the system calls that the unit allows ($1)"
+}
+
 verify "as shipped"
+runs "as shipped"
 exposure "as shipped" "$LIMIT"
 mkdir "$unit.d"
 cp cuda.conf "$unit.d/"
@@ -45,4 +61,5 @@ verify "with cuda.conf"
 sed -e '/^\[Install\]/,$d' "$unit" >"$work/joined"
 sed -e '/^#/d' cuda.conf >>"$work/joined"
 mv "$work/joined" "$unit"
+runs "with cuda.conf"
 exposure "with cuda.conf" "$CUDA_LIMIT"

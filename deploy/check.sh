@@ -73,6 +73,13 @@ station line-2 || fail "$(cat "$work/said")"
 for line in 'recipe = "line-2-recipe.toml"' 'feed = "tcp://127.0.0.1:5566"' 'requests = "tcp://127.0.0.1:*"' 'listen = "127.0.0.1:9474"'; do
     has "$to/etc/hairline/line-2.toml" "$line"
 done
+# What a configuration leaves to the defaults is another station's as well.
+sed -E '/^\[(publish|http|station)\]/d; /^(feed|requests|listen|name = "line|data_dir)/d' "$to/etc/hairline/line-2.toml" >"$to/etc/hairline/short.toml"
+station line-4 "$to/etc/hairline/short.toml" || fail "$(cat "$work/said")"
+for line in 'name = "line-4"' 'data_dir = "/var/lib/hairline/line-4"' 'feed = "tcp://127.0.0.1:5576"' 'requests = "tcp://127.0.0.1:5577"' 'listen = "127.0.0.1:9484"'; do
+    has "$to/etc/hairline/line-4.toml" "$line"
+done
+rm "$to"/etc/hairline/short.toml "$to"/etc/hairline/line-4*.toml
 if station line-3 "$work/src/configs/demo.toml"; then fail "a station was made that cannot start"; fi
 
 # An update replaces and removes what came with the version before, and nothing that was changed or added since.

@@ -66,7 +66,8 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
         let mut engine = crate::nn::engine(&checkpoint, DeviceChoice::Cpu, precision, args.threads)?;
         if engine.precision() != precision {
             bail!(
-                "this processor cannot multiply in {precision} ({}); prepare the model on a machine with AVX-512 VNNI or AMX",
+                "this processor cannot multiply in {precision} ({}); prepare the model on a machine with AVX-512 VNNI or AMX, or \
+                 leave it as it is for every other precision",
                 engine.describe()
             );
         }

@@ -285,7 +285,8 @@ pub enum WaferKind {
 /// Any GStreamer source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GstreamerCamera {
-    /// Fragment in the notation of `gst-launch-1.0`, ending in raw grey video (GRAY8 or GRAY16_LE).
+    /// Fragment in the notation of `gst-launch-1.0`, ending in raw grey video (GRAY8 or GRAY16_LE). One that is live to
+    /// GStreamer is started again when its stream ends; the end of any other, such as a recording, is its lane's.
     pub fragment: String,
     /// Significant bits of GRAY16_LE.
     pub bits: u8,

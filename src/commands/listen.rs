@@ -38,7 +38,7 @@ pub struct ListenArgs {
     /// Print each message as a line of JSON instead of the table
     #[arg(long)]
     pub json: bool,
-    /// Save each crack mask as DIR/LANE-NUMBER.png
+    /// Save each crack mask as DIR/RUN/LANE-NUMBER.png: with each run, that is, start of the station, numbers begin at 1 again
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
     /// Stop after this many verdicts
@@ -129,7 +129,7 @@ impl<O: Write, N: Write> Session<'_, O, N> {
                 }
                 Heard::Mask(header, png) => {
                     mask_until = None;
-                    self.save(&header.lane, header.number, &png)?;
+                    self.save(&header.run, &header.lane, header.number, &png)?;
                     if self.args.json {
                         self.json_line(&header)?;
                     }
@@ -182,7 +182,7 @@ impl<O: Write, N: Write> Session<'_, O, N> {
             // Where the ledger lacks some, the replay goes on behind the gap.
             for (message, mask) in told.iter().filter(|(message, _)| message.number <= missing.to) {
                 self.show(message)?;
-                self.save(&message.lane, message.number, mask)?;
+                self.save(&message.run, &message.lane, message.number, mask)?;
                 filled += 1;
             }
             match replay {
@@ -248,15 +248,16 @@ impl<O: Write, N: Write> Session<'_, O, N> {
     }
 
     /// Saves a mask if it is wanted and is one.
-    fn save(&mut self, lane: &str, number: u64, png: &[u8]) -> anyhow::Result<()> {
+    fn save(&mut self, run: &str, lane: &str, number: u64, png: &[u8]) -> anyhow::Result<()> {
         let Some(dir) = self.args.save.as_deref().filter(|_| !png.is_empty()) else { return Ok(()) };
-        let Some(file) = mask_file(dir, lane, number) else {
-            return self.note(&format!("mask of `{lane}`/{number} not saved: that is no lane's name"));
+        let Some(file) = mask_file(dir, run, lane, number) else {
+            return self.note(&format!("mask of `{lane}`/{number} of run `{run}` not saved: that is no lane's name, or no run's"));
         };
         if let Err(error) = mask_png::decode(png) {
             return self.note(&format!("mask of {lane}/{number} not saved: {error}"));
         }
-        std::fs::write(&file, png).with_context(|| format!("--save: cannot write {}", file.display()))
+        let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&file, png));
+        written.with_context(|| format!("--save: cannot write {}", file.display()))
     }
 }
 
@@ -268,10 +269,10 @@ fn known_runs(requester: &Requester) -> Result<Vec<RunNumbers>, PublishError> {
     }
 }
 
-/// Where a mask is saved; `None` where the lane's name could lead out of the folder.
-fn mask_file(dir: &Path, lane: &str, number: u64) -> Option<PathBuf> {
-    let fit = !lane.is_empty() && lane.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    fit.then(|| dir.join(format!("{lane}-{number}.png")))
+/// The file a mask is saved as, in a folder for its run; `None` where a name could lead out of the folder.
+fn mask_file(dir: &Path, run: &str, lane: &str, number: u64) -> Option<PathBuf> {
+    let fit = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    (fit(run) && fit(lane)).then(|| dir.join(run).join(format!("{lane}-{number}.png")))
 }
 
 /// Text from the network without what could move the terminal's cursor.

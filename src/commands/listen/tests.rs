@@ -54,8 +54,22 @@ fn the_table_tells_each_cell_and_masks_are_saved() {
     assert!(notes.contains("lane a: the belt stands, a cell lies under the camera"), "{notes}");
     assert!(notes.contains("lane a: blind for 30.0 s: the station was not running"), "{notes}");
     assert!(notes.ends_with("3 verdicts: 1 pass, 1 reject, 1 hold; 0 missed\n"), "{notes}");
+    let folder = folder.join(samples::pass("a", 1).run);
     assert_eq!(mask_png::decode(&std::fs::read(folder.join("a-3.png")).unwrap()).unwrap(), samples::mask(25));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+}
+
+#[test]
+fn masks_of_the_next_run_leave_those_of_the_last_where_they_are() {
+    let station = Station::start();
+    let folder = tempfile::tempdir().unwrap();
+    let in_run = |run: &str| VerdictMessage { run: run.into(), ..samples::reject("a", 1) };
+    listen_to(&station, &["--count", "2", "--save", folder.path().to_str().unwrap()], |_| {
+        station.tell(&in_run("00"), &samples::mask_png(25));
+        station.tell(&in_run("01"), &samples::mask_png(0));
+    });
+    let saved = |run: &str| mask_png::decode(&std::fs::read(folder.path().join(run).join("a-1.png")).unwrap()).unwrap();
+    assert_eq!([saved("00"), saved("01")], [samples::mask(25), samples::mask(0)]);
 }
 
 #[test]
@@ -116,8 +130,9 @@ fn text_from_the_network_cannot_steer_the_terminal() {
     evil.hold = Some(crate::cell::HoldReason::Network { detail: "\x1b[2Jgone".into() });
     let (out, _) = listen_to(&station, &["--count", "1"], |_| station.tell(&evil, &[]));
     assert!(out.contains("gone") && !out.contains('\x1b'), "{out}");
-    assert_eq!(mask_file(Path::new("masks"), "../a", 1), None);
-    assert_eq!(mask_file(Path::new("masks"), "a", 1), Some("masks/a-1.png".into()));
+    assert_eq!(mask_file(Path::new("masks"), "00", "../a", 1), None);
+    assert_eq!(mask_file(Path::new("masks"), "..", "a", 1), None);
+    assert_eq!(mask_file(Path::new("masks"), "00", "a", 1), Some("masks/00/a-1.png".into()));
 }
 
 #[test]

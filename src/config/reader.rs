@@ -158,6 +158,12 @@ impl<'a> Reader<'a, '_> {
         self.table.iter().any(|(k, _)| k.get_ref() == key)
     }
 
+    /// Whether `key` is a table written with its braces, `key = {}`, rather than under a heading.
+    pub fn has_inline_table(&self, key: &str) -> bool {
+        let value = self.table.iter().find(|(k, _)| k.get_ref() == key).map(|(_, value)| value);
+        value.is_some_and(|value| self.text.as_bytes().get(value.span().start) == Some(&b'{'))
+    }
+
     /// The file being read.
     pub fn file(&self) -> &'a Path {
         self.file

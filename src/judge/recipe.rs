@@ -2,6 +2,8 @@ use crate::cell::Gate;
 use crate::config::{Precision, Problems, Reader, read_document};
 use std::path::Path;
 
+const NO_LIMIT: &str = "sets no limit, so no crack ever rejects a cell";
+
 /// What is allowed; more than it rejects. `None` allows anything.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Limits {
@@ -43,7 +45,7 @@ pub struct Recipe {
 }
 
 impl Default for Recipe {
-    /// What holds for the keys that a recipe leaves out. There are no limits by default.
+    /// What holds for the keys that a recipe leaves out. There are no limits here; a file must set one, or say that it sets none.
     fn default() -> Self {
         Self {
             name: "default".into(),
@@ -81,7 +83,8 @@ impl Recipe {
         found.unwrap_or(false)
     }
 
-    /// Reads a recipe file. With it come the warnings: rules that cannot fire.
+    /// Reads a recipe file. With it come the warnings: rules that cannot fire. One without any limit, as an empty or cut-off file is,
+    /// is refused unless it says `limits = {}`.
     ///
     /// # Errors
     /// Everything that is wrong with the file at once, warnings included.
@@ -116,7 +119,13 @@ impl Recipe {
         });
         recipe.reject_missing_corners = reader.table("corners", |corners| corners.or("reject_missing", "true or false", true));
         if recipe.limits == Limits::default() && recipe.edge == Limits::default() {
-            reader.warning("limits", "sets no limit, so no crack ever rejects a cell", "set at least longest_crack_mm under [limits]");
+            // What is left of a recipe that was cut off may end in `[limits]`, never in a whole `{}`.
+            if reader.has_inline_table("limits") {
+                reader.warning("limits", NO_LIMIT, "set at least longest_crack_mm under [limits]");
+            } else {
+                let remedy = "set at least longest_crack_mm under [limits]; where that is meant, write `limits = {}`";
+                reader.error("limits", NO_LIMIT, remedy);
+            }
         }
         if let Some(limit_mm) = recipe.limits.longest_crack_mm.filter(|limit_mm| *limit_mm < minimum_length_mm) {
             let what = format!("({minimum_length_mm}) is above limits.longest_crack_mm ({limit_mm}): cracks between the two do not reject");

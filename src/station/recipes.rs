@@ -44,3 +44,26 @@ pub(super) fn read(file: &Path) -> Result<Recipe, Problems> {
     }
     Ok(recipe)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_that_is_emptied_or_cut_off_is_refused_and_the_old_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("recipe.toml");
+        let whole = "name = \"x\"\n[limits]\nlongest_crack_mm = 2.0\n";
+        std::fs::write(&file, whole).unwrap();
+        let slot = RecipeSlot::new(file.clone(), read(&file).unwrap(), [].into());
+        let old = slot.get();
+        for left in [0, whole.find("[limits]").unwrap(), whole.find("longest").unwrap()] {
+            std::fs::write(&file, &whole[..left]).unwrap();
+            let refused = slot.reload().unwrap_err().to_string();
+            assert!(refused.contains("sets no limit") && Arc::ptr_eq(&slot.get(), &old), "{refused}");
+        }
+        std::fs::write(&file, whole.replace("2.0", "3.0")).unwrap();
+        slot.reload().unwrap();
+        assert_eq!(slot.get().limits.longest_crack_mm, Some(3.0));
+    }
+}

@@ -219,9 +219,21 @@ fn a_recipe_is_checked_as_one() {
     std::fs::write(&recipe, "threshold = 7\n[limits]\nlongest_crack_mm = 2\n").unwrap();
     refused(CHECK, &recipe, &["product.toml:1", "`threshold` is 7", "0.01 to 0.99"]);
     std::fs::write(&recipe, "name = \"x\"\nthreshold = 0.9\n").unwrap();
+    refused(CHECK, &recipe, &["`limits` sets no limit", "no crack ever rejects", "`limits = {}`"]);
+    std::fs::write(&recipe, "name = \"x\"\nthreshold = 0.9\nlimits = {}\n").unwrap();
     let output = hairline(CHECK).arg(&recipe).output().unwrap();
     let told = told(&output);
     assert!(output.status.success() && told.contains("no crack ever rejects") && told.contains("the recipe \"x\""), "{told}");
+}
+
+#[test]
+fn an_empty_recipe_starts_no_station() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    std::fs::write(folder.path().join("recipe.toml"), "").unwrap();
+    for command in [CHECK, RUN] {
+        refused(command, &config, &["recipe.toml", "`limits` sets no limit", "set at least longest_crack_mm"]);
+    }
 }
 
 #[test]

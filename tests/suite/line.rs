@@ -47,26 +47,33 @@ fn a_station_that_is_told_to_stop_gives_its_verdicts_and_goes() {
 }
 
 #[test]
-fn a_reloaded_recipe_without_limits_is_warned_of() {
+fn a_reloaded_recipe_that_is_empty_is_refused_and_one_that_says_it_sets_no_limit_is_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     let config = station(folder.path(), SIMULATED);
     let mut running = Running(hairline(&["run", "--config", config.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap());
     let (id, log) = (running.0.id().to_string(), BufReader::new(running.0.stderr.take().unwrap()));
-    let (mut warned, mut reloaded, begun) = (false, false, Instant::now());
+    let reload = |text: &str| {
+        std::fs::write(folder.path().join("recipe.toml"), text).unwrap();
+        Command::new("kill").args(["-HUP", &id]).status().unwrap();
+    };
+    let (mut refused, mut warned, mut reloaded, begun) = (false, false, false, Instant::now());
     for line in log.lines().map_while(Result::ok) {
         assert!(begun.elapsed() < Duration::from_secs(120), "the recipe is not read again");
         if line.trim_end().ends_with("ready") {
-            std::fs::write(folder.path().join("recipe.toml"), "name = \"nolimits\"\nthreshold = 0.99\n").unwrap();
-            Command::new("kill").args(["-HUP", &id]).status().unwrap();
+            reload("");
         }
-        warned |= line.contains("no crack ever rejects a cell");
+        if line.contains("the old recipe stays") {
+            refused = true;
+            reload("name = \"nolimits\"\nthreshold = 0.99\nlimits = {}\n");
+        }
+        warned |= refused && line.contains("warning: `limits` sets no limit, so no crack ever rejects a cell");
         if line.contains("recipe reloaded") {
             reloaded = true;
             Command::new("kill").args(["-TERM", &id]).status().unwrap();
         }
     }
     running.0.wait().unwrap();
-    assert!(reloaded && warned, "reloaded: {reloaded}, warned: {warned}");
+    assert!(refused && reloaded && warned, "refused: {refused}, reloaded: {reloaded}, warned: {warned}");
 }
 
 #[test]

@@ -60,12 +60,29 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn an_empty_recipe_is_named_after_its_file_and_warned_of() {
-    let (recipe, problems) = load("").unwrap();
+fn a_recipe_that_was_cut_off_before_its_limits_is_refused() {
+    let whole = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/recipe.toml")).unwrap();
+    let before = &whole[..whole.find("longest_crack_mm").unwrap()];
+    for text in ["", "name = \"x\"\n", "[limits]\n", "[limits]\n[corners]\nreject_missing = true\n", "[edge]\nzone_mm = 3\n", before] {
+        let problems = load(text).unwrap_err();
+        let errors = told(&problems, Severity::Error);
+        assert!(errors.len() == 1 && errors[0].starts_with("limits: sets no limit"), "{text:?}: {errors:?}");
+        assert!(errors[0].contains("`limits = {}`"), "{errors:?}");
+    }
+    // Cut off within a line it is no TOML.
+    assert!(load("limits = {").is_err() && load("[limits").is_err() && load("[limits]\ncount =").is_err());
+    load("[edge]\nlongest_crack_mm = 1.5\n").unwrap();
+}
+
+#[test]
+fn a_recipe_may_say_that_it_sets_no_limit_and_is_warned_of() {
+    let (recipe, problems) = load("limits = {}").unwrap();
     assert_eq!(recipe, Recipe { name: "M10".into(), ..Recipe::default() });
     let warnings = told(&problems, Severity::Warning);
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].starts_with("limits: ") && warnings[0].contains("no crack ever rejects"), "{warnings:?}");
+    let (_, problems) = load("limits = { count = 1 }").unwrap();
+    assert!(problems.all().is_empty(), "{problems}");
 }
 
 #[test]
@@ -98,6 +115,7 @@ fn every_mistake_is_told_at_once_with_its_remedy() {
         ("limits.longest_crack: ", "did you mean `longest_crack_mm`?"),
         ("limits.total_length_mm: is inf", "from 0"),
         ("limits.count: ", "whole number"),
+        ("limits: sets no limit", "`limits = {}`"),
         ("edge.zone_mm: is -1", "from 0 to 50"),
         ("edge.count: ", "whole number"),
         ("corner: ", "did you mean `corners`?"),

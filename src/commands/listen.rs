@@ -112,11 +112,7 @@ impl<O: Write, N: Write> Session<'_, O, N> {
             let Some(heard) = subscriber.next(TICK_MS)? else {
                 if !silence_told && last_heard.elapsed() >= SILENCE {
                     silence_told = true;
-                    let seconds = SILENCE.as_secs();
-                    self.note(&format!(
-                        "nothing from {} for {seconds} s: is the station running, and is this its `publish.feed`? Still listening.",
-                        self.args.connect
-                    ))?;
+                    self.note(&silence(self.args))?;
                 }
                 continue;
             };
@@ -299,6 +295,19 @@ fn describe(message: &StatusMessage) -> &'static str {
             "the belt moves, no wafer is seen: it is empty, or the light is out"
         }
         (_, BeltState::Moving) => "the belt moves",
+    }
+}
+
+/// What may be the matter where nothing was heard for so long. Of a lane that does not exist no message ever comes.
+fn silence(args: &ListenArgs) -> String {
+    let heard = format!("from {} for {} s", args.connect, SILENCE.as_secs());
+    let place = "is the station running, and is this its `publish.feed`?";
+    match &args.lane {
+        None => format!("nothing {heard}: {place} Still listening."),
+        Some(lane) => format!(
+            "nothing of lane {lane:?} {heard}: has the station a lane of this name? Listen without --lane to see which it has. \
+             If that hears nothing either: {place} Still listening."
+        ),
     }
 }
 

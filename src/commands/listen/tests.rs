@@ -124,6 +124,16 @@ fn being_told_to_stop_ends_with_the_summary() {
 }
 
 #[test]
+fn silence_of_one_lane_may_be_that_of_a_lane_that_is_not_there() {
+    let station = Station::start();
+    let (feed, _) = station.publisher.endpoints();
+    let told = silence(&args(&station, &[]));
+    assert!(told.contains(feed) && told.contains("is this its `publish.feed`?") && !told.contains("--lane"), "{told}");
+    let told = silence(&args(&station, &["--lane", "lane-9"]));
+    assert!(told.contains("lane \"lane-9\"") && told.contains("Listen without --lane") && told.contains("`publish.feed`"), "{told}");
+}
+
+#[test]
 fn text_from_the_network_cannot_steer_the_terminal() {
     let station = Station::start();
     let mut evil = samples::hold("a", 1);

@@ -1,7 +1,7 @@
 //! The command line of the inspection station.
 
 use clap::{Parser, Subcommand};
-use hairline::commands::{bench, calibrate, check, demo, listen, run, told};
+use hairline::commands::{bench, calibrate, check, demo, failed, listen, run};
 use std::process::ExitCode;
 
 /// Finds hair-fine cracks in solar cells while they are being made.
@@ -40,8 +40,5 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Demo(args) => demo::run(args),
     };
-    result.unwrap_or_else(|e| {
-        eprintln!("hairline: {}", told(&e));
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(|error| failed("hairline", &error))
 }

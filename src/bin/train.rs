@@ -1,6 +1,6 @@
 //! The training tool: simulated wafers, training, search and comparison, evaluation, model care.
 use clap::{Parser, Subcommand};
-use hairline::commands::told;
+use hairline::commands::failed;
 use hairline::commands::train::{augment, compare, eval, fit, import, promote, quantise, search, synth};
 use std::process::ExitCode;
 
@@ -52,8 +52,5 @@ fn main() -> ExitCode {
         Command::Quantise(args) => quantise::run(args),
         Command::Import(args) => import::run(args),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("error: {}", told(&error));
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(|error| failed("error", &error))
 }

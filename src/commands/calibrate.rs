@@ -2,6 +2,7 @@
 
 mod stream;
 
+use super::terminal::say;
 use crate::config::{GapKind, wafer_size_mm};
 use crate::stitch::Calibration;
 use crate::stitch::calibrate::{Picture, chart, dark_field, flat_field, scale};
@@ -64,9 +65,9 @@ struct Taken {
 pub fn run(args: CalibrateArgs) -> anyhow::Result<ExitCode> {
     let taken = take(&args)?;
     let dark = dark_field(&taken.dark)?;
-    println!("dark signal  {} columns, {}", dark.len(), percent_range(&dark, "of white"));
+    say!("dark signal  {} columns, {}", dark.len(), percent_range(&dark, "of white"))?;
     let flat = flat_field(&taken.flat, &dark)?;
-    println!("flat field   {} columns, {}", flat.len(), percent_range(&flat, "of its mean"));
+    say!("flat field   {} columns, {}", flat.len(), percent_range(&flat, "of its mean"))?;
 
     let mut calibration = Calibration {
         camera_id: taken.camera_id,
@@ -80,23 +81,23 @@ pub fn run(args: CalibrateArgs) -> anyhow::Result<ExitCode> {
     let (width_mm, length_mm) = args.wafer_mm;
     let wafer = scale(&taken.wafer, &calibration, width_mm, length_mm)?;
     (calibration.mm_per_px, calibration.mm_per_line) = (wafer.mm_per_px, wafer.mm_per_line);
-    println!("scale        {:.5} mm per pixel across, {:.5} mm per line along", wafer.mm_per_px, wafer.mm_per_line);
+    say!("scale        {:.5} mm per pixel across, {:.5} mm per line along", wafer.mm_per_px, wafer.mm_per_line)?;
     let gap = if wafer.gap == GapKind::Dark { "dark" } else { "bright" };
-    println!("wafer        turned by {:.2}°, {gap} gap, told apart at {:.3} of white", wafer.skew_deg, wafer.levels.0);
+    say!("wafer        turned by {:.2}°, {gap} gap, told apart at {:.3} of white", wafer.skew_deg, wafer.levels.0)?;
     if !wafer.usual_levels_do {
         let (edge_level, gap_level) = wafer.levels;
-        println!("levels       the default ones do not tell this wafer from its gap; put these under [lane.belt]:");
-        println!("             gap = \"{gap}\"\n             edge_level = {edge_level:.3}\n             gap_level = {gap_level:.3}");
+        say!("levels       the default ones do not tell this wafer from its gap; put these under [lane.belt]:")?;
+        say!("             gap = \"{gap}\"\n             edge_level = {edge_level:.3}\n             gap_level = {gap_level:.3}")?;
     }
 
     calibration.save(&args.out)?;
     let picture = chart(&calibration, &taken.wafer, &wafer);
     picture.save(&args.picture).with_context(|| format!("cannot write the picture {}; give --picture a .png", args.picture.display()))?;
-    println!(
+    say!(
         "written      {} and {}: look at the picture, then name the file in the lane's `calibration`",
         args.out.display(),
         args.picture.display()
-    );
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,6 @@
 //! `hairline check`: everything that is wrong with a configuration, at once.
 
+use super::terminal::{note, say};
 use crate::config::{Problems, StationConfig};
 use crate::judge::Recipe;
 use crate::station;
@@ -24,22 +25,22 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         };
         tell(&problems);
         let Some(recipe) = recipe else { return Ok(ExitCode::from(super::EXIT_CONFIG)) };
-        println!("{}: good; the recipe {:?}", file.display(), recipe.name);
+        say!("{}: good; the recipe {:?}", file.display(), recipe.name)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (config, problems) = station::check(file);
     tell(&problems);
     let Some(config) = config.filter(|_| !problems.has_errors()) else { return Ok(ExitCode::from(super::EXIT_CONFIG)) };
-    println!("{}: good; {} lane(s)", file.display(), config.lanes.len());
+    say!("{}: good; {} lane(s)", file.display(), config.lanes.len())?;
     for lane in &config.lanes {
-        println!("  {}: camera {}, recipe {}", lane.name, lane.camera.kind.name(), lane.recipe.display());
+        say!("  {}: camera {}, recipe {}", lane.name, lane.camera.kind.name(), lane.recipe.display())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn tell(problems: &Problems) {
     if !problems.all().is_empty() {
-        eprintln!("{problems}");
+        note!("{problems}");
     }
 }
 
@@ -51,7 +52,7 @@ pub(super) fn load_config(file: &Path) -> Option<StationConfig> {
             Some(config)
         }
         Err(problems) => {
-            eprintln!("{problems}");
+            note!("{problems}");
             None
         }
     }

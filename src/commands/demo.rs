@@ -2,6 +2,7 @@
 
 use super::overlay;
 use super::run::{asked_to_stop, start_log};
+use super::terminal::{note, say};
 use crate::cell::VerdictKind;
 use crate::config::StationConfig;
 use crate::nn::Checkpoint;
@@ -42,11 +43,11 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let (config, _) = StationConfig::load(&config_file).map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let checkpoint = Checkpoint::load_bytes(MODEL, "the embedded model")?;
 
-    println!("{:>6}  {:<7}  {:>10}  {:>10}  reason", "cell", "verdict", "longest mm", "ms to verdict");
+    say!("{:>6}  {:<7}  {:>10}  {:>10}  reason", "cell", "verdict", "longest mm", "ms to verdict")?;
     let board = Arc::new(Board { out: out.clone(), seen: Mutex::default() });
     let options = RunOptions { cells: Some(CELLS), checkpoint: Some(checkpoint), observer: Some(board.clone()), on_start: None };
     station::run(&config, options, asked_to_stop())?;
-    Ok(board.summary())
+    board.summary()
 }
 
 /// Prints a line and draws a picture for every cell.
@@ -71,7 +72,7 @@ impl Observer for Board {
             (None, Some(rule)) => format!("{} is {:.2}, limit {:.2}", rule.rule, rule.measured, rule.limit),
             (None, None) => String::new(),
         };
-        println!(
+        let said = say!(
             "{:>6}  {:<7}  {:>10.2}  {:>13.0}  {reason}",
             message.number,
             message.verdict.name(),
@@ -79,6 +80,7 @@ impl Observer for Board {
             outcome.total_ms
         );
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.failures.extend(said.err().map(|e| format!("{e:#}")));
         if let Some(truth) = outcome.truth {
             let cracked = !truth.is_empty();
             seen.escapes += usize::from(cracked && message.verdict == VerdictKind::Pass);
@@ -102,22 +104,22 @@ fn draw(outcome: &CellOutcome<'_>, file: &Path) -> anyhow::Result<()> {
 }
 
 impl Board {
-    fn summary(&self) -> ExitCode {
+    fn summary(&self) -> anyhow::Result<ExitCode> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let count = |kind| seen.verdicts.iter().filter(|v| **v == kind).count();
         let (passes, rejects, holds) = (count(VerdictKind::Pass), count(VerdictKind::Reject), count(VerdictKind::Hold));
-        println!("\n{} cells: {passes} pass, {rejects} reject, {holds} hold", seen.verdicts.len());
-        println!("held against the simulation's truth: {} escape(s), {} overkill", seen.escapes, seen.overkill);
-        println!("pictures with the masks drawn over them: {}", self.out.display());
+        say!("\n{} cells: {passes} pass, {rejects} reject, {holds} hold", seen.verdicts.len())?;
+        say!("held against the simulation's truth: {} escape(s), {} overkill", seen.escapes, seen.overkill)?;
+        say!("pictures with the masks drawn over them: {}", self.out.display())?;
         for failure in &seen.failures {
-            eprintln!("hairline: {failure}");
+            note!("hairline: {failure}");
         }
         let good =
             seen.verdicts.len() as u64 == CELLS && passes >= PASSES && rejects >= REJECTS && holds == HOLDS && seen.failures.is_empty();
         if good {
-            return ExitCode::SUCCESS;
+            return Ok(ExitCode::SUCCESS);
         }
-        eprintln!("hairline: expected {CELLS} cells with at least {PASSES} pass and {REJECTS} reject, and {HOLDS} hold");
-        ExitCode::FAILURE
+        note!("hairline: expected {CELLS} cells with at least {PASSES} pass and {REJECTS} reject, and {HOLDS} hold");
+        Ok(ExitCode::FAILURE)
     }
 }

@@ -1,6 +1,9 @@
 //! The commands of `hairline` and `train`, one file each: arguments, progress and exit codes.
 //! This is the binaries' edge: what a command needs done, a room does.
 
+// Both panic where the pipe they write to is closed; `terminal` has what does not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod against;
 pub mod bench;
 pub mod calibrate;
@@ -10,13 +13,22 @@ pub mod listen;
 mod memory;
 mod overlay;
 pub mod run;
+mod terminal;
 pub mod train;
+
+use std::process::ExitCode;
 
 /// Exit code for a configuration that cannot be used (EX_USAGE of sysexits).
 const EXIT_CONFIG: u8 = 64;
 
+/// Tells the error that a program ends with, behind `who`; the exit code for it.
+pub fn failed(who: &str, error: &anyhow::Error) -> ExitCode {
+    terminal::note!("{who}: {}", told(error));
+    ExitCode::FAILURE
+}
+
 /// An error with its causes in one line. Many errors tell their cause themselves: what stands there already is not told again.
-pub fn told(error: &anyhow::Error) -> String {
+fn told(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
         "" => cause,
         told if told.contains(&cause) => told.to_owned(),

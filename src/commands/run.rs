@@ -1,6 +1,7 @@
 //! `hairline run`: the daemon.
 
 use super::check::load_config;
+use super::terminal::note;
 use crate::station::{self, RunOptions};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error) if error.is_configuration() => {
-            eprintln!("Error: {error}");
+            note!("Error: {error}");
             Ok(ExitCode::from(super::EXIT_CONFIG))
         }
         Err(error) => Err(error.into()),

@@ -8,6 +8,7 @@ mod gige;
 mod line;
 mod line_camera;
 mod loopback;
+mod piped;
 mod pytorch;
 mod station;
 mod train;

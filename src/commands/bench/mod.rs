@@ -8,6 +8,7 @@ use self::cell::{SKEW_DEG, StitchedCell};
 use self::lanes::{Kept, Load};
 use super::against::seconds_a_cell;
 use super::run::start_log;
+use super::terminal::say;
 use crate::cell::{CELL_PX, ProbabilityMap, mask_png};
 use crate::config::{DeviceChoice, Precision};
 use crate::inspect::Inspector;
@@ -74,7 +75,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     };
     if let Some(inspector) = &mut inspector {
         inspector.warm_up()?;
-        println!("{}: loaded, compiled and warm after {:.0} ms", inspector.info().engine, ms_since(started));
+        say!("{}: loaded, compiled and warm after {:.0} ms", inspector.info().engine, ms_since(started))?;
     }
     let ask = || args.against.as_deref().map(seconds_a_cell).transpose();
     let mut others = ask()?.unwrap_or_default();
@@ -97,42 +98,43 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     bar.finish_and_clear();
     others.extend(ask()?.unwrap_or_default());
-    println!("milliseconds a cell of {CELL_PX}×{CELL_PX}, 8 bit, skew {SKEW_DEG}°, {} cells", args.cells);
-    println!("{:<12} {:>9} {:>9} {:>9} {:>9}", "stage", "min", "median", "p99", "max");
+    say!("milliseconds a cell of {CELL_PX}×{CELL_PX}, 8 bit, skew {SKEW_DEG}°, {} cells", args.cells)?;
+    say!("{:<12} {:>9} {:>9} {:>9} {:>9}", "stage", "min", "median", "p99", "max")?;
     let stitching = Spread::of(cells.iter().skip(1).map(|cell| cell.stitch_ms).collect());
     let spreads = times.map(Spread::of);
     let all = std::iter::once(("stitch", &stitching)).chain(stages.into_iter().zip(&spreads));
     for (stage, Spread { min, median, p99, max }) in all.filter(|(_, spread)| spread.max > 0.0) {
-        println!("{stage:<12} {min:>9.2} {median:>9.2} {p99:>9.2} {max:>9.2}");
+        say!("{stage:<12} {min:>9.2} {median:>9.2} {p99:>9.2} {max:>9.2}")?;
     }
     if !others.is_empty() {
         let other_ms = 1000.0 * Spread::of(others).median;
-        println!("against: {other_ms:.1} ms; the network takes {:.2} of it", spreads[0].median / other_ms);
+        say!("against: {other_ms:.1} ms; the network takes {:.2} of it", spreads[0].median / other_ms)?;
     }
     if args.blocks {
         match inspector.as_ref().and_then(Inspector::roofline) {
-            Some(roofline) => println!("{}", blocks::table(&roofline)),
-            None => println!("blocks: only U-Nets on the CPU can be told by blocks"),
+            Some(roofline) => say!("{}", blocks::table(&roofline))?,
+            None => say!("blocks: only U-Nets on the CPU can be told by blocks")?,
         }
     }
     if let (Some(lanes), Some(inspector)) = (args.lanes, &mut inspector) {
         let [takt, deadline] = [args.takt_ms, args.deadline_ms].map(Duration::from_millis);
         let Kept { last_row_ms, cells, late, busy_share, rows_a_batch } =
             Load { lanes, takt, deadline }.hold(inspector, &cells, u32::try_from(args.cells).unwrap_or(u32::MAX))?;
-        println!(
+        say!(
             "{lanes} lanes, a cell each {} ms: {late} of {cells} cells later than {} ms after their last line",
-            args.takt_ms, args.deadline_ms
-        );
-        println!(
+            args.takt_ms,
+            args.deadline_ms
+        )?;
+        say!(
             "last row after median {:.2}, p99 {:.2}, at most {:.2} ms; {rows_a_batch:.1} rows at a time, the network busy for {:.0} % of the time",
             last_row_ms.median,
             last_row_ms.p99,
             last_row_ms.max,
             100.0 * busy_share
-        );
+        )?;
     }
     if let Some(mb) = super::memory::peak_mb() {
-        println!("{mb:.0} MB of memory at most, simulated wafers and all");
+        say!("{mb:.0} MB of memory at most, simulated wafers and all")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 use crate::camera::CameraLink;
 use crate::cell::CameraEvent;
+use crate::commands::terminal::note;
 use crate::config::{CameraKind, Lane, StationConfig};
 use crate::stitch::calibrate::{Catch, Picture};
 use anyhow::{Context, bail};
@@ -50,7 +51,7 @@ impl Stream {
     }
 
     fn catch(&mut self, ask: &str, mut catch: Catch) -> anyhow::Result<Picture> {
-        eprintln!("{ask}, then press Enter.");
+        note!("{ask}, then press Enter.");
         std::io::stdin().lock().read_line(&mut String::new()).context("cannot read from the terminal")?;
         // What waited in the queue shows the time before.
         self.link.events().try_iter().for_each(drop);

@@ -1,6 +1,7 @@
 //! `train augment`: the paper's five-fold set, stored.
 
 use super::synth::holds_something;
+use crate::commands::terminal::say;
 use crate::train::{HeldBack, SplitPlan, store_five_fold};
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -56,6 +57,6 @@ pub fn run(args: TrainAugmentArgs) -> anyhow::Result<ExitCode> {
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
-    println!("{} pictures to learn from and {} to validate with, in {}", stored.training, stored.validation, args.out.display());
+    say!("{} pictures to learn from and {} to validate with, in {}", stored.training, stored.validation, args.out.display())?;
     Ok(ExitCode::SUCCESS)
 }

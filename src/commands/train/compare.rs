@@ -3,6 +3,7 @@
 use super::interrupt::Interrupt;
 use super::options::FitOptions;
 use super::trials::{MEANS, Trial, TrialOptions, told_below};
+use crate::commands::terminal::{note, say};
 use crate::train::{Chart, Compared, Journal, RunFolder, Scale, Series, comparison_tables, write_beside};
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -78,10 +79,10 @@ pub fn run(args: TrainCompareArgs, commit: Option<&str>) -> anyhow::Result<ExitC
     let places = Places { data: args.data_root.as_deref().unwrap_or(beside), others: beside };
     let (names, trials): (Vec<Compared>, Vec<Trial>) =
         plan.trials(places, &args.dir).with_context(|| args.plan.display().to_string())?.into_iter().unzip();
-    eprintln!("{} trainings", trials.len());
+    note!("{} trainings", trials.len());
     std::fs::create_dir_all(&args.dir)?;
     let Some(ends) = args.trials.run(&trials, commit, &Interrupt::listen()?)? else {
-        eprintln!("interrupted; the same command goes on");
+        note!("interrupted; the same command goes on");
         return Ok(ExitCode::FAILURE);
     };
     let figures = |(name, result): (Compared, &super::trials::TrialResult)| Compared {
@@ -107,7 +108,7 @@ pub fn run(args: TrainCompareArgs, commit: Option<&str>) -> anyhow::Result<ExitC
         let trained = all.iter().filter(|done| done.data == *data);
         write_beside(&args.dir.join(format!("iou-{data}.svg")), curves(data, trained, &args.dir)?.svg().as_bytes())?;
     }
-    println!("{tables}");
+    say!("{tables}")?;
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

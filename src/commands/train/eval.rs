@@ -2,6 +2,7 @@
 
 use super::pictures::PictureOptions;
 use crate::cell::{CELL_PX, ProbabilityMap};
+use crate::commands::terminal::{note, say};
 use crate::config::{DeviceChoice, Precision};
 use crate::judge::{Recipe, judge};
 use crate::measure::Counts;
@@ -66,7 +67,7 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
     let checkpoint = Checkpoint::load(&args.model).context("--model")?;
     let mut engine = crate::nn::engine(&checkpoint, args.device, args.precision, args.threads)?;
     let meta = &checkpoint.meta;
-    eprintln!("{} ({}), {}", meta.name, meta.shape, engine.describe());
+    note!("{} ({}), {}", meta.name, meta.shape, engine.describe());
     let mut thresholds = THRESHOLDS.to_vec();
     if !thresholds.contains(&meta.threshold) {
         thresholds.push(meta.threshold);
@@ -95,9 +96,9 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
     };
     let evaluation = evaluate(engine.as_mut(), &meta.normalisation, meta.threshold, count, |index| pictures.get(index), each)?;
     bar.finish_and_clear();
-    println!("{}", pixel_table(&evaluation, &thresholds, meta.threshold));
+    say!("{}", pixel_table(&evaluation, &thresholds, meta.threshold))?;
     if !wafers.is_empty() {
-        println!("{}", wafer_table(&wafers, &thresholds, args.recipe_min_length_mm, &args.reject_above_mm));
+        say!("{}", wafer_table(&wafers, &thresholds, args.recipe_min_length_mm, &args.reject_above_mm))?;
     }
     if let Some(path) = &args.report {
         let facts = serde_json::json!({ "model": meta.name, "network": meta.shape.to_string(), "pictures": pictures.describe()?, "training": meta.training });
@@ -107,7 +108,7 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
             Findings { evaluation, threshold: meta.threshold, gallery },
             &facts,
         )?;
-        eprintln!("report: {}", path.display());
+        note!("report: {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

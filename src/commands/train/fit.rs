@@ -4,6 +4,7 @@ use super::interrupt::{ENDED_BY_INTERRUPT, Interrupt};
 use super::machine::MachineOptions;
 use super::options::FitOptions;
 use super::watch::Watch;
+use crate::commands::terminal::note;
 use crate::config::Precision;
 use crate::nn::Checkpoint;
 use crate::train::{
@@ -76,7 +77,7 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
             let interrupt = Interrupt::listen()?;
             let outcome = train(&options, &settings, source, &machine, &out.with_extension("jsonl"), None, &interrupt)?;
             if outcome.stopped {
-                eprintln!("stopped early; continue from its weights with --init {}", quoted(&settings.files.last));
+                note!("stopped early; continue from its weights with --init {}", quoted(&settings.files.last));
             }
             Ok(ended(&outcome))
         }
@@ -144,10 +145,10 @@ fn train_in(
             if error.downcast_ref().is_some_and(TrainError::is_divergence) {
                 let best = settings.files.best.exists();
                 if let Err(problem) = report(run, source.as_ref(), &settings, best, &interrupt) {
-                    eprintln!("no report: {problem:#}");
+                    note!("no report: {problem:#}");
                 }
             } else if state_path.exists() {
-                eprintln!("what was learnt until the last save is kept; once the error below is mended, continue with\n  {}", resume());
+                note!("what was learnt until the last save is kept; once the error below is mended, continue with\n  {}", resume());
             }
             return Err(error);
         }
@@ -161,7 +162,7 @@ fn train_in(
         }
     }
     if outcome.stopped {
-        eprintln!("stopped early; continue with\n  {}", resume());
+        note!("stopped early; continue with\n  {}", resume());
     } else {
         run.write_json("result.json", &result(&outcome, &Journal::read(&run.path("log.jsonl"))?))?;
     }
@@ -183,7 +184,7 @@ fn report(run: &RunFolder, source: &dyn Source, settings: &FitSettings, look: bo
     let whole = findings.is_some();
     write_report(run, settings, findings)?;
     let missing = if whole { "" } else { " (without pictures: those come when a training has ended)" };
-    eprintln!("report: {}{missing}", run.path("report.html").display());
+    note!("report: {}{missing}", run.path("report.html").display());
     Ok(())
 }
 
@@ -245,14 +246,14 @@ fn train(
         _ if cfg!(feature = "cudnn") && settings.precision != Precision::F32 => "CUDA, products of TF32 where the device has it".to_owned(),
         _ => "CUDA, f32".to_owned(),
     };
-    eprintln!("{} on {place}", network.shape());
-    eprintln!("data: {}", source.summary());
+    note!("{} on {place}", network.shape());
+    note!("data: {}", source.summary());
     let journal = match state {
         Some(state) => Journal::resume(log, state.step)?,
         None => Journal::start(log, json!({ "told": options, "data": source.summary() }))?,
     };
     if let Some(state) = state {
-        eprintln!("going on after step {}", state.step);
+        note!("going on after step {}", state.step);
     }
     let after = state.map_or(0, |state| state.step);
     let events = settings.files.run.as_ref().map(|run| EventFile::create(run.root(), after)).transpose()?;
@@ -266,7 +267,7 @@ fn train(
 
 fn tell(outcome: &Outcome, settings: &FitSettings) {
     let seconds = outcome.elapsed.as_secs_f64();
-    eprintln!(
+    note!(
         "{} steps in {:.1} min, {:.3} s a step evaluations included, {:.1} % of it waiting for data",
         outcome.steps,
         seconds / 60.0,
@@ -274,16 +275,16 @@ fn tell(outcome: &Outcome, settings: &FitSettings) {
         100.0 * outcome.waited.as_secs_f64() / seconds.max(1e-9)
     );
     if let Some(mb) = crate::commands::memory::peak_mb() {
-        eprintln!("{mb:.0} MB of memory at most");
+        note!("{mb:.0} MB of memory at most");
     }
     let best = settings.files.best.display();
     match outcome.best {
         Some(found) => {
             let counts = found.counts;
-            eprintln!("best at step {}: IoU {:.3}, PA {:.3}, OII {:+.3}: {best}", found.step, counts.iou(), counts.pa(), counts.oii());
+            note!("best at step {}: IoU {:.3}, PA {:.3}, OII {:+.3}: {best}", found.step, counts.iou(), counts.pa(), counts.oii());
         }
-        None if outcome.steps > 0 => eprintln!("stopped before the first evaluation; saved as it was: {best}"),
-        None => eprintln!("stopped before the first step; nothing to save"),
+        None if outcome.steps > 0 => note!("stopped before the first evaluation; saved as it was: {best}"),
+        None => note!("stopped before the first step; nothing to save"),
     }
 }
 

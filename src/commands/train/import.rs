@@ -1,5 +1,6 @@
 //! `train import`: PyTorch weights become a checkpoint.
 
+use crate::commands::terminal::say;
 use crate::nn::{Architecture, Checkpoint, CheckpointMeta, NetworkShape, Normalisation, Upsampling};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +60,6 @@ pub fn run(args: TrainImportArgs) -> anyhow::Result<ExitCode> {
     };
     let checkpoint = Checkpoint::import(&args.weights, meta)?;
     checkpoint.save(&args.out)?;
-    println!("{}: {}", args.out.display(), checkpoint.meta.shape);
+    say!("{}: {}", args.out.display(), checkpoint.meta.shape)?;
     Ok(ExitCode::SUCCESS)
 }

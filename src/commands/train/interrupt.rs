@@ -1,3 +1,4 @@
+use crate::commands::terminal::note;
 use crate::train::TrainError;
 use anyhow::Context;
 use std::sync::Arc;
@@ -37,11 +38,11 @@ impl Interrupt {
                     _ = &mut ended => return,
                 }
                 if pressed > 1 {
-                    eprintln!("ended at once; what was done since the last save is lost");
+                    note!("ended at once; what was done since the last save is lost");
                     std::process::exit(ENDED_BY_INTERRUPT.into());
                 }
                 if !raised.swap(true, Ordering::Relaxed) {
-                    eprintln!("stopping after this step, saving what there is; Ctrl-C once more ends it at once");
+                    note!("stopping after this step, saving what there is; Ctrl-C once more ends it at once");
                 }
             }
         };

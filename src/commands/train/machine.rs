@@ -1,5 +1,6 @@
 //! Where a training runs, as arguments of the command line.
 
+use crate::commands::terminal::note;
 use crate::config::DeviceChoice;
 use crate::nn::cuda_device;
 use anyhow::Context;
@@ -35,7 +36,7 @@ impl MachineOptions {
             DeviceChoice::Cpu => Ok(Device::Cpu),
             DeviceChoice::Auto if !cfg!(feature = "cuda") => Ok(Device::Cpu),
             DeviceChoice::Auto => Ok(cuda_device(0).unwrap_or_else(|error| {
-                eprintln!("no CUDA device, the CPU does it: {error}");
+                note!("no CUDA device, the CPU does it: {error}");
                 Device::Cpu
             })),
             DeviceChoice::Cuda(index) => cuda_device(index)

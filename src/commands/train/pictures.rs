@@ -1,5 +1,6 @@
 //! The pictures that `train eval`, `train promote` and `train quantise` look at.
 
+use crate::commands::terminal::note;
 use crate::train::{Folder, HeldBack, Kinds, Picture, Sampling, Set, Simulated, Source, SplitPlan, TrainError};
 use serde_json::json;
 use std::path::PathBuf;
@@ -52,7 +53,7 @@ impl PictureOptions {
             let held_back = self.split.clone().map_or(HeldBack::Everything, HeldBack::File);
             let plan = SplitPlan { held_back, ..SplitPlan::share(0.5, 0) };
             let folder = Folder::open(root, &plan, Sampling::Uniform)?;
-            folder.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+            folder.warnings().iter().for_each(|warning| note!("warning: {warning}"));
             Ok(folder)
         };
         Ok(Pictures { options: self.clone(), folder: self.data.as_ref().map(open).transpose()? })

@@ -1,6 +1,7 @@
 //! `train promote`: a model goes to the line only if it is no worse than the one there.
 
 use super::pictures::{PictureOptions, Pictures, digests_in, share};
+use crate::commands::terminal::{note, say};
 use crate::config::{DeviceChoice, Precision};
 use crate::nn::{Checkpoint, CheckpointMeta};
 use crate::train::{Evaluation, evaluate, write_beside};
@@ -99,7 +100,7 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     let golden = args.pictures.open()?;
     let learnt = learnt_from(&args.new, &golden)?;
     if learnt > 0 {
-        eprintln!("warning: the new model has learnt from {learnt} of these {} pictures, which flatters it", golden.count());
+        note!("warning: the new model has learnt from {learnt} of these {} pictures, which flatters it", golden.count());
     }
     let examine = |checkpoint: Checkpoint| -> anyhow::Result<Candidate> {
         let mut engine = crate::nn::engine(&checkpoint, args.device, Precision::default(), args.threads)?;
@@ -111,7 +112,7 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     let new = examine(new.checkpoint).context("the new model")?;
     let current = current.map(|current| examine(current.checkpoint)).transpose().context("--current")?;
     let table = table(&new, current.as_ref());
-    println!("{table}");
+    say!("{table}")?;
     if new.found.cracked == 0 {
         bail!("no picture shows a crack: a model that finds nothing would be perfect; add cracked cells to the golden set");
     }
@@ -137,13 +138,13 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     // The model first: a card must not tell of one that is not there.
     write_beside(&model, &bytes)?;
     write_beside(&card, written.as_bytes())?;
-    println!("promoted: {} and {}", model.display(), card.display());
+    say!("promoted: {} and {}", model.display(), card.display())?;
     let told = std::path::absolute(&model).unwrap_or(model);
-    println!(
+    say!(
         "A station works with it once `model` under [network] of its configuration names {} and it was restarted \
          (systemctl restart hairline@NAME; a reload reads recipes only).",
         told.display()
-    );
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

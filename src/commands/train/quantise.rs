@@ -2,6 +2,7 @@
 
 use super::pictures::{PictureOptions, share};
 use crate::cell::{SEEN_PX, TILE_PX};
+use crate::commands::terminal::{note, say};
 use crate::config::{DeviceChoice, Precision};
 use crate::measure::Counts;
 use crate::nn::{Calibration, Checkpoint, Quantisation};
@@ -74,7 +75,7 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
         let (normalisation, threshold) = (&checkpoint.meta.normalisation, checkpoint.meta.threshold);
         let picture = |index| pictures.get(args.calibrate + index);
         let found = evaluate(engine.as_mut(), normalisation, threshold, compared, picture, |_| Ok(()))?.pixels.counts(threshold);
-        println!("{precision:10} IoU {:.4}  PA {:.4}  OII {:+.3}   {}", found.iou(), found.pa(), found.oii(), engine.describe());
+        say!("{precision:10} IoU {:.4}  PA {:.4}  OII {:+.3}   {}", found.iou(), found.pa(), found.oii(), engine.describe())?;
         Ok(found)
     };
     let (exact, coarse) = (counts(Precision::F32)?, counts(Precision::Int8)?);
@@ -89,9 +90,9 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let cost = exact.iou() - coarse.iou();
-    println!("on {compared} pictures int8 costs {:.2} points of IoU", 100.0 * cost);
+    say!("on {compared} pictures int8 costs {:.2} points of IoU", 100.0 * cost)?;
     if cost > args.tolerance {
-        eprintln!("more than --tolerance {}: not written; run this model with bf16", args.tolerance);
+        note!("more than --tolerance {}: not written; run this model with bf16", args.tolerance);
         return Ok(ExitCode::FAILURE);
     }
     let report = serde_json::json!({
@@ -102,7 +103,7 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
         quantisation.report = report;
     }
     checkpoint.save(&args.out)?;
-    println!("written: {}", args.out.display());
+    say!("written: {}", args.out.display())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,6 +3,7 @@
 use super::interrupt::Interrupt;
 use super::options::FitOptions;
 use super::trials::{Last, MEANS, Trial, TrialEnd, TrialOptions, TrialResult, told_below};
+use crate::commands::terminal::{note, say};
 use crate::train::{
     Chart, Goal, Guide, Scale, SearchRow, Series, centroids, guide, most_trainings, search_table, trainings_table, write_beside,
 };
@@ -78,7 +79,7 @@ pub fn run(args: TrainSearchArgs, commit: Option<&str>) -> anyhow::Result<ExitCo
     let table = format!("{}{reached}\nAll trainings:\n\n{}\n{MEANS}{below}", search_table(&loss, &rows), trainings_table(&trainings));
     write_beside(&args.dir.join("table.md"), table.as_bytes())?;
     write_beside(&args.dir.join("oii.svg"), plot(&loss, &args.goal, &tried).svg().as_bytes())?;
-    println!("{table}");
+    say!("{table}")?;
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -129,7 +130,7 @@ impl TrainSearchArgs {
                         candidates.retain(|candidate| *candidate != alpha);
                     }
                     for (alpha, TrialResult { last: Last { iou, pa, oii, .. }, .. }) in &done {
-                        eprintln!("alpha {alpha:.3}: IoU {iou:.3}, PA {pa:.3}, OII {oii:+.3}");
+                        note!("alpha {alpha:.3}: IoU {iou:.3}, PA {pa:.3}, OII {oii:+.3}");
                     }
                     tried.extend(done);
                     failed.extend(problems);
@@ -137,7 +138,7 @@ impl TrainSearchArgs {
                 Guide::Reached(alpha) => break (alpha, true),
                 Guide::Nearest(alpha) if tried.is_empty() => break (alpha, false),
                 Guide::Nearest(alpha) => {
-                    eprintln!("no candidate's OII lies within {} to {}; the nearest is taken", self.goal.low, self.goal.high);
+                    note!("no candidate's OII lies within {} to {}; the nearest is taken", self.goal.low, self.goal.high);
                     break (alpha, false);
                 }
             }
@@ -190,7 +191,7 @@ fn plot(loss: &str, goal: &Goal, tried: &[(f64, TrialResult)]) -> Chart {
 }
 
 fn interrupted() -> ExitCode {
-    eprintln!("interrupted; the same command goes on");
+    note!("interrupted; the same command goes on");
     ExitCode::FAILURE
 }
 

@@ -2,6 +2,7 @@
 
 use super::pictures::share;
 use crate::cell::Mask;
+use crate::commands::terminal::say;
 use crate::config::WaferKind;
 use crate::simulate::{self, Crack, WaferSettings};
 use crate::train::{Kinds, Simulated, write_beside};
@@ -92,7 +93,7 @@ pub fn run(args: TrainSynthArgs) -> anyhow::Result<ExitCode> {
     };
     write_beside(&args.out.join("manifest.json"), &serde_json::to_vec_pretty(&manifest)?)?;
     let cracked = wafers.iter().filter(|wafer| wafer.crack_px > 0).count();
-    println!("{} wafers, {cracked} of them cracked, in {}", wafers.len(), args.out.display());
+    say!("{} wafers, {cracked} of them cracked, in {}", wafers.len(), args.out.display())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,6 +4,7 @@ use super::fit::{settings_json, stored_options};
 use super::interrupt::{ENDED_BY_INTERRUPT, Interrupt};
 use super::machine::MachineOptions;
 use super::options::FitOptions;
+use crate::commands::terminal::note;
 use crate::config::DeviceChoice;
 use crate::train::{Journal, RunFolder};
 use anyhow::Context;
@@ -90,7 +91,7 @@ impl TrialOptions {
                 let result = match self.prepare(trial, lane, commit, &checked)? {
                     Ok(run) => self.train(&run, lane, interrupt)?,
                     Err(problem) => {
-                        eprintln!("{problem}");
+                        note!("{problem}");
                         Some(Err(problem))
                     }
                 };
@@ -148,7 +149,7 @@ impl TrialOptions {
             return Ok(None);
         }
         let root = run.root();
-        eprintln!("training {}", root.display());
+        note!("training {}", root.display());
         let console = root.join("console.log");
         let output = || std::fs::File::options().create(true).append(true).open(&console);
         let training = Command::new(std::env::current_exe().context("cannot tell where this program lies")?)
@@ -167,7 +168,7 @@ impl TrialOptions {
         }
         if !status.success() {
             let problem = format!("{}: the training failed ({status}): {}", root.display(), last_line(&console));
-            eprintln!("{problem}");
+            note!("{problem}");
             return Ok(Some(Err(problem)));
         }
         Ok(finished(run)?.map(Ok))

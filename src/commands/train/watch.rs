@@ -1,3 +1,4 @@
+use crate::commands::terminal::note;
 use crate::measure::Counts;
 use crate::train::{Evaluation, EventFile, FitSettings, Journal, Observer, Outcome, StepReport, TrainError};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -38,7 +39,7 @@ impl Watch {
 
     fn tell(&self, line: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{line}");
+            note!("{line}");
         } else {
             self.bar.println(line);
         }

@@ -1,6 +1,7 @@
 //! What a training learns from.
 
 use super::FitOptions;
+use crate::commands::terminal::note;
 use crate::train::{Folder, Grouping, HeldBack, Set, Simulated, SimulatedSettings, Source, SplitPlan, Squares};
 use anyhow::Context;
 use regex::Regex;
@@ -12,15 +13,15 @@ impl FitOptions {
         let whole = self.whole_source()?;
         let Some(side_px) = self.validation_crop else { return Ok(whole) };
         let squares = Squares::new(whole, side_px)?;
-        eprintln!("validating on {} squares of {side_px} px around their cracks", squares.validation_count());
+        note!("validating on {} squares of {side_px} px around their cracks", squares.validation_count());
         Ok(Arc::new(squares))
     }
 
     fn whole_source(&self) -> anyhow::Result<Arc<dyn Source>> {
         if let Some(root) = &self.data {
             let folder = Folder::open(root, &self.split_plan()?, self.sampling)?;
-            folder.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
-            eprintln!("{} pictures to learn from, {} to validate with", folder.len(Set::Training), folder.len(Set::Validation));
+            folder.warnings().iter().for_each(|warning| note!("warning: {warning}"));
+            note!("{} pictures to learn from, {} to validate with", folder.len(Set::Training), folder.len(Set::Validation));
             return Ok(Arc::new(folder));
         }
         let kinds = self.simulate.context("nothing to learn from: give --data DIR or --simulate KIND")?;

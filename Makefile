@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh Debian 12+ or Ubuntu 24.04 machine with Rust:
 #   make demo   sets up, builds and shows the line at work on its embedded default
 #   make test   sets up and passes all tests
-.PHONY: help setup setup-test demo build test test-portable lint deploy-checks check-cuda check-arm check-fuzz fuzz valgrind bench bench-peers bench-training bench-cuda peers fmt deb
+.PHONY: help setup setup-test demo build test test-portable lint deploy-checks check-service check-cuda check-arm check-fuzz fuzz valgrind bench bench-peers bench-training bench-cuda peers fmt deb
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,6 +38,10 @@ lint: setup
 deploy-checks: setup-test
 	cargo build --bin hairline
 	deploy/check.sh
+
+# The service as it is installed, under a systemd of its own; as root.
+check-service: build
+	systemd/booted.sh target/release
 
 # Type-checks the CUDA build where there is no CUDA: a stand-in takes the compiler's place. What it leaves
 # cannot run, so it has a folder of its own.

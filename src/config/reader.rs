@@ -106,16 +106,16 @@ impl<'a> Reader<'a, '_> {
         None
     }
 
-    /// A path, relative ones being taken from the folder the file lies in.
+    /// A path, relative ones being taken from the folder the file lies in. An empty one is a mistake.
     pub fn optional_path(&mut self, key: &'static str, expected: &str) -> Option<PathBuf> {
-        let path: PathBuf = self.optional(key, expected)?;
-        Some(self.file.parent().map_or(path.clone(), |folder| folder.join(&path)))
+        let path = self.optional(key, expected)?;
+        self.from_folder(key, path, expected)
     }
 
     /// Like [`optional_path`](Self::optional_path), noting a missing key as a mistake.
     pub fn required_path(&mut self, key: &'static str, expected: &str) -> Option<PathBuf> {
-        let path: PathBuf = self.required(key, expected)?;
-        Some(self.file.parent().map_or(path.clone(), |folder| folder.join(&path)))
+        let path = self.required(key, expected)?;
+        self.from_folder(key, path, expected)
     }
 
     /// Reads the table `key`; a missing one is read as an empty table.
@@ -179,6 +179,14 @@ impl<'a> Reader<'a, '_> {
     pub fn warning(&mut self, key: &'static str, what: impl Into<String>, remedy: impl Into<String>) {
         let (line, path) = (self.line_of_key(key), self.full(key));
         self.problems.warning(self.file, line, path, what, remedy);
+    }
+
+    fn from_folder(&mut self, key: &'static str, path: PathBuf, expected: &str) -> Option<PathBuf> {
+        if path.as_os_str().is_empty() {
+            self.error(key, "is empty", format!("give {expected}"));
+            return None;
+        }
+        Some(self.file.parent().map_or(path.clone(), |folder| folder.join(&path)))
     }
 
     fn error_at(&mut self, line: Option<usize>, key: &str, what: String, remedy: String) {

@@ -1,9 +1,9 @@
 //! A configuration against the files it names, this build and this machine.
 
+use super::recipes;
 use super::setup::{COARSE_CAMERA, calibration, coarse_camera, load_checkpoint, mm_per_px, stitcher};
 use crate::camera;
 use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
-use crate::judge::Recipe;
 use crate::nn::{Checkpoint, NnError};
 use crate::stitch::{Calibration, StitchError};
 use std::path::Path;
@@ -48,23 +48,28 @@ impl Check<'_> {
             self.network(checkpoint.as_ref());
         }
         for (i, lane) in config.lanes.iter().enumerate() {
+            self.recipe(i, lane, checkpoint.as_ref());
             self.lane(&format!("lane[{i}]"), lane, checkpoint.as_ref());
         }
     }
 
-    fn lane(&mut self, key: &str, lane: &Lane, checkpoint: Option<&Checkpoint>) {
-        if is_named(&lane.recipe) {
-            match Recipe::load(&lane.recipe) {
-                Ok((recipe, warnings)) => {
-                    self.problems.append(warnings);
-                    if let Some(e) = recipe.precision.and_then(|precision| self.unprepared(precision, checkpoint)) {
-                        let line = Places::of(&lane.recipe).line("precision");
-                        self.problems.error(&lane.recipe, line, "precision", e.to_string(), PREPARE);
-                    }
-                }
-                Err(found) => self.problems.append(found),
-            }
+    fn recipe(&mut self, index: usize, lane: &Lane, checkpoint: Option<&Checkpoint>) {
+        if !is_named(&lane.recipe) {
+            return;
         }
+        match recipes::of_lane(self.config, index, lane) {
+            Ok((recipe, warnings)) => {
+                self.problems.append(warnings);
+                if let Some(e) = recipe.precision.and_then(|precision| self.unprepared(precision, checkpoint)) {
+                    let line = Places::of(&lane.recipe).line("precision");
+                    self.problems.error(&lane.recipe, line, "precision", e.to_string(), PREPARE);
+                }
+            }
+            Err(found) => self.problems.append(found),
+        }
+    }
+
+    fn lane(&mut self, key: &str, lane: &Lane, checkpoint: Option<&Checkpoint>) {
         if (self.sound || names_source(&lane.camera.kind))
             && let Err(e) = camera::check(&lane.camera)
         {

@@ -1,4 +1,4 @@
-use crate::config::{Precision, Problems};
+use crate::config::{Lane, Places, Precision, Problems, StationConfig};
 use crate::judge::Recipe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,13 +36,28 @@ impl RecipeSlot {
     }
 }
 
+/// The recipe of the lane with this index, and what is to be warned of. A file that cannot be read is told where it is named.
+pub(super) fn of_lane(config: &StationConfig, index: usize, lane: &Lane) -> Result<(Recipe, Problems), Problems> {
+    if let Err(e) = std::fs::read_to_string(&lane.recipe) {
+        let (key, mut problems) = (format!("lane[{index}].recipe"), Problems::default());
+        let what = format!("leads to {}, which cannot be read: {e}", lane.recipe.display());
+        problems.error(&config.file, Places::of(&config.file).line(&key), key, what, "give the path of a readable recipe (TOML)");
+        return Err(problems);
+    }
+    Recipe::load(&lane.recipe)
+}
+
 /// Reads a recipe; what it probably does not mean is told in the log.
 pub(super) fn read(file: &Path) -> Result<Recipe, Problems> {
-    let (recipe, warnings) = Recipe::load(file)?;
+    Recipe::load(file).map(warned)
+}
+
+/// The recipe, its warnings being told in the log.
+pub(super) fn warned((recipe, warnings): (Recipe, Problems)) -> Recipe {
     for warning in warnings.all() {
         tracing::warn!("{warning}");
     }
-    Ok(recipe)
+    recipe
 }
 
 #[cfg(test)]

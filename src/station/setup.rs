@@ -108,8 +108,8 @@ impl Prepared {
             Some(checkpoint) => checkpoint,
             None => load_checkpoint(&config.network.model)?,
         };
-        let recipes =
-            config.lanes.iter().map(|lane| recipes::read(&lane.recipe)).collect::<Result<Vec<_>, _>>().map_err(StationError::Recipe)?;
+        let read = |(i, lane)| recipes::of_lane(config, i, lane).map(recipes::warned);
+        let recipes = config.lanes.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>().map_err(StationError::Recipe)?;
         let asked = recipes.iter().filter_map(|recipe| recipe.precision);
         let inspectors = Inspectors::new(&checkpoint, &config.network, asked.clone())?;
         let precisions: Arc<[Precision]> = asked.chain([config.network.precision]).collect();

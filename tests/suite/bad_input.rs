@@ -166,6 +166,27 @@ fn files_are_looked_at_also_where_the_configuration_has_mistakes() {
 }
 
 #[test]
+fn an_empty_path_is_no_path_and_a_missing_recipe_is_told_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    let text = std::fs::read_to_string(&config).unwrap();
+    change(&config, "data_dir = \"ledger\"", "data_dir = \"\"");
+    change(&config, "\"tiny.safetensors\"", "\"\"");
+    change(&config, "\"recipe.toml\"\n", "\"\"\ncalibration = \"\"\n");
+    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + "[album]\ndir = \"\"\n").unwrap();
+    let keys =
+        ["station.data_dir", "network.model", "album.dir", "lane[0].recipe", "lane[0].calibration"].map(|key| format!("`{key}` is empty"));
+    // Told by its name alone, as from within its folder: the empty path then led nowhere.
+    let output = hairline(CHECK).arg("station.toml").current_dir(folder.path()).output().unwrap();
+    assert!(!output.status.success() && keys.iter().all(|key| told(&output).contains(key)), "{}", told(&output));
+
+    std::fs::write(&config, text.replace("recipe.toml", "nope.toml")).unwrap();
+    for command in [CHECK, RUN] {
+        refused(command, &config, &["station.toml:14: error: `lane[0].recipe` leads to", "nope.toml, which cannot be read"]);
+    }
+}
+
+#[test]
 fn two_sockets_on_one_port_are_told_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let config = station(folder.path(), SIMULATED);

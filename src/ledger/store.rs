@@ -1,11 +1,16 @@
 use super::error::{Fault, LedgerError};
 use super::tables;
+use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 /// The ledger's file within its folder.
 pub(super) const FILE_NAME: &str = "ledger.redb";
+/// A new ledger's file until it is whole.
+const UNFINISHED: &str = ".ledger.redb.part";
 /// Pages kept in memory: the newest records and the upper tree, whatever the file's size.
 const CACHE_BYTES: usize = 8 << 20;
 
@@ -20,8 +25,11 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn open(dir: &Path) -> Result<Self, LedgerError> {
-        std::fs::create_dir_all(dir).map_err(|source| LedgerError::NotWritable { dir: dir.to_owned(), source })?;
-        Self::open_with(dir.join(FILE_NAME), Box::new(|file| builder().create(file)))
+        fs::create_dir_all(dir).map_err(|source| LedgerError::NotWritable { dir: dir.to_owned(), source })?;
+        Self::open_with(
+            dir.join(FILE_NAME),
+            Box::new(|file| open_or_create(file, |new| builder().create_with_backend(FileBackend::new(new)?))),
+        )
     }
 
     pub(super) fn open_with(file: PathBuf, opener: Opener) -> Result<Self, LedgerError> {
@@ -84,6 +92,32 @@ pub(super) fn builder() -> redb::Builder {
     builder
 }
 
+/// Opens the ledger. One that is not there is made by `create` beside its place and moved there once it is whole: half of one, as a
+/// full disk or a crash leaves it, could never be opened.
+fn open_or_create(file: &Path, create: impl FnOnce(File) -> Result<Database, DatabaseError>) -> Result<Database, DatabaseError> {
+    let is_there = || !matches!(fs::symlink_metadata(file), Err(e) if e.kind() == ErrorKind::NotFound);
+    let Some(dir) = file.parent().filter(|_| !is_there()) else { return builder().create(file) };
+    let folder = File::open(dir)?;
+    // Of two stations that make it in the same moment the second finds what the first has made. Not every file system locks folders.
+    let _ = folder.lock();
+    if is_there() {
+        return builder().create(file);
+    }
+    let unfinished = dir.join(UNFINISHED);
+    let make = || {
+        let new = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&unfinished)?;
+        let database = create(new)?;
+        fs::rename(&unfinished, file)?;
+        // Before the first record is written, so that no power cut takes its name.
+        folder.sync_all()?;
+        Ok(database)
+    };
+    make().inspect_err(|_| {
+        // The reason of the failure is told; a left-over that cannot be removed is overwritten by the next try.
+        let _ = fs::remove_file(&unfinished);
+    })
+}
+
 /// Opens the file and sees to it that all tables are there and of our format.
 fn prepare(file: &Path, opener: &Opener) -> Result<Database, LedgerError> {
     let database = opener(file).map_err(|e| LedgerError::on_open(file, e.into()))?;
@@ -92,4 +126,31 @@ fn prepare(file: &Path, opener: &Opener) -> Result<Database, LedgerError> {
         return Err(LedgerError::Version { file: file.to_owned(), found: format, expected: tables::FORMAT });
     }
     Ok(database)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_ledger_that_was_not_made_whole_stands_in_no_ones_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(FILE_NAME);
+        let names = || fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        let full_disk = |mut new: File| {
+            new.write_all(&[7; 4096])?;
+            Err(std::io::Error::from(ErrorKind::StorageFull).into())
+        };
+        let error = LedgerError::on_open(&file, open_or_create(&file, full_disk).err().unwrap().into());
+        assert!(error.to_string().contains("make room on its disk"), "{error}");
+        assert!(names().is_empty(), "{:?}", names());
+        // The power went while it was made.
+        fs::write(dir.path().join(UNFINISHED), [0; 4096]).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(names(), [FILE_NAME]);
+        // It is the file that was made which is written to, and that is locked.
+        assert!(matches!(open_or_create(&file, |_| unreachable!()), Err(DatabaseError::DatabaseAlreadyOpen)));
+        store.read(|txn| Ok(txn.open_table(tables::CELLS).map(drop)?)).unwrap();
+    }
 }

@@ -97,11 +97,16 @@ struct Names {
 
 impl Album {
     /// Opens the album in the settings' folder, which is made where it is missing, and starts the thread that writes. The thread
-    /// calls `lost` with the lane of a picture or truth that the disk has refused; it ends after [`close`](Self::close).
+    /// calls `kept` with the lane of a picture once it is on the disk, `lost` with that of a picture or truth that the disk has
+    /// refused; it ends after [`close`](Self::close).
     ///
     /// # Errors
     /// The folder cannot be made, read or written, or the thread not started.
-    pub fn open(settings: &config::Album, lost: impl Fn(&str) + Send + 'static) -> Result<(Self, JoinHandle<()>), AlbumError> {
+    pub fn open(
+        settings: &config::Album,
+        kept: impl Fn(&str) + Send + 'static,
+        lost: impl Fn(&str) + Send + 'static,
+    ) -> Result<(Self, JoinHandle<()>), AlbumError> {
         let shelf = Shelf::open(&settings.dir, settings.unreviewed_max)?;
         let (jobs, jobs_out) = bounded(QUEUE_CELLS);
         let most = settings.unreviewed_max.max(KNOWN_CELLS);
@@ -109,7 +114,7 @@ impl Album {
         let known = names.clone();
         let thread = std::thread::Builder::new()
             .name("album".into())
-            .spawn(move || write_all(&jobs_out, shelf, &known, lost))
+            .spawn(move || write_all(&jobs_out, shelf, &known, kept, lost))
             .map_err(AlbumError::Thread)?;
         let album = Self {
             jobs: Mutex::new(Some(jobs)),
@@ -211,11 +216,11 @@ impl Names {
 }
 
 /// Works until nobody can hand it anything any more. What is not on the shelf is not known either.
-fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, known: &Mutex<Names>, lost: impl Fn(&str)) {
+fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, known: &Mutex<Names>, kept: impl Fn(&str), lost: impl Fn(&str)) {
     let mut told_at: Option<Instant> = None;
     for job in jobs {
         let done = match &job {
-            Job::Keep { name, page } => shelf.put(name, page).inspect_err(|_| {
+            Job::Keep { name, page } => shelf.put(name, page).inspect(|()| kept(name.lane())).inspect_err(|_| {
                 lost(name.lane());
                 lock(known).forget(name);
             }),

@@ -9,7 +9,7 @@ fn settings(dir: &Path, passed_every: u64, unreviewed_max: usize) -> config::Alb
 }
 
 fn open(settings: &config::Album) -> (Album, JoinHandle<()>) {
-    Album::open(settings, |_| panic!("the disk took everything")).unwrap()
+    Album::open(settings, |_| (), |_| panic!("the disk took everything")).unwrap()
 }
 
 fn page(number: u64, verdict: VerdictKind) -> Page {
@@ -154,20 +154,22 @@ fn a_folder_that_cannot_be_used_is_told_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let taken = dir.path().join("taken");
     std::fs::write(&taken, "a file").unwrap();
-    let told = Album::open(&settings(&taken, 1, 1), |_| {}).err().unwrap().to_string();
+    let told = Album::open(&settings(&taken, 1, 1), |_| (), |_| ()).err().unwrap().to_string();
     assert!(told.contains("taken") && told.contains("album.dir"), "{told}");
 }
 
 #[test]
 fn what_the_disk_refuses_is_told_and_the_album_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let lost = Arc::new(AtomicU64::new(0));
-    let count = lost.clone();
-    let (album, thread) = Album::open(&settings(dir.path(), 1, 100), move |lane| {
-        assert_eq!(lane, "A");
-        count.fetch_add(1, Ordering::Relaxed);
-    })
-    .unwrap();
+    let (kept, lost) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let count = |of: &Arc<AtomicU64>| {
+        let of = of.clone();
+        move |lane: &str| {
+            assert_eq!(lane, "A");
+            of.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let (album, thread) = Album::open(&settings(dir.path(), 1, 100), count(&kept), count(&lost)).unwrap();
     std::fs::remove_dir(dir.path().join("unreviewed")).unwrap();
     album.keep(page(1, VerdictKind::Hold));
     let started = Instant::now();
@@ -178,5 +180,7 @@ fn what_the_disk_refuses_is_told_and_the_album_goes_on() {
     std::fs::create_dir(dir.path().join("unreviewed")).unwrap();
     album.keep(page(2, VerdictKind::Hold));
     end((album, thread));
+    // Both were taken, one was kept.
+    assert_eq!([&kept, &lost].map(|count| count.load(Ordering::Relaxed)), [1, 1]);
     assert_eq!(names(dir.path(), "unreviewed"), ["A_2.found.png", "A_2.png"]);
 }

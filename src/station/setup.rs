@@ -248,8 +248,8 @@ impl Prepared {
 /// The album that the configuration asks for, and its thread, which no watchdog waits for: the line can do without it.
 fn open_album(settings: Option<&config::Album>, metrics: &Arc<Metrics>) -> Result<Option<(Album, JoinHandle<()>)>, StationError> {
     let Some(settings) = settings else { return Ok(None) };
-    let metrics = metrics.clone();
-    Ok(Some(Album::open(settings, move |lane| metrics.picture_lost(lane))?))
+    let (kept, lost) = (metrics.clone(), metrics.clone());
+    Ok(Some(Album::open(settings, move |lane| kept.picture_kept(lane), move |lane| lost.picture_lost(lane))?))
 }
 
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {

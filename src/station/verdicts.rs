@@ -241,10 +241,9 @@ impl VerdictWorker {
             rows: rows.each_ref().map(|row| (row.pixels.clone(), row.spans.clone())),
             found: mask,
         });
-        match kept {
-            Kept::Yes => self.office.metrics.picture_kept(&self.state.name),
-            Kept::NotWanted => {}
-            Kept::Lost => self.office.metrics.picture_lost(&self.state.name),
+        // What is on its way is counted by the album, once the disk has it.
+        if kept == Kept::Lost {
+            self.office.metrics.picture_lost(&self.state.name);
         }
     }
 

@@ -79,7 +79,7 @@ impl Metrics {
             queue_capacity: new.gauges("queue_capacity", "Entries that a queue can hold", &["lane", "queue"])?,
             late_results: new.counters("late_results_total", "Results of the network that came after their cell's deadline", &["lane"])?,
             ledger_failures: new.counters("ledger_failures_total", "Writes that the ledger did not confirm", &["lane"])?,
-            pictures_kept: new.counters("album_pictures_total", "Pictures of cells that went to the album", &["lane"])?,
+            pictures_kept: new.counters("album_pictures_total", "Pictures of cells that the album has written", &["lane"])?,
             pictures_lost: new.counters("album_pictures_lost_total", "Pictures that the disk did not take (in time)", &["lane"])?,
             model: new.gauges("model_info", "The model in use; always 1", &["name", "digest", "device", "shape"])?,
             recipe_reloads: new.counters("recipe_reloads_total", "Recipes read again, by result", &["lane", "result"])?,
@@ -243,7 +243,7 @@ impl Metrics {
         self.ledger_failures.with_label_values(&[lane]).inc();
     }
 
-    /// A picture goes to the album.
+    /// A picture is on the album's disk.
     pub fn picture_kept(&self, lane: &str) {
         self.pictures_kept.with_label_values(&[lane]).inc();
     }

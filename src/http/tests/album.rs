@@ -35,7 +35,7 @@ fn until(what: &str, done: impl Fn() -> bool) {
 fn pictures_of_earlier_runs_can_be_told_about_and_those_of_this_one_count() {
     let folder = tempfile::tempdir().unwrap();
     let settings = config::Album { dir: folder.path().into(), passed_every: 1, unreviewed_max: 10 };
-    let open = || Album::open(&settings, |_| panic!("the disk took everything")).unwrap();
+    let open = || Album::open(&settings, |_| (), |_| panic!("the disk took everything")).unwrap();
     let (before, thread) = open();
     before.keep(page(7));
     before.close();
@@ -88,7 +88,7 @@ fn names_that_the_album_does_not_give_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let settings = config::Album { dir: folder.path().join("album"), passed_every: 1, unreviewed_max: 10 };
     std::fs::write(folder.path().join("secret.png"), "x").unwrap();
-    let (album, thread) = Album::open(&settings, |_| ()).unwrap();
+    let (album, thread) = Album::open(&settings, |_| (), |_| ()).unwrap();
     let server = serving(Rooms { album: Some(Arc::new(album)), ..rooms() });
     for (path, status) in [
         ("/album/20231114T221320.000Z_a_1/mask.png", 404),

@@ -41,9 +41,15 @@ mod tests {
 
     #[test]
     fn a_block_is_held_against_the_peak_of_all_threads() {
-        let block =
-            |name: &str, ms| BlockCost { name: name.into(), multiply_adds: 4_000_000_000, done: 1_000_000_000, bytes: 2_500_000, spent: Duration::from_millis(ms) };
-        let roofline = Roofline { blocks: vec![block("down 464²", 250), block("up 464²", 150)], tiles: 10, threads: 2, peak_a_second: Some(50e9) };
+        let block = |name: &str, ms| BlockCost {
+            name: name.into(),
+            multiply_adds: 4_000_000_000,
+            done: 1_000_000_000,
+            bytes: 2_500_000,
+            spent: Duration::from_millis(ms),
+        };
+        let roofline =
+            Roofline { blocks: vec![block("down 464²", 250), block("up 464²", 150)], tiles: 10, threads: 2, peak_a_second: Some(50e9) };
         let told = table(&roofline);
         let words = |line: usize| told.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
         assert_eq!(words(1), ["down", "464²", "4.00", "1.00", "2.5", "25.00", "20.0", "40", "%"]);

@@ -47,11 +47,7 @@ impl std::ops::Add for Work {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            multiply_adds: self.multiply_adds + other.multiply_adds,
-            done: self.done + other.done,
-            bytes: self.bytes + other.bytes,
-        }
+        Self { multiply_adds: self.multiply_adds + other.multiply_adds, done: self.done + other.done, bytes: self.bytes + other.bytes }
     }
 }
 

@@ -109,13 +109,13 @@ impl<'a> Reader<'a, '_> {
     /// A path, relative ones being taken from the folder the file lies in. An empty one is a mistake.
     pub fn optional_path(&mut self, key: &'static str, expected: &str) -> Option<PathBuf> {
         let path = self.optional(key, expected)?;
-        self.from_folder(key, path, expected)
+        self.in_folder(key, path, expected)
     }
 
     /// Like [`optional_path`](Self::optional_path), noting a missing key as a mistake.
     pub fn required_path(&mut self, key: &'static str, expected: &str) -> Option<PathBuf> {
         let path = self.required(key, expected)?;
-        self.from_folder(key, path, expected)
+        self.in_folder(key, path, expected)
     }
 
     /// Reads the table `key`; a missing one is read as an empty table.
@@ -181,7 +181,7 @@ impl<'a> Reader<'a, '_> {
         self.problems.warning(self.file, line, path, what, remedy);
     }
 
-    fn from_folder(&mut self, key: &'static str, path: PathBuf, expected: &str) -> Option<PathBuf> {
+    fn in_folder(&mut self, key: &'static str, path: PathBuf, expected: &str) -> Option<PathBuf> {
         if path.as_os_str().is_empty() {
             self.error(key, "is empty", format!("give {expected}"));
             return None;

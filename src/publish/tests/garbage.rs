@@ -84,9 +84,7 @@ fn odd_subscriptions_and_talking_subscribers_change_nothing() {
         odd.send(message, 0).unwrap();
     }
     odd.send_multipart([&b"\x01"[..], b"more"], 0).unwrap();
-    while station.publisher.statistics().bad_requests == 0 {
-        std::thread::yield_now();
-    }
+    station.until("what they say is not counted", |statistics| statistics.bad_requests > 0);
     station.tell(&samples::reject("a", 1), &samples::mask_png(3));
     assert_eq!(listener.next().0, "verdict.a");
     assert_eq!(listener.next().0, "mask.a");

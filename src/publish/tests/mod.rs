@@ -6,11 +6,12 @@ mod requests;
 pub mod samples;
 
 use super::wire::{BlindMessage, Reply, ReplyBody, Topic, VerdictMessage};
-use super::{Bindings, Publisher, Replay, StationId, StoredMessage, StoredRun};
+use super::{Bindings, Publisher, Replay, StationId, Statistics, StoredMessage, StoredRun};
 use crate::config;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 pub const RUN: &str = "01981d2c-7b1e-7a50-8f00-5a1a5a1a5a1a";
 
@@ -84,6 +85,15 @@ impl Station {
         // A full queue is told, not lost: the test has the time to try again.
         while let Err(error) = self.publisher.verdict(message, mask) {
             assert!(matches!(error, super::PublishError::QueueFull { .. }), "{error}");
+        }
+    }
+
+    /// Waits until the publisher's thread has counted what it was given, which it may do long after it was told.
+    pub fn until(&self, what: &str, counted: impl Fn(&Statistics) -> bool) {
+        let started = Instant::now();
+        while !counted(&self.publisher.statistics()) {
+            assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

@@ -12,9 +12,7 @@ fn a_late_joiner_gets_all_without_gaps() {
     let station = Station::start();
     let mask = samples::mask_png(12);
     (1..=60).for_each(|n| station.tell(&samples::reject("a", n), &mask));
-    while station.publisher.statistics().verdicts < 60 {
-        std::thread::yield_now();
-    }
+    station.until("not every verdict is published", |statistics| statistics.verdicts == 60);
     let late = station.subscriber("a");
     (61..=90).for_each(|n| station.tell(&samples::pass("a", n), &[]));
 
@@ -49,9 +47,7 @@ fn fresh_verdicts_go_out_while_a_replay_is_stuck_on_a_client_that_does_not_read(
     stuck.0.connect(station.publisher.endpoints().1).unwrap();
     stuck.0.send(json!({"request": "replay", "lane": "a", "from": 1}).to_string().as_bytes(), 0).unwrap();
     // The replay is under way, and its client reads nothing.
-    while station.publisher.statistics().replayed == 0 {
-        std::thread::yield_now();
-    }
+    station.until("no replay has begun", |statistics| statistics.replayed > 0);
     for number in 1..=20 {
         station.tell(&samples::pass("ab", number), &[]);
         assert_eq!(listener.next().1["number"], number);
@@ -107,6 +103,8 @@ fn an_id_is_bound_and_comes_back_for_its_cell() {
 fn hello_and_runs_tell_who_is_there_and_what_is_stored() {
     let station = Station::start();
     (1..=3).for_each(|n| station.tell(&samples::pass("ab", n), &[]));
+    // A request may be answered before what waits is published.
+    station.until("not every verdict is published", |statistics| statistics.verdicts == 3);
     station.ledger.record(&VerdictMessage { run: "0000".into(), ..samples::pass("a", 7) }, &[]);
     let req = Client::connect(station.publisher.endpoints().1, zmq::REQ);
     let hello = req.ask(json!({"request": "hello"}));

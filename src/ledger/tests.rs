@@ -3,6 +3,7 @@ use super::*;
 use proptest::prelude::*;
 use redb::backends::FileBackend;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const RUN: &str = "0197-run-a";
 const LANE: &str = "north";
@@ -18,6 +19,28 @@ fn entry(run: &str, lane: &str, number: u64, unix_ns: i64) -> Entry {
     }
 }
 
+/// Opens what this process has just closed. A process that another test starts meanwhile has the file, lock and all, until it
+/// runs its program.
+fn again<T, E>(open: impl Fn() -> Result<T, E>, is_in_use: impl Fn(&E) -> bool) -> Result<T, E> {
+    let started = Instant::now();
+    loop {
+        match open() {
+            Err(error) if is_in_use(&error) && started.elapsed() < Duration::from_secs(60) => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn reopen(dir: &Path) -> Result<Ledger, LedgerError> {
+    again(|| Ledger::open(dir, 30), |error| matches!(error, LedgerError::InUse { .. }))
+}
+
+fn is_open(error: &redb::DatabaseError) -> bool {
+    matches!(error, redb::DatabaseError::DatabaseAlreadyOpen)
+}
+
 fn numbers(entries: &[Entry]) -> Vec<u64> {
     entries.iter().map(|e| e.number).collect()
 }
@@ -28,7 +51,7 @@ fn a_record_survives_reopening_byte_for_byte() {
     let deeper = dir.path().join("not/there/yet");
     let written = entry(RUN, LANE, 1, 77);
     Ledger::open(&deeper, 30).unwrap().record(&written).unwrap();
-    let ledger = Ledger::open(&deeper, 30).unwrap();
+    let ledger = reopen(&deeper).unwrap();
     assert_eq!(ledger.replay(RUN, LANE, 1, 10).unwrap(), vec![written]);
     assert_eq!(ledger.last_seen_unix_ns(LANE).unwrap(), Some(77));
 }
@@ -186,7 +209,7 @@ fn a_second_opener_is_refused_with_the_remedy() {
     assert!(matches!(&error, LedgerError::InUse { .. }), "{error}");
     assert!(error.to_string().contains("stop the other Hairline"));
     drop(first);
-    Ledger::open(dir.path(), 30).unwrap();
+    reopen(dir.path()).unwrap();
 }
 
 #[test]
@@ -209,7 +232,7 @@ fn a_truncated_ledger_is_refused() {
     drop(ledger);
     let file = std::fs::OpenOptions::new().write(true).open(dir.path().join(FILE_NAME)).unwrap();
     file.set_len(9000).unwrap();
-    let error = Ledger::open(dir.path(), 30).err().unwrap();
+    let error = reopen(dir.path()).err().unwrap();
     assert!(matches!(&error, LedgerError::Corrupt { .. }), "{error:?}");
 }
 
@@ -217,12 +240,12 @@ fn a_truncated_ledger_is_refused() {
 fn a_ledger_of_another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(Ledger::open(dir.path(), 30).unwrap());
-    let database = builder().create(dir.path().join(FILE_NAME)).unwrap();
+    let database = again(|| builder().create(dir.path().join(FILE_NAME)), is_open).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction.open_table(redb::TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 99).unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert!(matches!(Ledger::open(dir.path(), 30).err().unwrap(), LedgerError::Version { found: 99, .. }));
+    assert!(matches!(reopen(dir.path()).err().unwrap(), LedgerError::Version { found: 99, .. }));
 }
 
 #[test]
@@ -277,8 +300,11 @@ fn a_full_disk_is_told_and_the_ledger_works_again_after_it() {
     let store = Store::open_with(
         dir.path().join(FILE_NAME),
         Box::new(move |path| {
-            let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-            builder().create_with_backend(FullDisk { file: FileBackend::new(file)?, full: switch.clone() })
+            let open = || {
+                let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+                builder().create_with_backend(FullDisk { file: FileBackend::new(file)?, full: switch.clone() })
+            };
+            again(open, is_open)
         }),
     );
     let ledger = Ledger { store: store.unwrap(), keep_days: 30 };

@@ -168,7 +168,12 @@ mod tests {
         let second = folder.lock().unwrap_err().to_string();
         assert!(second.contains("another process is training") && second.contains("run"), "{second}");
         drop(lock);
-        folder.lock().unwrap();
+        // A process that another test starts meanwhile has the file, lock and all, until it runs its program.
+        let started = std::time::Instant::now();
+        while folder.lock().is_err() {
+            assert!(started.elapsed().as_secs() < 60, "the lock is not given back");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
 
     #[test]

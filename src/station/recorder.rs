@@ -296,12 +296,13 @@ mod tests {
         let old: Vec<Entry> = (1..=3 * Ledger::PRUNE_STEP as u64).map(|number| entry(number, now - 2 * DAY_NS)).collect();
         ledger.record_all(&old).unwrap();
         let (recorder, thread) = recorder(&ledger);
-        let until = Instant::now() + Duration::from_secs(20);
+        // Longer than any disk takes.
+        let until = Instant::now() + Duration::from_secs(120);
         let mut number = old.len() as u64;
         let is_there = |number| ledger.replay("r", "a", number, 1).unwrap().first().is_some_and(|entry| entry.number == number);
         while is_there(old.len() as u64) && Instant::now() < until {
             number += 1;
-            assert!(recorder.confirm(entry(number, now), None), "a verdict of now is written");
+            assert!(recorder.confirm(entry(number, now), Some(until)), "a verdict of now is written");
         }
         drop(recorder);
         thread.join().unwrap();

@@ -71,6 +71,10 @@ pub struct Arguments {
     pub until_stdin_ends: bool,
 }
 
+/// The register of GigE Vision that tells how long a camera waits for its client's heartbeat, in milliseconds.
+const HEARTBEAT_TIMEOUT: u32 = 0x0938;
+const HEARTBEAT_TIMEOUT_MS: u32 = 600_000;
+
 /// What passes under the camera. One process is one camera.
 static BELT: Mutex<Option<Belt>> = Mutex::new(None);
 
@@ -115,6 +119,10 @@ pub fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     camera.set_gvsp_lost_ratio(arguments.lost);
     let fake = camera.fake_camera().ok_or("Aravis gives no fake camera")?;
+    // Neither a belt that stands, with which Aravis's camera stops listening, nor a busy machine makes it let its client go.
+    if !fake.write_register(HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS) || fake.heartbeat_timeout() != HEARTBEAT_TIMEOUT_MS {
+        return Err("the camera does not take another heartbeat timeout".into());
+    }
     // SAFETY: the camera is alive, and `fill` needs no data of its own.
     unsafe {
         let fake: *mut c_void = fake.as_ptr().cast();

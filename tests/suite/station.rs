@@ -37,7 +37,8 @@ pub const SIMULATED: &str =
 /// The program with these arguments.
 pub fn hairline(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hairline"));
-    command.args(arguments).stdin(Stdio::null());
+    // It logs by default what tests wait for.
+    command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
     command
 }
 

@@ -35,8 +35,9 @@ fmt:
 lint: setup
 	cargo clippy --all-targets -- -D warnings
 
+# The program is the one of the tests, so that it is not built once more.
 deploy-checks: setup-test
-	cargo build --bin hairline
+	cargo test --no-run --test suite
 	deploy/check.sh
 
 # The service as it is installed, under a systemd of its own; as root.

@@ -40,7 +40,7 @@ exposure() {
 runs() {
     program=../target/debug/hairline
     [ -x "$program" ] || {
-        echo "check.sh: $program is missing: cargo build --bin hairline" >&2
+        echo "check.sh: $program is missing: make deploy-checks builds it" >&2
         exit 1
     }
     ./filtered.py "$unit" "$program" demo --out "$work/demo" >"$work/said" 2>&1 || {

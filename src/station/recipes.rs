@@ -38,13 +38,13 @@ impl RecipeSlot {
 
 /// The recipe of the lane with this index, and what is to be warned of. A file that cannot be read is told where it is named.
 pub(super) fn of_lane(config: &StationConfig, index: usize, lane: &Lane) -> Result<(Recipe, Problems), Problems> {
-    if let Err(e) = std::fs::read_to_string(&lane.recipe) {
+    Recipe::load(&lane.recipe).map_err(|refused| {
+        let Err(e) = std::fs::read_to_string(&lane.recipe) else { return refused };
         let (key, mut problems) = (format!("lane[{index}].recipe"), Problems::default());
         let what = format!("leads to {}, which cannot be read: {e}", lane.recipe.display());
         problems.error(&config.file, Places::of(&config.file).line(&key), key, what, "give the path of a readable recipe (TOML)");
-        return Err(problems);
-    }
-    Recipe::load(&lane.recipe)
+        problems
+    })
 }
 
 /// Reads a recipe; what it probably does not mean is told in the log.

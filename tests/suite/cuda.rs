@@ -110,22 +110,33 @@ fn map(engine: &mut dyn Engine, checkpoint: &Checkpoint, picture: &Picture) -> P
 #[test]
 fn cuda_finds_the_same_cracks_as_the_cpu() {
     let checkpoint = shipped();
-    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
-        let Some(mut cuda) = on_cuda(&checkpoint, precision) else { return };
-        let mut cpu = engine(&checkpoint, DeviceChoice::Cpu, Precision::F32, 0).unwrap();
-        println!("{} against {}", cuda.describe(), cpu.describe());
-        let wafers = (0..WAFERS).map(|index| Simulated::test_wafer(Kinds::Both, 17, 0.5, index).unwrap());
-        let (mut common, mut either, mut cells) = (0, 0, 0);
-        for picture in wafers.chain(real_cells()) {
-            let [here, there] = [&mut cpu, &mut cuda].map(|engine| map(engine.as_mut(), &checkpoint, &picture));
-            let [here, there] = [here, there].map(|map| judge(&map, MM_PER_PX, &[], checkpoint.meta.threshold, &Recipe::default()));
+    let precisions = [Precision::F32, Precision::Bf16, Precision::F16];
+    let engines: Vec<_> = precisions.into_iter().filter_map(|precision| Some((precision, on_cuda(&checkpoint, precision)?))).collect();
+    if engines.len() < precisions.len() {
+        return;
+    }
+    let mut cpu = engine(&checkpoint, DeviceChoice::Cpu, Precision::F32, 0).unwrap();
+    let mut on_cuda = engines.into_iter().map(|(precision, engine)| (precision, engine, 0, 0)).collect::<Vec<_>>();
+    let judged = |engine: &mut dyn Engine, picture: &Picture| {
+        judge(&map(engine, &checkpoint, picture), MM_PER_PX, &[], checkpoint.meta.threshold, &Recipe::default())
+    };
+    let wafers = (0..WAFERS).map(|index| Simulated::test_wafer(Kinds::Both, 17, 0.5, index).unwrap());
+    let mut cells = 0;
+    for picture in wafers.chain(real_cells()) {
+        let here = judged(cpu.as_mut(), &picture);
+        for (precision, engine, common, either) in &mut on_cuda {
+            let there = judged(engine.as_mut(), &picture);
             assert_eq!(here.verdict, there.verdict, "{}, {precision}", picture.name);
-            let bits = here.mask.bits().iter().zip(there.mask.bits());
-            let (both, any) = bits.fold((0, 0), |(both, any), (a, b)| (both + (a & b).count_ones(), any + (a | b).count_ones()));
-            (common, either, cells) = (common + u64::from(both), either + u64::from(any), cells + 1);
+            for (a, b) in here.mask.bits().iter().zip(there.mask.bits()) {
+                *common += u64::from((a & b).count_ones());
+                *either += u64::from((a | b).count_ones());
+            }
         }
+        cells += 1;
+    }
+    for (precision, engine, common, either) in on_cuda {
         let iou = common as f64 / (either as f64).max(1.0);
-        println!("{precision}: mask IoU {iou:.4} over {cells} cells");
+        println!("{}: mask IoU {iou:.4} over {cells} cells", engine.describe());
         assert!(iou >= 0.98, "{precision}: mask IoU {iou}");
     }
 }

@@ -4,6 +4,8 @@ use super::tensors::FoldedUNet;
 use super::{Engine, Probabilities, check_count, check_tiles, finite, without_unsound};
 use crate::cell::SEEN_PX;
 use crate::config::{Precision, Threads};
+#[cfg(feature = "cuda")]
+use crate::nn::kernels::cuda::{hand_back, opened};
 use crate::nn::{Architecture, Checkpoint, Mode, Network, NnError};
 use candle_core::{DType, Device, Result, Tensor};
 use std::collections::HashMap;
@@ -24,6 +26,9 @@ pub fn cuda_device(ordinal: usize) -> Result<Device> {
     if let Some(device) = known.get(&ordinal) {
         return Ok(device.clone());
     }
+    #[cfg(feature = "cuda")]
+    let device = Device::Cuda(opened(ordinal)?);
+    #[cfg(not(feature = "cuda"))]
     let device = Device::new_cuda(ordinal)?;
     known.insert(ordinal, device.clone());
     Ok(device)
@@ -38,6 +43,24 @@ pub(super) struct DeviceEngine {
     /// The batch before, so that its memory need not be taken anew for the next one.
     tiles: Vec<f32>,
     name: String,
+    /// After all that holds tensors: fields are dropped in their order.
+    #[cfg(feature = "cuda")]
+    _taken: Taken,
+}
+
+/// The memory that a device keeps for an engine's next batch, handed back when the engine is gone.
+#[cfg(feature = "cuda")]
+struct Taken(Device);
+
+#[cfg(feature = "cuda")]
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Device::Cuda(device) = &self.0
+            && let Err(problem) = hand_back(device)
+        {
+            tracing::warn!(%problem, "network: the device keeps memory that nothing uses");
+        }
+    }
 }
 
 enum Body {
@@ -72,7 +95,16 @@ impl DeviceEngine {
             (Body::Layered(Network::from_checkpoint(checkpoint, &device)?), DType::F32)
         };
         let precision = if used == DType::BF16 { Precision::Bf16 } else { Precision::F32 };
-        Ok(Self { body, device, precision, pool: None, tiles: Vec::new(), name: format!("{shape} on {place}, {}", used.as_str()) })
+        Ok(Self {
+            body,
+            #[cfg(feature = "cuda")]
+            _taken: Taken(device.clone()),
+            device,
+            precision,
+            pool: None,
+            tiles: Vec::new(),
+            name: format!("{shape} on {place}, {}", used.as_str()),
+        })
     }
 
     /// With threads of its own to make tiles ready.

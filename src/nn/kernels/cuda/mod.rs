@@ -4,6 +4,8 @@
 mod argument;
 #[cfg(feature = "cudnn")]
 mod cuda_machine;
+#[cfg(feature = "cuda")]
+mod device;
 #[cfg(feature = "cudnn")]
 mod fault;
 #[cfg(feature = "cudnn")]
@@ -29,6 +31,8 @@ pub(in crate::nn) mod training;
 pub(in crate::nn) use argument::OnCuda;
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use cuda_machine::CudaMachine;
+#[cfg(feature = "cuda")]
+pub(in crate::nn) use device::{hand_back, opened};
 #[cfg(feature = "cudnn")]
 pub(in crate::nn) use fault::CudaFault;
 #[cfg(feature = "cudnn")]

@@ -58,6 +58,7 @@ impl Keeper<'_> {
             "cracked": evaluation.cracked, "detected": evaluation.detected, "clean": evaluation.clean, "alarmed": evaluation.alarmed,
         });
         self.save(&checkpoint, step)?;
+        let found_before = self.best.is_some_and(|best| best.counts.tp > 0);
         let better = |best: Best| settings.best_by.score(&counts) > settings.best_by.score(&best.counts);
         let best = self.best.is_none_or(better);
         if best {
@@ -65,13 +66,17 @@ impl Keeper<'_> {
             self.best = Some(Best { step, counts });
         }
         observer.evaluated(step, &counts, &evaluation, best)?;
+        // At first a network may call nothing a crack, and come to it; one that did so before and no longer does has no gradient to
+        // come back by in many losses.
         let silent = counts.tp + counts.fp == 0 && counts.fn_ > 0;
-        if silent && settings.progress(step, elapsed) >= 0.5 && !self.told_of_silence {
+        if silent && (found_before || settings.progress(step, elapsed) >= 0.5) && !self.told_of_silence {
             self.told_of_silence = true;
+            let since =
+                if found_before { " any more, though something was before" } else { ", and more than half of the training is over" };
             let other = if settings.objective.loss() == Loss::Dibe { "" } else { ", or take --loss dibe" };
             let warning = format!(
-                "nothing is called a crack, and more than half of the training is over: many losses have no gradient there to come back \
-                 by; begin anew with a lower --learning-rate or another --seed{other}"
+                "nothing is called a crack{since}: many losses have no gradient there to come back by; begin anew with a lower \
+                 --learning-rate or another --seed{other}"
             );
             observer.warned(step, &warning)?;
         }

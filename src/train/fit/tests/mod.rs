@@ -178,6 +178,22 @@ fn a_network_that_still_calls_nothing_a_crack_is_told_of_once() {
 }
 
 #[test]
+fn a_network_that_no_longer_calls_anything_a_crack_is_told_of_at_once() {
+    let (folder, network) = (tempfile::tempdir().unwrap(), network(1));
+    let (outcome, _) = train(&FitSettings { learning_rate: 0.3, ..settings(folder.path(), 90) }, &network, Notes::default());
+    outcome.unwrap();
+    // Cracks count for nothing: what has been found is unlearnt.
+    let objective = Objective::new(Loss::Wbce, Hyperparameters { omega: 1e-4, ..Hyperparameters::of(Loss::Wbce) }).unwrap();
+    let settings = FitSettings { eval_every: Some(2), objective, learning_rate: 2.0, ..settings(folder.path(), 60) };
+    let (outcome, notes) = train(&settings, &network, Notes::default());
+    outcome.unwrap();
+    let silent = |counts: &Counts| counts.tp + counts.fp == 0;
+    let fell_silent = notes.evaluations.windows(2).find(|two| two[0].1.tp > 0 && silent(&two[1].1)).unwrap()[1].0;
+    assert!(fell_silent < 30, "{:?}", notes.evaluations);
+    assert!(matches!(notes.warnings.as_slice(), [one] if one.contains("a crack any more")), "{:?}", notes.warnings);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_weights_bit_for_bit() {
     let weights = |workers| {
         let folder = tempfile::tempdir().unwrap();

@@ -27,6 +27,10 @@ pub struct TrainEvalArgs {
     model: PathBuf,
     #[command(flatten)]
     pictures: PictureOptions,
+    /// Look at squares of this side around the cracks of a folder's pictures, as the paper's tables do and `train fit
+    /// --validation-crop`, instead of at whole pictures [default: whole]
+    #[arg(long, value_name = "PX", conflicts_with = "simulate")]
+    validation_crop: Option<usize>,
     /// Write a page with the PR curve and the worst and best pictures
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -74,7 +78,11 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
         thresholds.sort_by(f32::total_cmp);
     }
 
-    let pictures = args.pictures.open()?;
+    let whole = args.pictures.open()?;
+    let pictures = match args.validation_crop {
+        Some(side_px) => whole.around_cracks(side_px)?,
+        None => whole,
+    };
     let count = pictures.count();
     let bar = ProgressBar::new(count as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} left {eta}") {

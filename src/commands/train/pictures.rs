@@ -1,9 +1,10 @@
 //! The pictures that `train eval`, `train promote` and `train quantise` look at.
 
 use crate::commands::terminal::note;
-use crate::train::{Folder, HeldBack, Kinds, Picture, Sampling, Set, Simulated, Source, SplitPlan, TrainError};
+use crate::train::{Folder, HeldBack, Kinds, Picture, Sampling, Simulated, Source, SplitPlan, Squares, TrainError};
 use serde_json::json;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Which pictures a finished model is looked at with.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -33,7 +34,8 @@ pub struct PictureOptions {
 /// The pictures of [`PictureOptions`].
 pub(super) struct Pictures {
     options: PictureOptions,
-    folder: Option<Folder>,
+    /// A folder, whose validation part is looked at; none where wafers are simulated.
+    folder: Option<Arc<dyn Source>>,
 }
 
 /// A share.
@@ -49,26 +51,34 @@ fn wafers(text: &str) -> Result<usize, String> {
 impl PictureOptions {
     /// Reads and checks a folder; wafers are drawn as they are asked for.
     pub(super) fn open(&self) -> Result<Pictures, TrainError> {
-        let open = |root: &PathBuf| -> Result<Folder, TrainError> {
+        let open = |root: &PathBuf| -> Result<Arc<dyn Source>, TrainError> {
             let held_back = self.split.clone().map_or(HeldBack::Everything, HeldBack::File);
             let plan = SplitPlan { held_back, ..SplitPlan::share(0.5, 0) };
             let folder = Folder::open(root, &plan, Sampling::Uniform)?;
             folder.warnings().iter().for_each(|warning| note!("warning: {warning}"));
-            Ok(folder)
+            Ok(Arc::new(folder))
         };
         Ok(Pictures { options: self.clone(), folder: self.data.as_ref().map(open).transpose()? })
     }
 }
 
 impl Pictures {
+    /// Squares of this side around the cracks of a folder's pictures in place of these; simulated wafers stay whole.
+    pub(super) fn around_cracks(self, side_px: usize) -> Result<Self, TrainError> {
+        let Some(whole) = self.folder else { return Ok(self) };
+        let squares = Squares::new(whole, side_px)?;
+        note!("{} squares of {side_px} px around their cracks", squares.validation_count());
+        Ok(Self { folder: Some(Arc::new(squares)), ..self })
+    }
+
     pub(super) fn count(&self) -> usize {
-        self.folder.as_ref().map_or(self.options.wafers, |folder| folder.len(Set::Validation))
+        self.folder.as_ref().map_or(self.options.wafers, |folder| folder.validation_count())
     }
 
     pub(super) fn get(&self, index: usize) -> Result<Picture, TrainError> {
         let PictureOptions { simulate, seed, cracked_share, .. } = self.options;
         match &self.folder {
-            Some(folder) => folder.picture(Set::Validation, index),
+            Some(folder) => folder.validation(index),
             None => Simulated::test_wafer(simulate.unwrap_or(Kinds::Both), seed, cracked_share, index as u64),
         }
     }
@@ -83,7 +93,13 @@ impl Pictures {
         let PictureOptions { simulate, wafers, seed, cracked_share, .. } = self.options;
         Ok(match &self.folder {
             Some(folder) => {
-                json!({ "folder": folder.summary()["folder"], "pictures": folder.len(Set::Validation), "digest": folder.digest()? })
+                let summary = folder.summary();
+                let mut told =
+                    json!({ "folder": summary["folder"], "pictures": summary["validation"]["pictures"], "digest": folder.digest()? });
+                if let Some(squares) = summary.get("validation_squares") {
+                    told["validation_squares"] = squares.clone();
+                }
+                told
             }
             None => json!({ "simulated": simulate, "wafers": wafers, "seed": seed, "cracked_share": cracked_share }),
         })

@@ -292,3 +292,27 @@ fn a_training_can_be_validated_on_squares_around_the_cracks() {
     let output = nothing.args(["--validation-crop", "0"]).output().unwrap();
     assert!(!output.status.success() && told(&output).contains("validation-crop"), "{}", told(&output));
 }
+
+#[test]
+fn a_model_can_be_evaluated_on_squares_around_the_cracks_as_its_training_was_validated() {
+    let dir = tempfile::tempdir().unwrap();
+    pictures(&dir.path().join("pictures"));
+    succeed(fit(dir.path(), "run", 1));
+    let eval = |more: &[&str]| {
+        let mut command = train();
+        command.current_dir(dir.path()).args(["eval", "--model", "run/best.safetensors", "--device", "cpu", "--threads", "1"]).args(more);
+        command.output().unwrap()
+    };
+    // Streaks of 40 px take two squares each, the four clean pictures one each.
+    let output = eval(&["--data", "pictures", "--validation-crop", "32", "--report", "page.html"]);
+    let said = told(&output);
+    assert!(output.status.success() && said.contains("12 squares of 32 px") && said.contains("of 8 cracked cells"), "{said}");
+    let page = std::fs::read_to_string(dir.path().join("page.html")).unwrap();
+    assert!(page.contains("validation squares"), "the page tells which squares");
+    assert!(told(&eval(&["--data", "pictures"])).contains("of 4 cracked cells"));
+    let nothing = eval(&["--data", "pictures", "--validation-crop", "0"]);
+    assert!(!nothing.status.success() && told(&nothing).contains("validation-crop"), "{}", told(&nothing));
+    let simulated = eval(&["--simulate", "laser", "--wafers", "1", "--validation-crop", "32"]);
+    let said = told(&simulated);
+    assert!(!simulated.status.success() && said.contains("--validation-crop") && said.contains("--simulate"), "{said}");
+}

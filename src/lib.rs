@@ -27,4 +27,5 @@ pub mod station;
 pub mod stitch;
 mod stop;
 pub mod telemetry;
+mod throttle;
 pub mod train;

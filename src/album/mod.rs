@@ -17,6 +17,7 @@ pub use name::Name;
 
 use crate::cell::{CellId, Mask, Spans, VerdictKind};
 use crate::config;
+use crate::throttle::Throttle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use shelf::Shelf;
 use std::collections::{HashMap, VecDeque};
@@ -217,7 +218,7 @@ impl Names {
 
 /// Works until nobody can hand it anything any more. What is not on the shelf is not known either.
 fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, known: &Mutex<Names>, kept: impl Fn(&str), lost: impl Fn(&str)) {
-    let mut told_at: Option<Instant> = None;
+    let mut failures = Throttle::new(TELL_EVERY);
     for job in jobs {
         let done = match &job {
             Job::Keep { name, page } => shelf.put(name, page).inspect(|()| kept(name.lane())).inspect_err(|_| {
@@ -236,9 +237,8 @@ fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, known: &Mutex<Names>, kept:
             }
         };
         if let Err(error) = done.and_then(|()| shelf.make_room(|name| lock(known).forget(name)))
-            && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY)
+            && failures.passes(Instant::now())
         {
-            told_at = Some(Instant::now());
             tracing::error!("the album: {error}");
         }
     }

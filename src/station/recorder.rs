@@ -4,6 +4,7 @@
 use crate::cell::Moment;
 use crate::ledger::{Entry, Ledger, LedgerError};
 use crate::telemetry::{Metrics, Pulse};
+use crate::throttle::Throttle;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -76,7 +77,7 @@ impl Recorder {
             blind: VecDeque::new(),
             retry_at: now,
             prune_at: now,
-            told_at: None,
+            failures: Throttle::new(TELL_EVERY),
         };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || worker.run(&queue))?;
         Ok((Self { jobs }, thread))
@@ -152,7 +153,7 @@ struct Worker {
     blind: VecDeque<BlindTime>,
     retry_at: Instant,
     prune_at: Instant,
-    told_at: Option<Instant>,
+    failures: Throttle,
 }
 
 impl Worker {
@@ -264,8 +265,7 @@ impl Worker {
 
     fn failed(&mut self, lane: &str, error: &LedgerError) {
         self.metrics.ledger_failure(lane);
-        if self.told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-            self.told_at = Some(Instant::now());
+        if self.failures.passes(Instant::now()) {
             tracing::error!(waiting = self.unwritten.len(), "the ledger: {error}");
         }
     }

@@ -2,19 +2,23 @@
 
 use super::desk::ReadyCell;
 use crate::cell::HoldReason;
+use crate::throttle::Throttle;
 use std::time::{Duration, Instant};
 
 /// How often a lane that goes on being too slow is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What a lane's log says of cells that were held because time ran out.
-#[derive(Default)]
 pub(super) struct TooSlow {
-    told_at: Option<Instant>,
+    told: Throttle,
     cells: u64,
 }
 
 impl TooSlow {
+    pub fn new() -> Self {
+        Self { told: Throttle::new(TELL_EVERY), cells: 0 }
+    }
+
     /// Counts a cell that is held for `reason`; `judging` is how long its rules took, where they were applied. Every few seconds
     /// returns what is to be told: how many cells, what took so long, and the remedy.
     pub fn note(&mut self, reason: &HoldReason, cell: &ReadyCell, judging: Option<Duration>, now: Instant) -> Option<String> {
@@ -22,10 +26,9 @@ impl TooSlow {
             return None;
         }
         self.cells += 1;
-        if self.told_at.is_some_and(|at| now.saturating_duration_since(at) < TELL_EVERY) {
+        if !self.told.passes(now) {
             return None;
         }
-        self.told_at = Some(now);
         let cells = std::mem::take(&mut self.cells);
         Some(format!("too slow for the belt, {cells} cell(s) held ({reason}): {}", what_and_remedy(reason, cell, judging)))
     }

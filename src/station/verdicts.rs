@@ -69,7 +69,7 @@ impl VerdictWorker {
         let mut stop_waiting_at: Option<Instant> = None;
         // A cell's id is given once: what was said with its hold is said with its late result again.
         let mut carriers: VecDeque<(u64, Option<String>)> = VecDeque::new();
-        let mut too_slow = TooSlow::default();
+        let mut too_slow = TooSlow::new();
         while !desk.is_done() {
             self.pulse.beat();
             let now = Instant::now();

@@ -56,11 +56,6 @@ impl Inspectors {
         info
     }
 
-    /// See [`Inspector::check_pitch`].
-    pub fn check_pitch(&self, lane: &str, mm_per_px: f64) -> Result<(), InspectError> {
-        self.usual.check_pitch(lane, mm_per_px)
-    }
-
     /// See [`Inspector::batch`].
     pub fn batch(&self) -> usize {
         self.usual.batch()

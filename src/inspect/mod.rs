@@ -10,7 +10,7 @@ pub use inspectors::Inspectors;
 
 use crate::cell::{CELL_PX, MARGIN_PX, ProbabilityRow, SEEN_PX, Span, TILE_PX, TILES_PER_SIDE, TileRow};
 use crate::config::{DeviceChoice, Precision, Threads};
-use crate::nn::{self, Checkpoint, Engine, NnError, Normalisation, Probabilities, Roofline};
+use crate::nn::{self, Checkpoint, CheckpointMeta, Engine, NnError, Normalisation, Probabilities, Roofline};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -84,12 +84,23 @@ pub struct InspectorInfo {
     pub engine: String,
 }
 
+/// Refuses a lane whose stitched pixels, of `mm_per_px`, are larger or smaller than the model was trained for.
+///
+/// # Errors
+/// [`InspectError::PixelPitch`].
+pub fn check_pitch(meta: &CheckpointMeta, lane: &str, mm_per_px: f64) -> Result<(), InspectError> {
+    let (min, max) = (meta.mm_per_px_min, meta.mm_per_px_max);
+    if (min..=max).contains(&mm_per_px) {
+        return Ok(());
+    }
+    Err(InspectError::PixelPitch { model: meta.name.clone(), lane: lane.to_owned(), min, max, found: mm_per_px })
+}
+
 /// Turns rows of tiles into crack probabilities.
 pub struct Inspector {
     engine: Box<dyn Engine>,
     normalisation: Normalisation,
     info: InspectorInfo,
-    pitch_mm_per_px: std::ops::RangeInclusive<f64>,
 }
 
 /// A row of the right size.
@@ -118,7 +129,6 @@ impl Inspector {
                 threshold: meta.threshold,
                 engine: engine.describe(),
             },
-            pitch_mm_per_px: meta.mm_per_px_min..=meta.mm_per_px_max,
             normalisation: meta.normalisation,
             engine,
         })
@@ -127,20 +137,6 @@ impl Inspector {
     /// Which model this is.
     pub fn info(&self) -> &InspectorInfo {
         &self.info
-    }
-
-    /// Refuses a lane whose stitched pixels are larger or smaller than the model was trained for.
-    pub fn check_pitch(&self, lane: &str, mm_per_px: f64) -> Result<(), InspectError> {
-        if self.pitch_mm_per_px.contains(&mm_per_px) {
-            return Ok(());
-        }
-        Err(InspectError::PixelPitch {
-            model: self.info.name.clone(),
-            lane: lane.to_owned(),
-            min: *self.pitch_mm_per_px.start(),
-            max: *self.pitch_mm_per_px.end(),
-            found: mm_per_px,
-        })
     }
 
     /// What each block of the network costs, where the engine knows.

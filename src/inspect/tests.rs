@@ -56,7 +56,6 @@ pub(crate) fn inspector(engine: impl Engine + 'static) -> Inspector {
         engine: Box::new(engine),
         normalisation: Normalisation::Fixed { mean: 0.5, std: 0.25 },
         info: InspectorInfo { name: "test".into(), digest: String::new(), threshold: 0.5, engine: String::new() },
-        pitch_mm_per_px: 0.1..=0.2,
     }
 }
 

@@ -4,6 +4,7 @@ use super::recipes;
 use super::setup::{COARSE_CAMERA, calibration, coarse_camera, load_checkpoint, mm_per_px, stitcher};
 use crate::camera;
 use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
+use crate::inspect::{InspectError, check_pitch};
 use crate::nn::{Checkpoint, NnError};
 use crate::stitch::{Calibration, StitchError};
 use std::path::Path;
@@ -98,16 +99,10 @@ impl Check<'_> {
             }
             Err(e) => self.error(format!("{key}.belt"), e.to_string(), "correct [lane.belt]"),
         }
-        if let Some(meta) = checkpoint.map(|c| &c.meta)
-            && !(meta.mm_per_px_min..=meta.mm_per_px_max).contains(&mm_per_px(lane))
+        if let Some(Err(InspectError::PixelPitch { model, min, max, found, .. })) =
+            checkpoint.map(|c| check_pitch(&c.meta, &lane.name, mm_per_px(lane)))
         {
-            let what = format!(
-                "gives {:.3} mm per pixel, but the model {:?} is good for {:.3} to {:.3}",
-                mm_per_px(lane),
-                meta.name,
-                meta.mm_per_px_min,
-                meta.mm_per_px_max
-            );
+            let what = format!("gives {found:.3} mm per pixel, but the model {model:?} is good for {min:.3} to {max:.3}");
             self.error(format!("{key}.wafer"), what, "use a model trained for this wafer size");
         }
         if let Some((scale, what)) = checkpoint.and_then(|c| coarse_camera(lane, calibration, &c.meta)) {

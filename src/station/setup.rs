@@ -14,7 +14,7 @@ use crate::album::Album;
 use crate::camera::CameraLink;
 use crate::cell::{CELL_PX, Moment};
 use crate::config::{self, CameraKind, Lane, Precision, StationConfig};
-use crate::inspect::Inspectors;
+use crate::inspect::{self, Inspectors};
 use crate::ledger::Ledger;
 use crate::nn::{Checkpoint, CheckpointMeta, NnError};
 use crate::publish::wire::ModelInfo;
@@ -115,7 +115,7 @@ impl Prepared {
         let precisions: Arc<[Precision]> = asked.chain([config.network.precision]).collect();
         let mut lanes = Vec::new();
         for (lane, recipe) in config.lanes.iter().zip(recipes) {
-            inspectors.check_pitch(&lane.name, mm_per_px(lane))?;
+            inspect::check_pitch(&checkpoint.meta, &lane.name, mm_per_px(lane))?;
             let unfit = |source| StationError::Calibration { lane: lane.name.to_string(), source };
             let calibration = calibration(lane).map_err(unfit)?;
             let stitcher = stitcher(lane, calibration.as_ref())?;

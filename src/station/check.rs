@@ -1,7 +1,7 @@
 //! A configuration against the files it names, this build and this machine.
 
 use super::recipes;
-use super::setup::{COARSE_CAMERA, calibration, coarse_camera, load_checkpoint, mm_per_px, stitcher};
+use super::setup::{COARSE_CAMERA, calibration, coarse_camera, mm_per_px, stitcher};
 use crate::camera;
 use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
 use crate::inspect::{InspectError, check_pitch};
@@ -38,7 +38,7 @@ impl Check<'_> {
             self.folder("album.dir", &album.dir);
         }
         let model = &config.network.model;
-        let checkpoint = match is_named(model).then(|| load_checkpoint(model)).transpose() {
+        let checkpoint = match is_named(model).then(|| Checkpoint::load(model)).transpose() {
             Ok(checkpoint) => checkpoint,
             Err(e) => {
                 self.error("network.model", e.to_string(), "give the path of a checkpoint that `train fit` wrote");

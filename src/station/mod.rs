@@ -26,7 +26,6 @@ mod verdicts;
 
 pub use check::check;
 pub use error::StationError;
-pub use setup::load_checkpoint;
 
 use crate::cell::Mask;
 use crate::config::StationConfig;

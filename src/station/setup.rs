@@ -16,7 +16,7 @@ use crate::cell::{CELL_PX, Moment};
 use crate::config::{self, CameraKind, Lane, Precision, StationConfig};
 use crate::inspect::{self, Inspectors};
 use crate::ledger::Ledger;
-use crate::nn::{Checkpoint, CheckpointMeta, NnError};
+use crate::nn::{Checkpoint, CheckpointMeta};
 use crate::publish::wire::ModelInfo;
 use crate::publish::{Bindings, Publisher, StationId};
 use crate::review::Review;
@@ -24,7 +24,6 @@ use crate::stitch::{Calibration, CalibrationError, StitchError, Stitcher};
 use crate::stop::Stop;
 use crate::telemetry::{Health, Metrics, ModelLabels};
 use crossbeam_channel::bounded;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
@@ -34,14 +33,6 @@ use std::time::Duration;
 const DESK_QUEUE: usize = 256;
 /// Carrier ids that may wait for their cells, for each lane.
 const BINDINGS: usize = 4096;
-
-/// Loads a checkpoint onto the CPU, from where an engine takes it to its device.
-///
-/// # Errors
-/// No checkpoint, or none that this version understands.
-pub fn load_checkpoint(file: &Path) -> Result<Checkpoint, NnError> {
-    Checkpoint::load(file)
-}
 
 /// Millimetres a stitched pixel stands for: the wafer's longer side is 1344 px.
 pub(super) fn mm_per_px(lane: &Lane) -> f64 {
@@ -106,7 +97,7 @@ impl Prepared {
     pub fn new(config: &StationConfig, mut options: RunOptions) -> Result<Self, StationError> {
         let checkpoint = match options.checkpoint.take() {
             Some(checkpoint) => checkpoint,
-            None => load_checkpoint(&config.network.model)?,
+            None => Checkpoint::load(&config.network.model)?,
         };
         let read = |(i, lane)| recipes::of_lane(config, i, lane).map(recipes::warned);
         let recipes = config.lanes.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>().map_err(StationError::Recipe)?;

@@ -13,8 +13,7 @@ use crate::cell::{CELL_PX, ProbabilityMap, mask_png};
 use crate::config::{DeviceChoice, Precision};
 use crate::inspect::Inspector;
 use crate::judge::{Recipe, judge};
-use crate::nn::limit_instructions;
-use crate::station::load_checkpoint;
+use crate::nn::{Checkpoint, limit_instructions};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,7 +69,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     let started = Instant::now();
     let mut inspector = match &args.model {
-        Some(file) => Some(Inspector::new(&load_checkpoint(file)?, args.device, args.precision, args.threads)?),
+        Some(file) => Some(Inspector::new(&Checkpoint::load(file)?, args.device, args.precision, args.threads)?),
         None => None,
     };
     if let Some(inspector) = &mut inspector {

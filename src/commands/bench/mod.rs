@@ -43,7 +43,7 @@ pub struct BenchArgs {
     /// Do with no greater instruction set of the CPU than this: portable, avx2, avx512, avx512-vnni, avx512-bf16 or amx
     #[arg(long, value_name = "SET")]
     instructions: Option<String>,
-    /// Tell what each block of a U-Net multiplies, moves and takes a tile, and its share of what the CPU's multipliers give
+    /// Tell what each block of a network multiplies, moves and takes a tile, and its share of what the CPU's multipliers give
     #[arg(long, requires = "model")]
     blocks: bool,
     /// Hold the network against another program: a shell command that infers the same cells and ends with a line such as
@@ -112,7 +112,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     if args.blocks {
         match inspector.as_ref().and_then(Inspector::roofline) {
             Some(roofline) => say!("{}", blocks::table(&roofline))?,
-            None => say!("blocks: only U-Nets on the CPU can be told by blocks")?,
+            None => say!("blocks: only networks on the CPU can be told by blocks")?,
         }
     }
     if let (Some(lanes), Some(inspector)) = (args.lanes, &mut inspector) {

@@ -1,17 +1,16 @@
 use super::calibration::ranges;
 use super::fold::Scale;
-use super::plan::{Plan, Run};
+use super::plan::{Means, Plan, Run};
 use super::pool::pool;
 use super::{Engine, Probabilities, Roofline, check_count, check_tiles, quantise};
 use crate::config::{Precision, Threads};
 use crate::nn::kernels::nhwc::{Brain, Byte, Method, Multiply, Single, Split};
 use crate::nn::kernels::{Isa, multiply_adds_a_second};
-use crate::nn::layout::UNet;
-use crate::nn::{Checkpoint, NnError};
+use crate::nn::{Architecture, Checkpoint, NnError};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// A U-Net compiled for the CPU.
+/// A network compiled for the CPU.
 ///
 /// Tiles go through one after the other, each shared out among the threads.
 pub(super) struct CpuEngine {
@@ -98,8 +97,11 @@ impl CpuEngine {
             tracing::warn!(asked = %precision, used = "f32-grade", "network: f16 is for CUDA alone");
             return Self::with_isa(checkpoint, side, Precision::F32Grade, threads, isa);
         }
+        if let Some(why) = unsuited(precision, checkpoint.meta.shape.architecture) {
+            tracing::warn!(asked = %precision, used = "f32-grade", network = %checkpoint.meta.shape, "network: {why}");
+            return Self::with_isa(checkpoint, side, Precision::F32Grade, threads, isa);
+        }
         checkpoint.check()?;
-        let layout = UNet::new(&checkpoint.meta.shape);
         let pool = Arc::new(pool(threads)?);
         let threads = pool.current_num_threads();
         let arithmetic = Arithmetic::of(precision, isa);
@@ -107,21 +109,28 @@ impl CpuEngine {
             tracing::warn!(asked = %precision, used = "f32-grade", processor = %isa, "network: this processor cannot multiply so");
         }
         let ranges = (arithmetic == Arithmetic::Byte).then(|| ranges(&checkpoint.meta)).transpose()?;
-        let scale = Scale(ranges);
         let method = if arithmetic == Arithmetic::Winograd { Method::Winograd } else { Method::Direct };
-        let means = (isa, method);
+        let means = Means { isa, method, scale: Scale(ranges), threads };
         let plan = pool.install(|| -> Result<Box<dyn Run>, NnError> {
             Ok(match arithmetic {
-                Arithmetic::Single | Arithmetic::Winograd => {
-                    Box::new(Plan::<Single>::new(checkpoint, &layout, scale, means, side, threads)?)
-                }
-                Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, &layout, scale, means, side, threads)?),
-                Arithmetic::Byte => Box::new(Plan::<Byte>::new(checkpoint, &layout, scale, means, side, threads)?),
-                Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, &layout, scale, means, side, threads)?),
+                Arithmetic::Single | Arithmetic::Winograd => Box::new(Plan::<Single>::new(checkpoint, means, side)?),
+                Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, means, side)?),
+                Arithmetic::Byte => Box::new(Plan::<Byte>::new(checkpoint, means, side)?),
+                Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, means, side)?),
             })
         })?;
         let name = format!("{} on the CPU, {} ({isa}), {threads} threads", checkpoint.meta.shape, arithmetic.precision());
         Ok(Self { plan, side, pool, kept: Kept::default(), arithmetic, isa, name })
+    }
+}
+
+/// Why a network is not computed in a precision on any processor.
+fn unsuited(precision: Precision, architecture: Architecture) -> Option<&'static str> {
+    match (precision, architecture) {
+        // Two fifths of the logits' size on a random network.
+        (Precision::Bf16, Architecture::SegNet) => Some("in bf16 many of the places that it unpools to are other ones"),
+        (Precision::Int8, Architecture::SegNet | Architecture::PspNet | Architecture::DeepLabV3) => Some("int8 is for U-Nets"),
+        _ => None,
     }
 }
 

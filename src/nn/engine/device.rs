@@ -1,4 +1,3 @@
-use super::layerwise::missing;
 use super::pool::pool;
 use super::tensors::FoldedUNet;
 use super::{Engine, Probabilities, check_count, check_tiles, finite, without_unsound};
@@ -70,6 +69,16 @@ enum Body {
     Layered(Network),
 }
 
+/// What the compiled engine of a device lacks of a network.
+fn lacking(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::UNet => "nothing",
+        Architecture::SegNet => "pooling with places, unpooling",
+        Architecture::PspNet => "dilated convolution, average pooling, interpolation to any size",
+        Architecture::DeepLabV3 => "dilated convolution, image pooling, interpolation to any size",
+    }
+}
+
 impl DeviceEngine {
     /// The network on CUDA device `ordinal`, in `bf16` if that is asked for, else in `f32`: candle adds products of f16 up in f16.
     pub(super) fn cuda(checkpoint: &Checkpoint, ordinal: usize, precision: Precision) -> std::result::Result<Self, NnError> {
@@ -90,8 +99,8 @@ impl DeviceEngine {
         let (body, used) = if shape.architecture == Architecture::UNet {
             (Body::Folded(FoldedUNet::new(checkpoint, &device, dtype)?), dtype)
         } else {
-            let lacking = missing(shape.architecture);
-            tracing::warn!(network = %shape, lacking, "network: the compiled engine lacks operators of this network, it runs layer by layer in f32");
+            let lacking = lacking(shape.architecture);
+            tracing::warn!(network = %shape, lacking, "network: the compiled engine of this device lacks operators of this network, it runs layer by layer in f32");
             (Body::Layered(Network::from_checkpoint(checkpoint, &device)?), DType::F32)
         };
         let precision = if used == DType::BF16 { Precision::Bf16 } else { Precision::F32 };

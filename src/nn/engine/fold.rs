@@ -21,11 +21,11 @@ pub(super) fn folded(checkpoint: &Checkpoint, half: &ConvNorm) -> Result<Convolu
     let (gain, offset, mean, variance) = (part("weight")?, part("bias")?, part("running_mean")?, part("running_var")?);
     let scale: Vec<f64> = gain.iter().zip(&variance).map(|(g, v)| f64::from(*g) / (f64::from(*v) + EPSILON).sqrt()).collect();
     let bias: Vec<f32> = offset.iter().zip(&mean).zip(&scale).map(|((o, m), s)| (f64::from(*o) - f64::from(*m) * s) as f32).collect();
-    for (weights, scale) in weights.chunks_exact_mut(half.input * 9).zip(&scale) {
+    for (weights, scale) in weights.chunks_exact_mut(half.input * half.side.pow(2)).zip(&scale) {
         weights.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * scale) as f32);
     }
     check_finite(checkpoint, &half.convolution, &[&weights, &bias])?;
-    Ok(Convolution { inputs: half.input, outputs: half.output, weights, bias })
+    Ok(Convolution { inputs: half.input, outputs: half.output, side: half.side, weights, bias })
 }
 
 /// Refuses what the convolution `name` has become where it is not finite.
@@ -78,8 +78,9 @@ impl Scale<'_> {
         if self.0.is_some() {
             let to = self.unit(half)?;
             let units: Vec<f32> = inputs.iter().flat_map(|(channels, unit)| std::iter::repeat_n(unit / to, *channels)).collect();
-            for taps in made.weights.chunks_exact_mut(units.len() * 9) {
-                taps.chunks_exact_mut(9).zip(&units).for_each(|(taps, unit)| taps.iter_mut().for_each(|weight| *weight *= unit));
+            let taps_of_one = half.side.pow(2);
+            for taps in made.weights.chunks_exact_mut(units.len() * taps_of_one) {
+                taps.chunks_exact_mut(taps_of_one).zip(&units).for_each(|(taps, unit)| taps.iter_mut().for_each(|weight| *weight *= unit));
             }
             made.bias.iter_mut().for_each(|bias| *bias /= to);
             check_finite(checkpoint, &half.convolution, &[&made.weights, &made.bias])?;

@@ -7,7 +7,6 @@ mod cuda;
 mod device;
 mod fold;
 mod instructions;
-mod layerwise;
 mod plan;
 mod pool;
 mod roofline;
@@ -22,7 +21,9 @@ pub use device::cuda_device;
 pub use instructions::limit_instructions;
 pub use roofline::{BlockCost, Roofline};
 
-use super::{Architecture, Checkpoint, NnError};
+#[cfg(feature = "cudnn")]
+use super::Architecture;
+use super::{Checkpoint, NnError};
 use crate::cell::{SEEN_PX, TILES_PER_SIDE};
 use crate::config::{DeviceChoice, Precision, Threads};
 use rayon::prelude::*;
@@ -125,9 +126,6 @@ pub fn engine(
 ) -> Result<Box<dyn Engine>, NnError> {
     let threads = threads.into();
     match device {
-        DeviceChoice::Cpu if checkpoint.meta.shape.architecture != Architecture::UNet => {
-            Ok(Box::new(layerwise::LayerwiseEngine::new(checkpoint, precision, &threads)?))
-        }
         DeviceChoice::Cpu => Ok(Box::new(cpu::CpuEngine::new(checkpoint, crate::cell::SEEN_PX, precision, &threads)?)),
         DeviceChoice::Cuda(ordinal) => cuda_engine(checkpoint, ordinal, precision, &threads),
         DeviceChoice::Auto => match cuda_engine(checkpoint, 0, precision, &threads).and_then(tried) {

@@ -15,7 +15,8 @@ pub struct Roofline {
     pub peak_a_second: Option<f64>,
 }
 
-/// Two convolutions with the upsampling before, the pooling or the last layer after them.
+/// Two convolutions with the upsampling before, the pooling or the last layer after them; in networks other than U-Net also one
+/// convolution, or what stands between them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BlockCost {
     /// Where it stands and how large its maps are, such as `down 464²`.

@@ -28,8 +28,6 @@ pub enum Mode {
     Train(Precision),
     /// Running statistics, exact products.
     Eval,
-    /// Running statistics; products as in a training of that precision.
-    Inspect(Precision),
 }
 
 impl Mode {
@@ -41,7 +39,7 @@ impl Mode {
     /// How products are made.
     fn precision(self) -> Precision {
         match self {
-            Self::Train(precision) | Self::Inspect(precision) => precision,
+            Self::Train(precision) => precision,
             Self::Eval => Precision::F32,
         }
     }

@@ -6,7 +6,7 @@
 //! changes any result: bands begin where the strips of [`super::winograd`] do.
 
 use super::buffer::Buffer;
-use super::filter::{Filter, Input, Method, Place, Work};
+use super::filter::{Filter, Input, LARGE, Method, Place, Work};
 use super::format::{Format, Single};
 use super::layers::{Convolution, Raised, Raising, raise};
 use super::map::{Map, View};
@@ -23,8 +23,6 @@ use std::sync::Mutex;
 /// Lines kept beside those of a step of what is between two. At a band's first step what is raised reaches from four lines
 /// above it to two below; the rest is room.
 const AROUND: usize = 8;
-/// Bytes of weights that should be read as seldom as may be.
-const LARGE: usize = 5 << 18;
 
 /// What a block reads.
 pub(in crate::nn) enum Source<'a, F: Format> {
@@ -299,6 +297,7 @@ impl<F: Multiply> Block<F> {
                         blended,
                         to: raised.pixels(y),
                         to_part: raised.part(),
+                        to_pitch: raised.c,
                     };
                     // SAFETY: the lines are `below`'s and `raised`'s, whose sizes `views` and the line above check.
                     unsafe { dispatch_on(self.isa, task) }

@@ -24,6 +24,11 @@ impl<T: Number> Buffer<T> {
         Self { lines: vec![CacheLine([0; 64]); bytes.div_ceil(64)], length, of: PhantomData }
     }
 
+    pub fn values(&self) -> &[T] {
+        // SAFETY: as for `values_mut`.
+        unsafe { std::slice::from_raw_parts(self.start(), self.length) }
+    }
+
     pub fn values_mut(&mut self) -> &mut [T] {
         // SAFETY: the lines hold `length` values of T and SLACK bytes, aligned for any number.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }

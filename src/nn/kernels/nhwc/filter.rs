@@ -13,8 +13,10 @@ use std::ops::Range;
 
 /// Bytes of input that should stay in the second-level cache.
 const BAND: usize = 1 << 20;
+/// Bytes of weights that should be read as seldom as may be.
+pub(super) const LARGE: usize = 5 << 18;
 
-/// How 3×3 convolutions are done.
+/// How convolutions 3×3 are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::nn) enum Method {
     /// Every weight times every input.
@@ -23,7 +25,7 @@ pub(in crate::nn) enum Method {
     Winograd,
 }
 
-/// A 3×3 convolution with ReLU, ready to run.
+/// A convolution with ReLU, ready to run.
 #[derive(Debug)]
 pub(super) enum Filter<F: Multiply> {
     /// Of the picture itself.
@@ -68,7 +70,7 @@ impl<F: Multiply> Filter<F> {
         if first && convolved.inputs == 1 {
             return Self::Picture(convolution(Order::single(isa), convolved, sources, w, Product::single));
         }
-        if method == Method::Winograd && Winograd::fits(isa, sources.channels, convolved.outputs) {
+        if method == Method::Winograd && convolved.side == 3 && Winograd::fits(isa, sources.channels, convolved.outputs) {
             return Self::Winograd(Winograd::new(isa, convolved, sources.channels, if first { winograd::SIDE - 1 } else { 0 }));
         }
         Self::Direct(convolution(F::order(isa), convolved, sources, w, F::pack))
@@ -85,12 +87,12 @@ impl<F: Multiply> Filter<F> {
 
     /// What there is to multiply in `h` lines of `w` pixels.
     pub fn work(&self, h: usize, w: usize) -> Work {
-        let inputs = match self {
-            Self::Picture(_) => 1,
-            Self::Direct(product) => product.sources.iter().sum(),
-            Self::Winograd(winograd) => winograd.inputs(),
+        let (inputs, side) = match self {
+            Self::Picture(_) => (1, 3),
+            Self::Direct(product) => (product.sources.iter().sum(), product.lines),
+            Self::Winograd(winograd) => (winograd.inputs(), 3),
         };
-        let multiply_adds = (9 * h * w * inputs * self.outputs()) as u64;
+        let multiply_adds = (side * side * h * w * inputs * self.outputs()) as u64;
         let done = if let Self::Winograd(winograd) = self { winograd.products(h, w) } else { multiply_adds };
         Work { multiply_adds, done, bytes: self.bytes() as u64 }
     }

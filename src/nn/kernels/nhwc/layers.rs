@@ -6,11 +6,13 @@ use super::multiply::Multiply;
 use super::product::{Order, Product, Recipe, Sources, best_unit};
 use crate::nn::kernels::upsample::taps;
 
-/// A 3×3 convolution with what batch norm makes of it: weights `[output][input][9]`.
+/// A convolution with what batch norm makes of it: weights `[output][input][side][side]`.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::nn) struct Convolution {
     pub inputs: usize,
     pub outputs: usize,
+    /// Side of its kernel, 1 or 3.
+    pub side: usize,
     pub weights: Vec<f32>,
     pub bias: Vec<f32>,
 }
@@ -42,7 +44,7 @@ pub(super) enum Raised<F: Format> {
     Transposed(Box<[Product<F::Value>; 2]>),
 }
 
-/// Packs a 3×3 convolution.
+/// Packs a convolution.
 pub(super) fn convolution<T: Number>(
     order: Order,
     convolution: &Convolution,
@@ -50,15 +52,17 @@ pub(super) fn convolution<T: Number>(
     w: usize,
     pack: impl Fn(Order, &Recipe) -> Product<T>,
 ) -> Product<T> {
-    let (inputs, outputs) = (convolution.inputs, convolution.outputs);
+    let (inputs, outputs, side) = (convolution.inputs, convolution.outputs, convolution.side);
     assert!(
-        sources.channels.iter().sum::<usize>() == inputs && convolution.weights.len() == inputs * outputs * 9,
+        sources.channels.iter().sum::<usize>() == inputs
+            && matches!(side, 1 | 3)
+            && convolution.weights.len() == inputs * outputs * side * side,
         "size of a convolution's weights"
     );
-    let unit = best_unit(order, sources.channels, outputs, w);
+    let unit = if side == 1 { 1 } else { best_unit(order, sources.channels, outputs, w) };
     let recipe = Recipe {
         sources,
-        lines: 3,
+        lines: side,
         unit,
         columns: unit * outputs,
         relu: true,
@@ -68,7 +72,7 @@ pub(super) fn convolution<T: Number>(
             let channels = sources.channels[source];
             let input = sources.channels[..source].iter().sum::<usize>() + k % channels;
             match (k / channels).wrapping_sub(pixel) {
-                tap @ 0..3 => convolution.weights[(output * inputs + input) * 9 + line * 3 + tap],
+                tap if tap < side => convolution.weights[((output * inputs + input) * side + line) * side + tap],
                 _ => 0.0,
             }
         },

@@ -2,7 +2,9 @@
 
 use super::buffer::{Buffer, Number};
 use super::format::Format;
+use super::layer::Arrangement;
 use crate::nn::kernels::winograd::SIDE;
+use rayon::prelude::*;
 use std::marker::PhantomData;
 
 /// Lines of a picture, each with one pixel of zeros before it, one after it, and as many more as make its length even for
@@ -42,6 +44,59 @@ impl<F: Format> Map<F> {
     /// Lines, and pixels in a line, of a picture that is a square.
     pub fn side(&self) -> usize {
         self.h
+    }
+
+    /// Lines, and pixels in a line.
+    pub fn size(&self) -> [usize; 2] {
+        [self.h, self.w]
+    }
+
+    /// Values of a pixel.
+    pub fn channels(&self) -> usize {
+        self.c
+    }
+
+    /// Puts the pixels of another map into the places that `lines` and `pixels` have for them. The others stay as they are.
+    pub(super) fn scatter(&mut self, from: &Self, lines: &Arrangement, pixels: &Arrangement) {
+        assert!(self.whole() && from.whole() && self.c == from.c, "maps to be arranged");
+        assert!(self.size() == [lines.length, pixels.length] && from.size() == [lines.places.len(), pixels.places.len()], "an arrangement");
+        let mut sources = vec![None; self.h];
+        lines.places.iter().enumerate().for_each(|(y, place)| sources[*place] = Some(y));
+        let (line, part, c) = (F::PARTS * part(self.w, self.c), part(self.w, self.c), self.c);
+        self.buffer.values_mut().par_chunks_exact_mut(line).zip(sources).for_each(|(to, source)| {
+            let Some(y) = source else { return };
+            for (to, from) in to.chunks_exact_mut(part).zip(from.parts(y)) {
+                for (x, place) in pixels.places.iter().enumerate() {
+                    to[(place + 1) * c..][..c].copy_from_slice(&from[(x + 1) * c..][..c]);
+                }
+            }
+        });
+    }
+
+    /// Takes pixels of another map from the places that `lines` and `pixels` have for them, into the channels from
+    /// `first_channel` on.
+    pub(super) fn gather(&mut self, from: &Self, lines: &Arrangement, pixels: &Arrangement, first_channel: usize) {
+        assert!(self.whole() && from.whole() && self.c >= first_channel + from.c, "maps to be arranged");
+        assert!(from.size() == [lines.length, pixels.length] && self.size() == [lines.places.len(), pixels.places.len()], "an arrangement");
+        let (line, part, c) = (F::PARTS * part(self.w, self.c), part(self.w, self.c), self.c);
+        self.buffer.values_mut().par_chunks_exact_mut(line).zip(&lines.places).for_each(|(to, y)| {
+            for (to, from_part) in to.chunks_exact_mut(part).zip(from.parts(*y)) {
+                for (x, place) in pixels.places.iter().enumerate() {
+                    to[(x + 1) * c + first_channel..][..from.c].copy_from_slice(&from_part[(place + 1) * from.c..][..from.c]);
+                }
+            }
+        });
+    }
+
+    /// Whether every line has a place of its own.
+    fn whole(&self) -> bool {
+        self.slots == self.h
+    }
+
+    /// The parts of line `y` of a whole map.
+    fn parts(&self, y: usize) -> std::slice::ChunksExact<'_, F::Value> {
+        let part = part(self.w, self.c);
+        self.buffer.values()[y * F::PARTS * part..][..F::PARTS * part].chunks_exact(part)
     }
 
     /// Bytes of its values.

@@ -11,6 +11,7 @@ mod dot_bytes;
 mod filter;
 mod fma;
 mod format;
+mod layer;
 mod layers;
 mod map;
 mod multiply;
@@ -18,11 +19,14 @@ mod product;
 mod resize;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod winograd;
 
 pub(in crate::nn) use block::{Block, Logits, Sinks, Source};
 pub(in crate::nn) use filter::{Method, Work};
 pub(in crate::nn) use format::{Brain, Byte, Single, Split};
+pub(in crate::nn) use layer::{Layer, Shape};
 pub(in crate::nn) use layers::{Convolution, Raising};
 pub(in crate::nn) use map::Map;
 pub(in crate::nn) use multiply::Multiply;
+pub(in crate::nn) use whole::{head, interpolate, means, pool_with_places, unpool};

@@ -50,6 +50,8 @@ pub(super) struct Raise<'a, F: Format> {
     pub blended: &'a mut [f32],
     pub to: *mut F::Value,
     pub to_part: usize,
+    /// Distance of the result's pixels.
+    pub to_pitch: usize,
 }
 
 impl<F: Format> Task for Raise<'_, F> {
@@ -72,7 +74,7 @@ impl<F: Format> Task for Raise<'_, F> {
                 for c in (0..self.c).step_by(L::WIDTH) {
                     let from = blended.add(low * self.c + c).cast_const();
                     let value = L::splat(0.0).plus_product(L::load(from), left).plus_product(L::load(from.add(self.c)), right);
-                    F::store(value, self.to.add(x * self.c + c), self.to_part, L::WIDTH.min(self.c - c));
+                    F::store(value, self.to.add(x * self.to_pitch + c), self.to_part, L::WIDTH.min(self.c - c));
                 }
             }
         }

@@ -96,8 +96,9 @@ fn bytes_of_transposed_convolutions_have_signs() {
         // Every column has a weight of 127, so that all of them stay whole.
         weights.iter_mut().for_each(|v| *v = v.signum() * 127.0 / 3.0);
         let raising = Raising::Transposed { outputs, weights, bias: whole(outputs, 9.0), zero: 128 };
-        let mut first = Convolution { inputs: 1 + outputs, outputs: a, weights: whole(a * (1 + outputs) * 9, 126.0), bias: whole(a, 60.0) };
-        let mut second = Convolution { inputs: a, outputs: b, weights: vec![0.0; a * b * 9], bias: vec![0.0; b] };
+        let mut first =
+            Convolution { inputs: 1 + outputs, outputs: a, side: 3, weights: whole(a * (1 + outputs) * 9, 126.0), bias: whole(a, 60.0) };
+        let mut second = Convolution { inputs: a, outputs: b, side: 3, weights: vec![0.0; a * b * 9], bias: vec![0.0; b] };
         let unit = 1.0 / (1000.0 * (outputs as f32).sqrt());
         for of_output in first.weights.chunks_exact_mut(9 * (1 + outputs)) {
             of_output[0] = 127.0;

@@ -1,6 +1,7 @@
 //! Blocks of every format on every instruction set against plain loops in `f64`.
 
 mod bytes;
+mod whole;
 
 use super::*;
 use crate::nn::kernels::Isa;
@@ -91,7 +92,7 @@ impl Dice {
 
     fn convolution(&mut self, inputs: usize, outputs: usize) -> Convolution {
         let bound = (6.0 / (9 * inputs) as f32).sqrt();
-        Convolution { inputs, outputs, weights: self.values(inputs * outputs * 9, bound), bias: self.values(outputs, 0.2) }
+        Convolution { inputs, outputs, side: 3, weights: self.values(inputs * outputs * 9, bound), bias: self.values(outputs, 0.2) }
     }
 }
 
@@ -283,14 +284,14 @@ fn split_bf16_is_right_with_tiles() {
 #[test]
 #[should_panic(expected = "cannot multiply this format")]
 fn an_instruction_set_that_cannot_is_refused() {
-    let convolution = Convolution { inputs: 1, outputs: 1, weights: vec![0.0; 9], bias: vec![0.0] };
+    let convolution = Convolution { inputs: 1, outputs: 1, side: 3, weights: vec![0.0; 9], bias: vec![0.0] };
     let _ = Block::<Split>::new(Isa::Portable, Method::Direct, [2, 2], [&convolution, &convolution], None, 1);
 }
 
 #[test]
 #[should_panic(expected = "size of the picture")]
 fn a_map_of_another_size_is_refused() {
-    let convolution = Convolution { inputs: 1, outputs: 1, weights: vec![0.0; 9], bias: vec![0.0] };
+    let convolution = Convolution { inputs: 1, outputs: 1, side: 3, weights: vec![0.0; 9], bias: vec![0.0] };
     let mut block = Block::<Single>::new(Isa::Portable, Method::Direct, [2, 2], [&convolution, &convolution], None, 1);
     block.run(&Source::Picture(&Map::new(2, 4, 1, 2)), &mut Sinks { map: None, pooled: None, logits: None });
 }

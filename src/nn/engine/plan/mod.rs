@@ -1,0 +1,204 @@
+//! A checkpoint compiled to operations on maps: a room for the networks of each kind.
+
+mod compiler;
+mod dilated;
+mod segnet;
+mod unet;
+
+use super::BlockCost;
+use super::fold::Scale;
+use crate::nn::kernels::nhwc::{self, Block, Layer, Logits, Map, Method, Multiply, Single, Sinks, Source, Work};
+use crate::nn::kernels::{Isa, resize};
+use crate::nn::{Architecture, Checkpoint, NnError};
+use compiler::Compiler;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+/// A network ready to run on single tiles.
+pub(super) trait Run: Send {
+    /// The logits of one tile; runs on the current rayon pool.
+    fn run(&mut self, tile: &[f32], logits: &mut [f32]);
+
+    /// What each block costs, and the tiles so far.
+    fn costs(&self) -> (Vec<BlockCost>, u32);
+}
+
+/// How a plan is to compute.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub isa: Isa,
+    pub method: Method,
+    /// What activations are counted in.
+    pub scale: Scale<'a>,
+    /// That share a tile.
+    pub threads: usize,
+}
+
+/// A network compiled for tiles of one size: batch norm folded into the weights, weights in the order in which they
+/// are read, every buffer allocated beforehand.
+pub(super) struct Plan<F: Multiply> {
+    isa: Isa,
+    picture: Map<Single>,
+    maps: Vec<RefCell<Map<F>>>,
+    steps: Vec<Step<F>>,
+    tiles: u32,
+}
+
+/// One of a plan's maps.
+type MapId = usize;
+
+/// An operation, and what it costs.
+struct Step<F: Multiply> {
+    /// Where it stands and how large its maps are, such as `down 464²`.
+    name: String,
+    operation: Operation<F>,
+    work: Work,
+    /// Of all tiles together.
+    spent: Duration,
+}
+
+/// What a block reads.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Picture,
+    Map(MapId),
+    /// What the encoder left, and what comes from below.
+    Joined(MapId, MapId),
+}
+
+/// The last layer: weights, with zeros up to a whole vector, and bias.
+struct Head {
+    weights: Vec<f32>,
+    bias: f32,
+}
+
+/// What is done with maps.
+enum Operation<F: Multiply> {
+    /// Two convolutions with what lies around them, and the last layer where it has one.
+    Block { block: Block<F>, from: From, map: Option<MapId>, pooled: Option<MapId>, head: Option<Head> },
+    /// One convolution, to all or some channels of a map.
+    Layer { layer: Layer<F>, from: MapId, to: MapId, first_channel: usize },
+    /// Half the size, and where each value was the greatest of four.
+    Pool { from: MapId, to: MapId, places: Vec<u8> },
+    /// Twice the size, by the places that the step `pooling` found.
+    Unpool { from: MapId, pooling: usize, to: MapId },
+    /// Means over parts of a map.
+    Average { from: MapId, to: MapId },
+    /// To the size of a map, some of whose channels it becomes.
+    Interpolate { from: MapId, to: MapId, first_channel: usize },
+    /// The last layer, of a map that may be smaller than the tile: logits are interpolated to its size.
+    Head { head: Head, from: MapId, logits: Vec<f32> },
+}
+
+impl<F: Multiply> Plan<F> {
+    /// Compiles for tiles of `side × side`, `side` divisible by 16.
+    pub fn new(checkpoint: &Checkpoint, means: Means, side: usize) -> Result<Self, NnError> {
+        let mut compiler = Compiler::new(checkpoint, means, side);
+        match checkpoint.meta.shape.architecture {
+            Architecture::UNet => unet::compile(&mut compiler)?,
+            Architecture::SegNet => segnet::compile(&mut compiler)?,
+            Architecture::PspNet => dilated::compile_pspnet(&mut compiler)?,
+            Architecture::DeepLabV3 => dilated::compile_deeplab(&mut compiler)?,
+        }
+        Ok(compiler.finish())
+    }
+}
+
+impl<F: Multiply> Operation<F> {
+    /// The maps that it reads and writes, the picture and the logits left out.
+    fn maps(&self) -> Vec<MapId> {
+        match self {
+            Self::Block { from, map, pooled, .. } => {
+                let read = match *from {
+                    From::Picture => vec![],
+                    From::Map(map) => vec![map],
+                    From::Joined(skip, below) => vec![skip, below],
+                };
+                read.into_iter().chain(*map).chain(*pooled).collect()
+            }
+            Self::Layer { from, to, .. }
+            | Self::Pool { from, to, .. }
+            | Self::Unpool { from, to, .. }
+            | Self::Average { from, to }
+            | Self::Interpolate { from, to, .. } => vec![*from, *to],
+            Self::Head { from, .. } => vec![*from],
+        }
+    }
+
+    /// Pixels of the tile that it reads or whose logits it writes.
+    fn touches_tile(&self) -> bool {
+        matches!(self, Self::Block { from: From::Picture, .. } | Self::Block { head: Some(_), .. } | Self::Head { .. })
+    }
+}
+
+impl<F: Multiply> Run for Plan<F> {
+    fn run(&mut self, tile: &[f32], logits: &mut [f32]) {
+        self.picture.set_picture(tile);
+        self.tiles += 1;
+        let mut clock = Clock(Instant::now());
+        let (isa, side) = (self.isa, self.picture.side());
+        let map = |id: MapId| self.maps[id].borrow();
+        let sink = |id: MapId| self.maps[id].borrow_mut();
+        for at in 0..self.steps.len() {
+            let (earlier, rest) = self.steps.split_at_mut(at);
+            let step = &mut rest[0];
+            match &mut step.operation {
+                Operation::Block { block, from, map: to, pooled, head } => {
+                    let (first, second) = match *from {
+                        From::Picture => (None, None),
+                        From::Map(from) => (Some(map(from)), None),
+                        From::Joined(skip, below) => (Some(map(skip)), Some(map(below))),
+                    };
+                    let source = match (&first, &second) {
+                        (None, _) => Source::Picture(&self.picture),
+                        (Some(from), None) => Source::Map(from),
+                        (Some(skip), Some(below)) => Source::Joined(skip, below),
+                    };
+                    let (mut to, mut pooled) = (to.map(sink), pooled.map(sink));
+                    let logits = head.as_ref().map(|head| Logits { weights: &head.weights, bias: head.bias, to: &mut *logits });
+                    block.run(&source, &mut Sinks { map: to.as_deref_mut(), pooled: pooled.as_deref_mut(), logits });
+                }
+                Operation::Layer { layer, from, to, first_channel } => layer.run(&map(*from), &mut sink(*to), *first_channel),
+                Operation::Pool { from, to, places } => nhwc::pool_with_places(isa, &map(*from), &mut sink(*to), places),
+                Operation::Unpool { from, pooling, to } => {
+                    let Operation::Pool { places, .. } = &earlier[*pooling].operation else { unreachable!("a step that does not pool") };
+                    nhwc::unpool(isa, &map(*from), places, &mut sink(*to));
+                }
+                Operation::Average { from, to } => nhwc::means(isa, &map(*from), &mut sink(*to)),
+                Operation::Interpolate { from, to, first_channel } => {
+                    nhwc::interpolate(isa, &map(*from), &mut sink(*to), *first_channel);
+                }
+                Operation::Head { head: Head { weights, bias }, from, logits: small } => {
+                    let from = map(*from);
+                    if from.side() == side {
+                        nhwc::head(isa, &from, weights, *bias, logits);
+                    } else {
+                        nhwc::head(isa, &from, weights, *bias, small);
+                        resize(small, from.side(), from.size(), logits, side, [side; 2]);
+                    }
+                }
+            }
+            step.spent += clock.lap();
+        }
+    }
+
+    fn costs(&self) -> (Vec<BlockCost>, u32) {
+        let of_tile = self.picture.bytes();
+        let cost = |Step { name, operation, work, spent }: &Step<F>| {
+            let maps: usize = operation.maps().iter().map(|map| self.maps[*map].borrow().bytes()).sum();
+            let bytes = work.bytes + (maps + if operation.touches_tile() { of_tile } else { 0 }) as u64;
+            BlockCost { name: name.clone(), multiply_adds: work.multiply_adds, done: work.done, bytes, spent: *spent }
+        };
+        (self.steps.iter().map(cost).collect(), self.tiles)
+    }
+}
+
+/// Tells how long ago it was last asked.
+struct Clock(Instant);
+
+impl Clock {
+    fn lap(&mut self) -> Duration {
+        let before = std::mem::replace(&mut self.0, Instant::now());
+        self.0 - before
+    }
+}

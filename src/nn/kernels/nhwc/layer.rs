@@ -1,0 +1,135 @@
+//! One convolution from map to map, its taps side by side or apart.
+//!
+//! Taps that are `dilation` pixels apart see every so manieth line alone. Lines arranged anew, all of one kind first, then a line of
+//! zeros and those of the next kind, and pixels the same way, are what taps side by side want: every way to do those does for these,
+//! too, and little is multiplied in vain.
+
+use super::buffer::Buffer;
+use super::filter::{Filter, Input, LARGE, Method, Place, Work};
+use super::layers::Convolution;
+use super::map::Map;
+use super::multiply::Multiply;
+use super::product::Sources;
+use crate::nn::kernels::isa::Isa;
+use rayon::prelude::*;
+
+/// A convolution with ReLU ready to run on maps of one size.
+pub(in crate::nn) struct Layer<F: Multiply> {
+    isa: Isa,
+    filter: Filter<F>,
+    inputs: usize,
+    /// Where lines and pixels go that its taps are to find side by side.
+    arrangement: [Arrangement; 2],
+    /// The input so arranged; none where it is as it comes.
+    ahead: Option<Map<F>>,
+    /// The result so arranged, or where it is to be part of a map.
+    result: Option<Map<F>>,
+    /// Lines that a band takes in one step; none where the whole picture is one.
+    step: Option<usize>,
+    threads: usize,
+    room: Buffer<f32>,
+}
+
+/// What a layer's convolution is like, and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::nn) struct Shape {
+    /// Lines and pixels of its maps.
+    pub size: [usize; 2],
+    /// Distance of its taps, from 1.
+    pub dilation: usize,
+    /// Whether its result is to be some of a map's channels.
+    pub part: bool,
+}
+
+/// Places of lines, or of the pixels of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Arrangement {
+    /// The place of each.
+    pub places: Vec<usize>,
+    /// Places in all, those that stay empty among them.
+    pub length: usize,
+}
+
+impl Arrangement {
+    /// Of `count` lines those `dilation` apart side by side, and a place between one kind and the next.
+    pub fn of(count: usize, dilation: usize) -> Self {
+        let kinds = dilation.min(count).max(1);
+        let of_kind = |kind: usize| (count - kind).div_ceil(dilation);
+        let starts: Vec<usize> = (0..kinds)
+            .scan(0, |next, kind| {
+                let start = *next;
+                *next += of_kind(kind) + 1;
+                Some(start)
+            })
+            .collect();
+        Self { places: (0..count).map(|line| starts[line % dilation] + line / dilation).collect(), length: count + kinds - 1 }
+    }
+}
+
+impl<F: Multiply> Layer<F> {
+    /// Packs the weights, on the current rayon pool.
+    pub fn new(isa: Isa, method: Method, convolution: &Convolution, Shape { size, dilation, part }: Shape, threads: usize) -> Self {
+        assert!(isa.is_here() && isa >= F::NEEDS, "{isa} is not here or cannot multiply this format");
+        // Taps of a 1×1 kernel cannot be apart.
+        let dilation = if convolution.side == 1 { 1 } else { dilation };
+        let arrangement = size.map(|count| Arrangement::of(count, dilation));
+        let [h, w] = [arrangement[0].length, arrangement[1].length];
+        let sources = Sources { channels: &[convolution.inputs], zeros: &[0] };
+        let filter = Filter::<F>::new(method, convolution, Place { isa, w, sources, first: false });
+        let step = filter.step(w, filter.bytes() >= LARGE);
+        let map = |channels| Map::new(h, w, channels, h);
+        Self {
+            isa,
+            inputs: convolution.inputs,
+            ahead: (dilation > 1).then(|| map(convolution.inputs)),
+            result: (dilation > 1 || part).then(|| map(convolution.outputs)),
+            step,
+            threads: threads.max(1),
+            room: Buffer::zeroed(if step.is_none() { filter.room(h, w) } else { 0 }),
+            filter,
+            arrangement,
+        }
+    }
+
+    /// What there is to multiply: lines of zeros among it, which are done in vain.
+    pub fn work(&self) -> Work {
+        let [h, w] = self.arrangement.each_ref().map(|of| of.places.len());
+        let [all_h, all_w] = self.arrangement.each_ref().map(|of| of.length);
+        Work { multiply_adds: self.filter.work(h, w).multiply_adds, ..self.filter.work(all_h, all_w) }
+    }
+
+    /// Runs on the current rayon pool. The result is all of `to`, or its channels from `first_channel` on.
+    pub fn run(&mut self, from: &Map<F>, to: &mut Map<F>, first_channel: usize) {
+        let [lines, pixels] = &self.arrangement;
+        assert!(from.size() == [lines.places.len(), pixels.places.len()] && to.size() == from.size(), "size of a layer's maps");
+        assert!(from.channels() == self.inputs && to.channels() >= first_channel + self.filter.outputs(), "channels of a layer's maps");
+        let input = match &mut self.ahead {
+            None => from,
+            Some(ahead) => {
+                ahead.scatter(from, lines, pixels);
+                &*ahead
+            }
+        };
+        let output = self.result.as_mut().unwrap_or(to);
+        assert!(output.size() == input.size() && output.channels() == self.filter.outputs(), "a layer's own maps");
+        let (input, output) = (Input::Maps([input.view(); 2]), output.view_mut());
+        let (isa, filter) = (self.isa, &self.filter);
+        match self.step {
+            // SAFETY: the layer was made for an instruction set that is here; the maps have the filter's channels and one size.
+            None => unsafe { filter.whole(isa, input, output, self.room.values_mut()) },
+            Some(step) => {
+                let band = output.h.div_ceil(2 * self.threads).next_multiple_of(step);
+                (0..output.h).into_par_iter().step_by(band).for_each(|first| {
+                    let end = (first + band).min(output.h);
+                    for first in (first..end).step_by(step) {
+                        // SAFETY: as above; nobody else writes these lines, and nobody the input.
+                        unsafe { filter.lines(isa, input, output, first..(first + step).min(end)) }
+                    }
+                });
+            }
+        }
+        if let Some(result) = &self.result {
+            to.gather(result, lines, pixels, first_channel);
+        }
+    }
+}

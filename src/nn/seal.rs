@@ -104,6 +104,21 @@ mod tests {
     }
 
     #[test]
+    fn the_models_that_are_shipped_are_sealed() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let models: Vec<_> = paths.filter(|path| path.extension().is_some_and(|of| of == "safetensors")).collect();
+        assert!(!models.is_empty());
+        for model in models {
+            let mut bytes = std::fs::read(&model).unwrap();
+            load(&bytes).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            assert!(load(&bytes).unwrap_err().to_string().contains("damaged"), "{}", model.display());
+        }
+    }
+
+    #[test]
     fn a_file_of_an_earlier_version_is_read() {
         let (whole, header) = file(|_| ());
         let sealed = r#"\"sha256\":\""#;

@@ -6,16 +6,16 @@ use crate::nn::{BlockCost, Roofline};
 pub(super) fn table(roofline: &Roofline) -> String {
     let Roofline { blocks, tiles, threads, peak_a_second } = roofline;
     let mut table = format!(
-        "{:<10} {:>13} {:>9} {:>8} {:>8} {:>13} {:>8}\n",
+        "{:<16} {:>13} {:>9} {:>8} {:>8} {:>13} {:>8}\n",
         "block", "10⁹ mult.-adds", "done", "MB", "ms", "10⁹/s and core", "of peak"
     );
     let row = |BlockCost { name, multiply_adds, done, bytes, spent }: &BlockCost| {
         let seconds = spent.as_secs_f64() / f64::from((*tiles).max(1));
         let a_second = *done as f64 / seconds / *threads as f64;
-        let share = peak_a_second.map_or_else(|| "–".into(), |peak| format!("{:.0} %", 100.0 * a_second / peak));
+        let share = peak_a_second.filter(|_| *done > 0).map_or_else(|| "–".into(), |peak| format!("{:.0} %", 100.0 * a_second / peak));
         let [multiply_adds, done] = [multiply_adds, done].map(|count| *count as f64 / 1e9);
         let (mb, ms) = (*bytes as f64 / 1e6, 1000.0 * seconds);
-        format!("{name:<10} {multiply_adds:>14.2} {done:>9.2} {mb:>8.1} {ms:>8.2} {:>14.1} {share:>8}\n", a_second / 1e9)
+        format!("{name:<16} {multiply_adds:>14.2} {done:>9.2} {mb:>8.1} {ms:>8.2} {:>14.1} {share:>8}\n", a_second / 1e9)
     };
     table.extend(blocks.iter().map(row));
     let sum = |of: fn(&BlockCost) -> u64| blocks.iter().map(of).sum();
@@ -54,6 +54,10 @@ mod tests {
         let words = |line: usize| told.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
         assert_eq!(words(1), ["down", "464²", "4.00", "1.00", "2.5", "25.00", "20.0", "40", "%"]);
         assert_eq!(words(3), ["all", "8.00", "2.00", "5.0", "40.00", "25.0", "50", "%"]);
+        let nothing = BlockCost { multiply_adds: 0, done: 0, ..block("raise 6² to 58²", 10) };
+        let told_of_nothing = table(&Roofline { blocks: vec![nothing], ..roofline.clone() });
+        let lines: Vec<&str> = told_of_nothing.lines().collect();
+        assert!(lines[1].ends_with('–') && lines[0].chars().count() == lines[1].chars().count(), "{told_of_nothing}");
         assert!(table(&Roofline { peak_a_second: None, ..roofline }).ends_with("not known for these numbers on this processor"));
     }
 }

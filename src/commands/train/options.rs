@@ -31,7 +31,7 @@ pub struct FitOptions {
     #[arg(long)]
     name: Option<String>,
 
-    /// Which network learns; on CUDA and in int8 only U-Net has the compiled engine's speed on the line
+    /// Which network learns; on CUDA only U-Net has the compiled engine's speed on the line, and int8 is for it alone
     #[arg(long, value_enum, default_value = "unet", help_heading = "Network")]
     network: Architecture,
     /// Channels of the network's first level, an even number from 2 to 256: more finds more and costs more

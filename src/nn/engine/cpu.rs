@@ -1,6 +1,6 @@
 use super::calibration::ranges;
 use super::fold::Scale;
-use super::plan::{Means, Plan, Run};
+use super::plan::{Plan, Run, Settings};
 use super::pool::pool;
 use super::{Engine, Probabilities, Roofline, check_count, check_tiles, quantise};
 use crate::config::{Precision, Threads};
@@ -110,13 +110,13 @@ impl CpuEngine {
         }
         let ranges = (arithmetic == Arithmetic::Byte).then(|| ranges(&checkpoint.meta)).transpose()?;
         let method = if arithmetic == Arithmetic::Winograd { Method::Winograd } else { Method::Direct };
-        let means = Means { isa, method, scale: Scale(ranges), threads };
+        let settings = Settings { isa, method, scale: Scale(ranges), threads };
         let plan = pool.install(|| -> Result<Box<dyn Run>, NnError> {
             Ok(match arithmetic {
-                Arithmetic::Single | Arithmetic::Winograd => Box::new(Plan::<Single>::new(checkpoint, means, side)?),
-                Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, means, side)?),
-                Arithmetic::Byte => Box::new(Plan::<Byte>::new(checkpoint, means, side)?),
-                Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, means, side)?),
+                Arithmetic::Single | Arithmetic::Winograd => Box::new(Plan::<Single>::new(checkpoint, settings, side)?),
+                Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, settings, side)?),
+                Arithmetic::Byte => Box::new(Plan::<Byte>::new(checkpoint, settings, side)?),
+                Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, settings, side)?),
             })
         })?;
         let name = format!("{} on the CPU, {} ({isa}), {threads} threads", checkpoint.meta.shape, arithmetic.precision());
@@ -125,7 +125,7 @@ impl CpuEngine {
 }
 
 /// Why a network is not computed in a precision on any processor.
-fn unsuited(precision: Precision, architecture: Architecture) -> Option<&'static str> {
+pub(super) fn unsuited(precision: Precision, architecture: Architecture) -> Option<&'static str> {
     match (precision, architecture) {
         // Two fifths of the logits' size on a random network.
         (Precision::Bf16, Architecture::SegNet) => Some("in bf16 many of the places that it unpools to are other ones"),

@@ -1,6 +1,6 @@
 //! The engine against the network that is trained, on every instruction set and with every precision.
 
-use super::cpu::CpuEngine;
+use super::cpu::{CpuEngine, unsuited};
 use super::*;
 use crate::nn::kernels::Isa;
 use crate::nn::{Architecture, CheckpointMeta, Mode, Network, NetworkShape, Upsampling};
@@ -116,7 +116,6 @@ fn logits_of_the_papers_other_networks_are_the_trained_ones() {
                 };
                 let error = relative_error(&got, &want);
                 assert!(error <= most, "{isa} {precision}, {architecture}, base {base_width}, {side} px: {error}");
-                assert_ne!((engine.precision(), architecture), (Precision::Bf16, Architecture::SegNet));
                 // Alone, after another tile, on another number of threads.
                 let mut alone = CpuEngine::with_isa(&checkpoint, side, precision, &3.into(), isa).unwrap();
                 assert!(alone.logits(&tiles[side * side..], 1).unwrap() == got[side * side..], "{isa} {precision}, {architecture}");
@@ -314,6 +313,16 @@ fn the_description_says_what_is_done_really() {
     assert!(name(Precision::Bf16, Isa::Portable).contains("f32-grade (portable), 1 threads"));
     assert!(name(Precision::F32Grade, Isa::Portable).contains("f32-grade (portable)"));
     assert!(name(Precision::F16, Isa::Portable).contains("f32-grade (portable)"));
+    let not_in = |precision| {
+        let all = OTHERS.into_iter().chain([Architecture::UNet]);
+        all.filter(|architecture| unsuited(precision, *architecture).is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!([Precision::F32, Precision::F32Grade].map(not_in), [vec![], vec![]]);
+    assert_eq!([Precision::Bf16, Precision::Int8].map(not_in), [vec![Architecture::SegNet], OTHERS.to_vec()]);
+    for (architecture, precision) in [(Architecture::SegNet, Precision::Bf16), (Architecture::PspNet, Precision::Int8)] {
+        let engine = CpuEngine::new(&other(architecture, 2), 16, precision, &1.into()).unwrap();
+        assert!(engine.precision() == Precision::F32Grade && engine.describe().contains("f32-grade"), "{}", engine.describe());
+    }
     if Isa::Amx.is_here() {
         assert!(name(Precision::F16, Isa::Amx).contains("f32-grade (AMX)"));
         assert!(name(Precision::F32Grade, Isa::Amx).contains("f32-grade (AMX)"));
@@ -348,6 +357,29 @@ fn blocks_tell_what_they_multiply_and_move() {
     let graded = &roofline(Precision::F32Grade).blocks[1];
     assert_eq!(graded.multiply_adds, down.multiply_adds);
     assert_eq!(graded.done, 36 * (5 * 4 * 16 * 32 + 4 * 4 * 32 * 32));
+}
+
+#[test]
+fn the_papers_other_networks_tell_their_steps_too() {
+    for (architecture, steps) in OTHERS.into_iter().zip([21, 23, 17]) {
+        let mut engine = CpuEngine::with_isa(&other(architecture, 8), 48, Precision::F32, &1.into(), Isa::Portable).unwrap();
+        engine.logits(&pictures(1, 48), 1).unwrap();
+        let Roofline { blocks, .. } = engine.roofline().unwrap();
+        let names: std::collections::BTreeSet<&str> = blocks.iter().map(|block| block.name.as_str()).collect();
+        assert_eq!((blocks.len(), names.len()), (steps, steps), "{architecture}: {names:?}");
+        // Weights of what is multiplied, and the channels that are written of what is joined.
+        let all: u64 = blocks.iter().map(|block| block.multiply_adds).sum();
+        let in_layers = |parameter: &crate::nn::layout::Parameter| {
+            let [outputs, inputs, side, _] = parameter.shape[..] else { return 0 };
+            outputs * inputs * side * side
+        };
+        let layout = crate::nn::layout::parameters(&other(architecture, 8).meta.shape);
+        let weights: usize = layout.iter().map(in_layers).sum();
+        assert!(all > weights as u64 && all < (weights * 48 * 48) as u64, "{architecture}: {all}");
+        let raised = blocks.iter().find(|block| block.name.starts_with("raise 1²"));
+        let share = |raised: &BlockCost| raised.bytes <= (4 * (40 * 16 * 6 * 6 + 4096)) as u64;
+        assert!(raised.is_none_or(share), "{architecture}: {raised:?}");
+    }
 }
 
 #[test]

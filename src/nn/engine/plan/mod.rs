@@ -7,7 +7,7 @@ mod unet;
 
 use super::BlockCost;
 use super::fold::Scale;
-use crate::nn::kernels::nhwc::{self, Block, Layer, Logits, Map, Method, Multiply, Single, Sinks, Source, Work};
+use crate::nn::kernels::nhwc::{self, Block, Buffer, Layer, Logits, Map, Method, Multiply, Single, Sinks, Source, Work};
 use crate::nn::kernels::{Isa, resize};
 use crate::nn::{Architecture, Checkpoint, NnError};
 use compiler::Compiler;
@@ -25,7 +25,7 @@ pub(super) trait Run: Send {
 
 /// How a plan is to compute.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Means<'a> {
+pub(super) struct Settings<'a> {
     pub isa: Isa,
     pub method: Method,
     /// What activations are counted in.
@@ -35,12 +35,14 @@ pub(super) struct Means<'a> {
 }
 
 /// A network compiled for tiles of one size: batch norm folded into the weights, weights in the order in which they
-/// are read, every buffer allocated beforehand.
+/// are read, every map allocated beforehand.
 pub(super) struct Plan<F: Multiply> {
     isa: Isa,
     picture: Map<Single>,
     maps: Vec<RefCell<Map<F>>>,
     steps: Vec<Step<F>>,
+    /// Of a layer that is done for the whole picture.
+    room: Buffer<f32>,
     tiles: u32,
 }
 
@@ -53,13 +55,15 @@ struct Step<F: Multiply> {
     name: String,
     operation: Operation<F>,
     work: Work,
+    /// That it takes from or leaves in maps, the picture and the logits.
+    bytes: usize,
     /// Of all tiles together.
     spent: Duration,
 }
 
 /// What a block reads.
 #[derive(Debug, Clone, Copy)]
-enum From {
+enum Reads {
     Picture,
     Map(MapId),
     /// What the encoder left, and what comes from below.
@@ -75,7 +79,7 @@ struct Head {
 /// What is done with maps.
 enum Operation<F: Multiply> {
     /// Two convolutions with what lies around them, and the last layer where it has one.
-    Block { block: Block<F>, from: From, map: Option<MapId>, pooled: Option<MapId>, head: Option<Head> },
+    Block { block: Block<F>, from: Reads, map: Option<MapId>, pooled: Option<MapId>, head: Option<Head> },
     /// One convolution, to all or some channels of a map.
     Layer { layer: Layer<F>, from: MapId, to: MapId, first_channel: usize },
     /// Half the size, and where each value was the greatest of four.
@@ -92,8 +96,8 @@ enum Operation<F: Multiply> {
 
 impl<F: Multiply> Plan<F> {
     /// Compiles for tiles of `side × side`, `side` divisible by 16.
-    pub fn new(checkpoint: &Checkpoint, means: Means, side: usize) -> Result<Self, NnError> {
-        let mut compiler = Compiler::new(checkpoint, means, side);
+    pub fn new(checkpoint: &Checkpoint, settings: Settings, side: usize) -> Result<Self, NnError> {
+        let mut compiler = Compiler::new(checkpoint, settings, side);
         match checkpoint.meta.shape.architecture {
             Architecture::UNet => unet::compile(&mut compiler)?,
             Architecture::SegNet => segnet::compile(&mut compiler)?,
@@ -101,33 +105,6 @@ impl<F: Multiply> Plan<F> {
             Architecture::DeepLabV3 => dilated::compile_deeplab(&mut compiler)?,
         }
         Ok(compiler.finish())
-    }
-}
-
-impl<F: Multiply> Operation<F> {
-    /// The maps that it reads and writes, the picture and the logits left out.
-    fn maps(&self) -> Vec<MapId> {
-        match self {
-            Self::Block { from, map, pooled, .. } => {
-                let read = match *from {
-                    From::Picture => vec![],
-                    From::Map(map) => vec![map],
-                    From::Joined(skip, below) => vec![skip, below],
-                };
-                read.into_iter().chain(*map).chain(*pooled).collect()
-            }
-            Self::Layer { from, to, .. }
-            | Self::Pool { from, to, .. }
-            | Self::Unpool { from, to, .. }
-            | Self::Average { from, to }
-            | Self::Interpolate { from, to, .. } => vec![*from, *to],
-            Self::Head { from, .. } => vec![*from],
-        }
-    }
-
-    /// Pixels of the tile that it reads or whose logits it writes.
-    fn touches_tile(&self) -> bool {
-        matches!(self, Self::Block { from: From::Picture, .. } | Self::Block { head: Some(_), .. } | Self::Head { .. })
     }
 }
 
@@ -145,9 +122,9 @@ impl<F: Multiply> Run for Plan<F> {
             match &mut step.operation {
                 Operation::Block { block, from, map: to, pooled, head } => {
                     let (first, second) = match *from {
-                        From::Picture => (None, None),
-                        From::Map(from) => (Some(map(from)), None),
-                        From::Joined(skip, below) => (Some(map(skip)), Some(map(below))),
+                        Reads::Picture => (None, None),
+                        Reads::Map(from) => (Some(map(from)), None),
+                        Reads::Joined(skip, below) => (Some(map(skip)), Some(map(below))),
                     };
                     let source = match (&first, &second) {
                         (None, _) => Source::Picture(&self.picture),
@@ -158,13 +135,15 @@ impl<F: Multiply> Run for Plan<F> {
                     let logits = head.as_ref().map(|head| Logits { weights: &head.weights, bias: head.bias, to: &mut *logits });
                     block.run(&source, &mut Sinks { map: to.as_deref_mut(), pooled: pooled.as_deref_mut(), logits });
                 }
-                Operation::Layer { layer, from, to, first_channel } => layer.run(&map(*from), &mut sink(*to), *first_channel),
+                Operation::Layer { layer, from, to, first_channel } => {
+                    layer.run(&map(*from), &mut sink(*to), *first_channel, &mut self.room)
+                }
                 Operation::Pool { from, to, places } => nhwc::pool_with_places(isa, &map(*from), &mut sink(*to), places),
                 Operation::Unpool { from, pooling, to } => {
                     let Operation::Pool { places, .. } = &earlier[*pooling].operation else { unreachable!("a step that does not pool") };
                     nhwc::unpool(isa, &map(*from), places, &mut sink(*to));
                 }
-                Operation::Average { from, to } => nhwc::means(isa, &map(*from), &mut sink(*to)),
+                Operation::Average { from, to } => nhwc::average(isa, &map(*from), &mut sink(*to)),
                 Operation::Interpolate { from, to, first_channel } => {
                     nhwc::interpolate(isa, &map(*from), &mut sink(*to), *first_channel);
                 }
@@ -183,11 +162,12 @@ impl<F: Multiply> Run for Plan<F> {
     }
 
     fn costs(&self) -> (Vec<BlockCost>, u32) {
-        let of_tile = self.picture.bytes();
-        let cost = |Step { name, operation, work, spent }: &Step<F>| {
-            let maps: usize = operation.maps().iter().map(|map| self.maps[*map].borrow().bytes()).sum();
-            let bytes = work.bytes + (maps + if operation.touches_tile() { of_tile } else { 0 }) as u64;
-            BlockCost { name: name.clone(), multiply_adds: work.multiply_adds, done: work.done, bytes, spent: *spent }
+        let cost = |Step { name, work, bytes, spent, .. }: &Step<F>| BlockCost {
+            name: name.clone(),
+            multiply_adds: work.multiply_adds,
+            done: work.done,
+            bytes: work.bytes + *bytes as u64,
+            spent: *spent,
         };
         (self.steps.iter().map(cost).collect(), self.tiles)
     }

@@ -1,15 +1,15 @@
 use super::compiler::Compiler;
-use super::{From, Operation};
+use super::{Operation, Reads};
 use crate::nn::NnError;
 use crate::nn::kernels::nhwc::Multiply;
 use crate::nn::layout::{LEVELS, UNet};
 
 /// Compiles a U-Net: a block for each level down, and one up.
 pub(super) fn compile<F: Multiply>(compiler: &mut Compiler<F>) -> Result<(), NnError> {
-    let (side, scale) = (compiler.side, compiler.means.scale);
+    let (side, scale) = (compiler.side, compiler.settings.scale);
     let layout = UNet::new(&compiler.checkpoint.meta.shape);
     let mut encoded = Vec::new();
-    let (mut from, mut unit) = (From::Picture, 1.0);
+    let (mut from, mut unit) = (Reads::Picture, 1.0);
     for (level, block) in layout.down.iter().enumerate() {
         let halves = block.halves();
         let compiled = compiler.block(side >> level, halves.each_ref(), &[(block.input, unit)], None)?;
@@ -21,7 +21,7 @@ pub(super) fn compile<F: Multiply>(compiler: &mut Compiler<F>) -> Result<(), NnE
         compiler.push("down", side >> level, work, operation);
         encoded.push((map, block.output, unit));
         if let Some(pooled) = pooled {
-            from = From::Map(pooled);
+            from = Reads::Map(pooled);
         }
     }
     let Some((mut below, _, mut unit)) = encoded.pop() else { return Ok(()) };
@@ -36,7 +36,7 @@ pub(super) fn compile<F: Multiply>(compiler: &mut Compiler<F>) -> Result<(), NnE
         let head = last.then(|| compiler.head(&layout.head, unit)).transpose()?;
         let map = (!last).then(|| compiler.map(side, step.convolutions.output));
         let work = block.work();
-        compiler.push("up", side, work, Operation::Block { block, from: From::Joined(encoded, below), map, pooled: None, head });
+        compiler.push("up", side, work, Operation::Block { block, from: Reads::Joined(encoded, below), map, pooled: None, head });
         below = map.unwrap_or(below);
     }
     Ok(())

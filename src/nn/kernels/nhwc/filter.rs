@@ -1,4 +1,4 @@
-//! A block's convolutions, each by the method that suits it.
+//! Convolutions of blocks and layers, each by the method that suits it.
 
 use super::fma;
 use super::format::Single;
@@ -53,13 +53,13 @@ impl std::ops::Add for Work {
     }
 }
 
-/// Where a filter stands in its block, and what it reads.
+/// Where a filter stands in its block or layer, and what it reads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub isa: Isa,
     pub w: usize,
     pub sources: Sources<'a>,
-    /// Whether it is its block's first. That one reads the picture where it has one channel, and its strips end one line
+    /// Whether it is a block's first. That one reads the picture where it has one channel, and its strips end one line
     /// below those of the second, which reads that line.
     pub first: bool,
 }

@@ -57,8 +57,8 @@ impl<F: Format> Map<F> {
     }
 
     /// Puts the pixels of another map into the places that `lines` and `pixels` have for them. The others stay as they are.
-    pub(super) fn scatter(&mut self, from: &Self, lines: &Arrangement, pixels: &Arrangement) {
-        assert!(self.whole() && from.whole() && self.c == from.c, "maps to be arranged");
+    pub(super) fn arrange(&mut self, from: &Self, lines: &Arrangement, pixels: &Arrangement) {
+        assert!(self.is_whole() && from.is_whole() && self.c == from.c, "maps to be arranged");
         assert!(self.size() == [lines.length, pixels.length] && from.size() == [lines.places.len(), pixels.places.len()], "an arrangement");
         let mut sources = vec![None; self.h];
         lines.places.iter().enumerate().for_each(|(y, place)| sources[*place] = Some(y));
@@ -75,8 +75,8 @@ impl<F: Format> Map<F> {
 
     /// Takes pixels of another map from the places that `lines` and `pixels` have for them, into the channels from
     /// `first_channel` on.
-    pub(super) fn gather(&mut self, from: &Self, lines: &Arrangement, pixels: &Arrangement, first_channel: usize) {
-        assert!(self.whole() && from.whole() && self.c >= first_channel + from.c, "maps to be arranged");
+    pub(super) fn restore(&mut self, from: &Self, lines: &Arrangement, pixels: &Arrangement, first_channel: usize) {
+        assert!(self.is_whole() && from.is_whole() && self.c >= first_channel + from.c, "maps to be arranged");
         assert!(from.size() == [lines.length, pixels.length] && self.size() == [lines.places.len(), pixels.places.len()], "an arrangement");
         let (line, part, c) = (F::PARTS * part(self.w, self.c), part(self.w, self.c), self.c);
         self.buffer.values_mut().par_chunks_exact_mut(line).zip(&lines.places).for_each(|(to, y)| {
@@ -89,7 +89,7 @@ impl<F: Format> Map<F> {
     }
 
     /// Whether every line has a place of its own.
-    fn whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.slots == self.h
     }
 
@@ -136,7 +136,7 @@ pub(super) struct View<F: Format> {
     of: PhantomData<F>,
 }
 
-// SAFETY: views are used inside the block kernels alone, whose tasks write different lines or channels.
+// SAFETY: views are used inside the kernels of this room alone, whose tasks write different lines, pixels or channels.
 unsafe impl<F: Format> Send for View<F> {}
 // SAFETY: as above.
 unsafe impl<F: Format> Sync for View<F> {}

@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod between;
 mod block;
 mod buffer;
 #[cfg(target_arch = "x86_64")]
@@ -19,14 +20,14 @@ mod product;
 mod resize;
 #[cfg(test)]
 mod tests;
-mod whole;
 mod winograd;
 
+pub(in crate::nn) use between::{average, head, interpolate, pool_with_places, unpool};
 pub(in crate::nn) use block::{Block, Logits, Sinks, Source};
+pub(in crate::nn) use buffer::Buffer;
 pub(in crate::nn) use filter::{Method, Work};
 pub(in crate::nn) use format::{Brain, Byte, Single, Split};
 pub(in crate::nn) use layer::{Layer, Shape};
 pub(in crate::nn) use layers::{Convolution, Raising};
 pub(in crate::nn) use map::Map;
 pub(in crate::nn) use multiply::Multiply;
-pub(in crate::nn) use whole::{head, interpolate, means, pool_with_places, unpool};

@@ -1,4 +1,4 @@
-//! Half and twice the size, and the last layer, a line at a time.
+//! Half the size, interpolation, and the last layer, a line at a time.
 
 use super::format::Format;
 use crate::nn::kernels::simd::{Lanes, Task};
@@ -34,7 +34,7 @@ impl<F: Format> Task for Pool<F> {
     }
 }
 
-/// Two lines blended, and the result interpolated to twice the width.
+/// Two lines blended, and the result interpolated to another width.
 pub(super) struct Raise<'a, F: Format> {
     pub upper: *const F::Value,
     pub lower: *const F::Value,

@@ -1,7 +1,7 @@
 //! Blocks of every format on every instruction set against plain loops in `f64`.
 
 mod bytes;
-mod whole;
+mod layers;
 
 use super::*;
 use crate::nn::kernels::Isa;
@@ -199,6 +199,13 @@ fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
             block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled, logits: None });
         });
         assert_near(&values_of(&map), &want.values, tolerance, &case);
+        if even {
+            let mut alone = Map::new(h / 2, w / 2, b, h / 2);
+            pool.install(|| {
+                block.run(&Source::Picture(&picture), &mut Sinks { map: None, pooled: Some(&mut alone), logits: None });
+            });
+            assert!(values_of(&alone) == values_of(&pooled), "{case}: pooled alone");
+        }
         if !even {
             continue;
         }

@@ -1,7 +1,8 @@
 //! What stands between the layers of networks other than U-Net, on whole maps, shared out by lines on the current rayon pool.
 
 use super::format::Format;
-use super::map::Map;
+use super::map::{Map, View};
+use super::multiply::Multiply;
 use super::resize::{Head, Raise};
 use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::simd::{Lanes, Task, dispatch_on};
@@ -11,11 +12,18 @@ use rayon::prelude::*;
 /// The widest vector.
 const WIDEST: usize = 16;
 
+/// What reads and writes need that is safe: an instruction set that is here and has what the format needs, and all lines of both maps.
+fn views<F: Multiply>(isa: Isa, from: &Map<F>, to: &mut Map<F>) -> (View<F>, View<F>) {
+    assert!(isa.is_here() && isa >= F::NEEDS, "{isa} is not here or cannot multiply this format");
+    assert!(from.is_whole() && to.is_whole(), "maps have all their lines");
+    (from.view(), to.view_mut())
+}
+
 /// Half the size: the greatest of 2×2 pixels, and in `places` which of the four it was (0 and 1 above, 2 and 3 below), the first of
 /// equal ones, pixel by pixel as the result has them.
-pub(in crate::nn) fn pool_with_places<F: Format>(isa: Isa, from: &Map<F>, to: &mut Map<F>, places: &mut [u8]) {
-    let (from, to) = (from.view(), to.view_mut());
-    assert!(isa.is_here() && [from.h, from.w] == [2 * to.h, 2 * to.w] && from.c == to.c, "maps to be pooled");
+pub(in crate::nn) fn pool_with_places<F: Multiply>(isa: Isa, from: &Map<F>, to: &mut Map<F>, places: &mut [u8]) {
+    let (from, to) = views(isa, from, to);
+    assert!([from.h, from.w] == [2 * to.h, 2 * to.w] && from.c == to.c, "maps to be pooled");
     let line = to.w * to.c;
     assert!(places.len() == to.h * line, "room for the places");
     places.par_chunks_exact_mut(line).enumerate().for_each(|(y, places)| {
@@ -27,9 +35,9 @@ pub(in crate::nn) fn pool_with_places<F: Format>(isa: Isa, from: &Map<F>, to: &m
 }
 
 /// Twice the size: each value in the place where it was the greatest, as [`pool_with_places`] tells them, and zeros around it.
-pub(in crate::nn) fn unpool<F: Format>(isa: Isa, from: &Map<F>, places: &[u8], to: &mut Map<F>) {
-    let (from, to) = (from.view(), to.view_mut());
-    assert!(isa.is_here() && [to.h, to.w] == [2 * from.h, 2 * from.w] && from.c == to.c, "maps to be unpooled");
+pub(in crate::nn) fn unpool<F: Multiply>(isa: Isa, from: &Map<F>, places: &[u8], to: &mut Map<F>) {
+    let (from, to) = views(isa, from, to);
+    assert!([to.h, to.w] == [2 * from.h, 2 * from.w] && from.c == to.c, "maps to be unpooled");
     let line = from.w * from.c;
     assert!(places.len() == from.h * line, "places of all values");
     places.par_chunks_exact(line).enumerate().for_each(|(y, places)| {
@@ -48,9 +56,9 @@ pub(in crate::nn) fn unpool<F: Format>(isa: Isa, from: &Map<F>, places: &[u8], t
 
 /// Means over as many parts of `from` as `to` has pixels; they overlap by a pixel where its size is no multiple of that (as
 /// [`average_pool`](crate::nn::ops)).
-pub(in crate::nn) fn means<F: Format>(isa: Isa, from: &Map<F>, to: &mut Map<F>) {
-    let (from, to) = (from.view(), to.view_mut());
-    assert!(isa.is_here() && from.c == to.c, "maps to be averaged");
+pub(in crate::nn) fn average<F: Multiply>(isa: Isa, from: &Map<F>, to: &mut Map<F>) {
+    let (from, to) = views(isa, from, to);
+    assert!(from.c == to.c, "maps to be averaged");
     let reach = |part: usize, parts: usize, pixels: usize| part * pixels / parts..((part + 1) * pixels).div_ceil(parts);
     (0..to.h * to.w).into_par_iter().for_each(|pixel| {
         let (y, x) = (pixel / to.w, pixel % to.w);
@@ -77,9 +85,9 @@ pub(in crate::nn) fn means<F: Format>(isa: Isa, from: &Map<F>, to: &mut Map<F>) 
 }
 
 /// Bilinear interpolation to the size of `to`, corners aligned, into its channels from `first_channel` on.
-pub(in crate::nn) fn interpolate<F: Format>(isa: Isa, from: &Map<F>, to: &mut Map<F>, first_channel: usize) {
-    let (from, to) = (from.view(), to.view_mut());
-    assert!(isa.is_here() && to.c >= first_channel + from.c && from.h > 0 && from.w > 0, "maps to be interpolated");
+pub(in crate::nn) fn interpolate<F: Multiply>(isa: Isa, from: &Map<F>, to: &mut Map<F>, first_channel: usize) {
+    let (from, to) = views(isa, from, to);
+    assert!(to.c >= first_channel + from.c && from.h > 0 && from.w > 0, "maps to be interpolated");
     let (down, across) = (taps(from.h, to.h), taps(from.w, to.w));
     let room = || vec![0.0; (from.w + 1) * from.c + WIDEST];
     down.par_iter().enumerate().for_each_init(room, |blended, (y, &(low, weight))| {
@@ -102,9 +110,10 @@ pub(in crate::nn) fn interpolate<F: Format>(isa: Isa, from: &Map<F>, to: &mut Ma
 }
 
 /// The last layer: a 1×1 convolution to one `f32` a pixel, line by line. `weights` has zeros up to a whole vector.
-pub(in crate::nn) fn head<F: Format>(isa: Isa, from: &Map<F>, weights: &[f32], bias: f32, to: &mut [f32]) {
+pub(in crate::nn) fn head<F: Multiply>(isa: Isa, from: &Map<F>, weights: &[f32], bias: f32, to: &mut [f32]) {
+    assert!(isa.is_here() && isa >= F::NEEDS && from.is_whole(), "a map that {isa} can read");
     let from = from.view();
-    assert!(isa.is_here() && to.len() == from.h * from.w && weights.len() >= from.c.next_multiple_of(WIDEST), "size of the logits");
+    assert!(to.len() == from.h * from.w && weights.len() >= from.c.next_multiple_of(WIDEST), "size of the logits");
     to.par_chunks_exact_mut(from.w).enumerate().for_each(|(y, to)| {
         let task = Head::<F> { from: from.pixels(y), part: from.part(), weights, bias, c: from.c, to };
         // SAFETY: a line has a pixel for each of its results; the instruction set is here.

@@ -4,14 +4,14 @@ use super::{Dice, Picture, assert_near, values_of};
 use crate::nn::kernels::Isa;
 use crate::nn::kernels::nhwc::layer::Arrangement;
 use crate::nn::kernels::nhwc::{
-    Brain, Convolution, Layer, Map, Method, Multiply, Shape, Single, Split, head, interpolate, means, pool_with_places, unpool,
+    Brain, Buffer, Convolution, Layer, Map, Method, Multiply, Shape, Single, Split, average, head, interpolate, pool_with_places, unpool,
 };
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 impl Picture {
-    /// Convolved with taps `dilation` apart, and ReLU.
+    /// Convolved with taps `dilation` apart, or by a 1×1 kernel, and ReLU.
     fn seen_from_afar(&self, convolution: &Convolution, dilation: usize) -> Self {
         let (side, inputs) = (convolution.side, convolution.inputs);
         Self::of(convolution.outputs, self.h, self.w, |o, y, x| {
@@ -72,8 +72,9 @@ fn check_layers<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
                 let (before, after) = if part { (5, 2) } else { (0, 0) };
                 let mut to = Map::new(size[0], size[1], before + outputs + after, size[0]);
                 // Twice: a second run finds the first one's values in its maps.
-                layer.run(&from, &mut to, before);
-                layer.run(&from, &mut to, before);
+                let mut room = Buffer::zeroed(layer.room());
+                layer.run(&from, &mut to, before, &mut room);
+                layer.run(&from, &mut to, before, &mut room);
                 let got = values_of(&to);
                 let pixels = size[0] * size[1];
                 assert_near(&got[before * pixels..][..outputs * pixels], &want.values, tolerance, &case);
@@ -81,6 +82,10 @@ fn check_layers<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
                 assert!(others.into_iter().all(|value| *value == 0.0), "{case}: other channels");
                 let work = layer.work();
                 assert_eq!(work.multiply_adds, (side * side * pixels * inputs * outputs) as u64, "{case}");
+                let apart = if side == 1 { pixels } else { size.map(|count| count + dilation.min(count) - 1).iter().product() };
+                let direct = (side * side * apart * inputs * outputs) as u64;
+                assert!(if method == Method::Direct { work.done == direct } else { work.done <= 36 * direct }, "{case}: {work:?}");
+                assert!(work.bytes as usize >= inputs * outputs * side * side * size_of::<F::Value>(), "{case}: {work:?}");
             });
         }
     }
@@ -126,7 +131,7 @@ fn check_between<F: Multiply>(isa: Isa, tolerance: f64) {
 
         for bins in [1, 2, 3, 6] {
             let mut of_parts = Map::<F>::new(bins, bins, c, bins);
-            means(isa, &from, &mut of_parts);
+            average(isa, &from, &mut of_parts);
             let reach = |part: usize, pixels: usize| part * pixels / bins..((part + 1) * pixels).div_ceil(bins);
             let want = Picture::of(c, bins, bins, |c, y, x| {
                 let (lines, pixels) = (reach(y, 2 * h), reach(x, 2 * w));

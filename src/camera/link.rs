@@ -2,12 +2,11 @@ use super::feed::Feed;
 use super::outbox::Outbox;
 use super::pipeline::Conduit;
 use super::receiver::{Ending, Offsets, Receiver, Traits};
-use super::{CameraError, CameraStatus, files, fragment, gige, simulated};
+use super::{CameraError, files, fragment, gige, simulated};
 use crate::cell::CameraEvent;
 use crate::config::{Belt, Camera, CameraKind, Wafer};
 use crate::stop::{Stop, Stopped, Stopper};
 use crossbeam_channel::bounded;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,7 +15,6 @@ use std::time::Duration;
 /// Dropping it stops them; [`stop`](Self::stop) says so more clearly.
 pub struct CameraLink {
     events: crossbeam_channel::Receiver<CameraEvent>,
-    status: Arc<CameraStatus>,
     stopper: Option<Stopper>,
     thread: Option<JoinHandle<()>>,
 }
@@ -42,11 +40,10 @@ impl CameraLink {
     /// [`CameraError`] for whatever waiting does not mend: settings that the camera refuses,
     /// pictures that cannot be used, a pipeline that cannot be made.
     pub fn start(lane: &str, camera: &Camera, wafer: &Wafer, belt: &Belt, queue_blocks: usize) -> Result<Self, CameraError> {
-        let status = Arc::new(CameraStatus::default());
         let (stopper, stop) = Stop::pair();
         let (source, bits) = match &camera.kind {
             CameraKind::Gige(settings) => {
-                let feeder = gige::Feeder::start(settings, camera.block_lines, status.clone())?;
+                let feeder = gige::Feeder::start(settings, camera.block_lines)?;
                 (Source::Fed(Box::new(move |feed, stop| feeder.run(feed, &stop))), 16)
             }
             CameraKind::Files(settings) => {
@@ -63,9 +60,6 @@ impl CameraLink {
             Source::Fed(_) => Conduit::fed().map(|(conduit, source)| (conduit, Some(Feed::new(source))))?,
             Source::Fragment(fragment) => (Conduit::of_fragment(fragment)?, None),
         };
-        if !matches!(camera.kind, CameraKind::Gige(_)) {
-            status.set_connected(true);
-        }
         let live = matches!(camera.kind, CameraKind::Gige(_)) || conduit.is_live();
         let idle_after = Duration::try_from_secs_f64(camera.idle_after_s).ok();
         let traits = Traits {
@@ -75,8 +69,8 @@ impl CameraLink {
             idle_after: idle_after.filter(|_| live),
         };
         let (sender, events) = bounded(queue_blocks.max(1));
-        let outbox = Outbox::new(sender, stop.clone(), status.clone(), live);
-        let receiver = Receiver::new(traits, outbox, status.clone(), stop.clone());
+        let outbox = Outbox::new(sender, stop.clone(), live);
+        let receiver = Receiver::new(traits, outbox, stop.clone());
         let name = lane.to_owned();
         let thread = spawn(lane, "camera", move || match (source, feed) {
             (Source::Fed(feeding), Some(feed)) => receive_fed(&name, conduit, feeding, feed, receiver, stop),
@@ -86,17 +80,12 @@ impl CameraLink {
             }
             (Source::Fed(_), None) => {}
         })?;
-        Ok(Self { events, status, stopper: Some(stopper), thread: Some(thread) })
+        Ok(Self { events, stopper: Some(stopper), thread: Some(thread) })
     }
 
     /// Where the camera's events come out.
     pub fn events(&self) -> &crossbeam_channel::Receiver<CameraEvent> {
         &self.events
-    }
-
-    /// The camera's counters.
-    pub fn status(&self) -> &Arc<CameraStatus> {
-        &self.status
     }
 
     /// Stops the camera and waits for its threads to end. Events not taken yet are lost.

@@ -32,13 +32,11 @@ mod pipeline;
 mod receiver;
 mod shape;
 mod simulated;
-mod status;
 #[cfg(test)]
 mod tests;
 
 pub use error::CameraError;
 pub use link::CameraLink;
-pub use status::CameraStatus;
 
 use crate::config::{Camera, CameraKind};
 

@@ -1,8 +1,6 @@
-use super::status::CameraStatus;
 use crate::cell::{CameraEvent, LineBlock, LossCause};
 use crate::stop::{Stop, Stopped};
 use crossbeam_channel::{Sender, TrySendError};
-use std::sync::Arc;
 
 /// The bounded queue to the line, and what happens when it is full.
 ///
@@ -12,7 +10,6 @@ use std::sync::Arc;
 pub(super) struct Outbox {
     events: Sender<CameraEvent>,
     stop: Stop,
-    status: Arc<CameraStatus>,
     live: bool,
     /// Lines dropped and not told yet: the first one and how many.
     untold: Option<(u64, u64)>,
@@ -20,8 +17,8 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Sends into `events`; `live`: the source cannot wait.
-    pub(super) fn new(events: Sender<CameraEvent>, stop: Stop, status: Arc<CameraStatus>, live: bool) -> Self {
-        Self { events, stop, status, live, untold: None }
+    pub(super) fn new(events: Sender<CameraEvent>, stop: Stop, live: bool) -> Self {
+        Self { events, stop, live, untold: None }
     }
 
     /// Sends a block, or, from a live source into a full queue, counts its lines as lost.
@@ -44,7 +41,6 @@ impl Outbox {
         } else {
             self.stop.send(&self.events, CameraEvent::Block(block))?;
         }
-        self.status.count_block(lines);
         Ok(())
     }
 
@@ -56,7 +52,6 @@ impl Outbox {
             self.drop_lines(first_line, lines);
             return Ok(());
         }
-        self.status.count_lost(lines);
         self.stop.send(&self.events, CameraEvent::Lost { first_line, lines, cause })
     }
 
@@ -80,7 +75,6 @@ impl Outbox {
     }
 
     fn drop_lines(&mut self, first_line: u64, lines: u64) {
-        self.status.count_lost(lines);
         let first = self.untold.map_or(first_line, |(first, _)| first);
         self.untold = Some((first, first_line + lines - first));
     }
@@ -126,8 +120,7 @@ mod tests {
     fn a_live_source_loses_what_the_queue_refuses_and_tells_it_exactly_and_in_order() {
         let (sender, events) = bounded(2);
         let (_stopper, stop) = Stop::pair();
-        let status = Arc::new(CameraStatus::default());
-        let mut outbox = Outbox::new(sender, stop, status.clone(), true);
+        let mut outbox = Outbox::new(sender, stop, true);
         for n in 0..5 {
             outbox.block(block(n * 8)).unwrap();
         }
@@ -135,14 +128,13 @@ mod tests {
         assert_eq!(told(&events), [(0, 8, true), (8, 8, true)]);
         outbox.block(block(56)).unwrap();
         assert_eq!(told(&events), [(16, 40, false), (56, 8, true)]);
-        assert_eq!((status.lines(), status.lines_lost()), (24, 40));
     }
 
     #[test]
     fn a_belt_that_stops_after_an_overload_does_not_hide_it() {
         let (sender, events) = bounded(1);
         let (_stopper, stop) = Stop::pair();
-        let mut outbox = Outbox::new(sender, stop, Arc::default(), true);
+        let mut outbox = Outbox::new(sender, stop, true);
         outbox.block(block(0)).unwrap();
         outbox.block(block(8)).unwrap();
         assert_eq!(told(&events), [(0, 8, true)]);
@@ -154,7 +146,7 @@ mod tests {
     fn a_source_that_can_wait_is_freed_by_the_stop() {
         let (sender, events) = bounded(1);
         let (stopper, stop) = Stop::pair();
-        let mut outbox = Outbox::new(sender, stop, Arc::default(), false);
+        let mut outbox = Outbox::new(sender, stop, false);
         outbox.block(block(0)).unwrap();
         let waiting = std::thread::spawn(move || outbox.block(block(8)));
         drop(stopper);

@@ -4,12 +4,10 @@ use super::feed::camera_time_caps;
 use super::outbox::Outbox;
 use super::pipeline::{Conduit, Pulled};
 use super::shape::Shape;
-use super::status::CameraStatus;
 use crate::cell::{CameraEvent, LineBlock, LossCause, Moment};
 use crate::stop::{Stop, Stopped};
 use bytes::Bytes;
 use gstreamer as gst;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A buffer without an offset.
@@ -52,7 +50,6 @@ pub(super) struct Traits {
 pub(super) struct Receiver {
     traits: Traits,
     outbox: Outbox,
-    status: Arc<CameraStatus>,
     stop: Stop,
     camera_time: gst::Caps,
     clock: ClockMap,
@@ -61,6 +58,8 @@ pub(super) struct Receiver {
     caps: Option<(gst::Caps, Shape)>,
     next_frame: Option<u64>,
     last_seen: Moment,
+    /// Whether the camera is there, by what was told: one that is gone is not called idle.
+    connected: bool,
     idle: bool,
     /// While the camera is gone: attempts made so far to get it back.
     gone: Option<u32>,
@@ -68,11 +67,10 @@ pub(super) struct Receiver {
 
 impl Receiver {
     /// Reads on behalf of `outbox`.
-    pub(super) fn new(traits: Traits, outbox: Outbox, status: Arc<CameraStatus>, stop: Stop) -> Self {
+    pub(super) fn new(traits: Traits, outbox: Outbox, stop: Stop) -> Self {
         Self {
             traits,
             outbox,
-            status,
             stop,
             camera_time: camera_time_caps(),
             clock: ClockMap::default(),
@@ -80,6 +78,7 @@ impl Receiver {
             caps: None,
             next_frame: None,
             last_seen: Moment::now(),
+            connected: true,
             idle: false,
             gone: None,
         }
@@ -110,7 +109,6 @@ impl Receiver {
 
     /// Says that the stream has ended.
     pub(super) fn end(&mut self) -> Result<(), Stopped> {
-        self.status.set_connected(false);
         self.outbox.tell(CameraEvent::End)
     }
 
@@ -150,7 +148,6 @@ impl Receiver {
         {
             tracing::warn!("the camera changed from {} px {:?} to {} px {:?}", old.width_px, old.format, shape.width_px, shape.format);
         }
-        self.status.set_has_caps();
         self.caps = Some((caps, shape));
         Ok(shape)
     }
@@ -228,10 +225,9 @@ impl Receiver {
                 let (lines, cause) = (*lines, *cause);
                 return self.lose(lines, cause);
             }
-            CameraEvent::Gone { .. } => self.status.set_connected(false),
+            CameraEvent::Gone { .. } => self.connected = false,
             CameraEvent::Back { .. } => {
-                self.status.set_connected(true);
-                self.status.count_reconnect();
+                self.connected = true;
                 self.clock.reset();
                 (self.last_seen, self.idle) = (Moment::now(), false);
             }
@@ -244,7 +240,7 @@ impl Receiver {
     fn nothing(&mut self) -> Result<(), Stopped> {
         self.outbox.tick()?;
         let stands = self.traits.idle_after.is_some_and(|pause| Instant::now() >= self.last_seen.instant + pause);
-        if stands && !self.idle && self.status.connected() {
+        if stands && !self.idle && self.connected {
             self.idle = true;
             return self.outbox.tell(CameraEvent::Idle { at: Moment::now() });
         }
@@ -266,10 +262,9 @@ mod tests {
         let (conduit, source) = Conduit::fed().unwrap();
         let (sender, events) = crossbeam_channel::bounded(64);
         let (_stopper, stop) = Stop::pair();
-        let status = Arc::new(CameraStatus::default());
-        let outbox = Outbox::new(sender, stop.clone(), status.clone(), false);
+        let outbox = Outbox::new(sender, stop.clone(), false);
         let traits = Traits { offsets, line_period_ns: 0.0, bits: 16, idle_after: None };
-        let mut receiver = Receiver::new(traits, outbox, status, stop);
+        let mut receiver = Receiver::new(traits, outbox, stop);
         std::thread::scope(|scope| {
             let reading = scope.spawn(|| receiver.run(&conduit));
             feed(&source);

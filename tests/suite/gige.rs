@@ -114,7 +114,6 @@ fn every_line_of_some_cells_arrives_in_its_place() {
             lines.take(&CameraEvent::Block(block));
         }
         assert_eq!(lines.compare(log.path(), 0), Ok(24));
-        assert_eq!((link.status().lines_lost(), link.status().reconnects()), (0, 0));
         assert!(camera_times.is_sorted(), "camera time and its image on our clock run forward");
         link.stop();
     });
@@ -162,7 +161,6 @@ fn a_belt_that_stands_is_told_once_and_is_no_error() {
         }
         assert_eq!(idle_at, [640], "told once, where the belt stood");
         assert_eq!(lines.compare(log.path(), 0), Ok(12));
-        assert_eq!((link.status().lines_lost(), link.status().reconnects(), link.status().connected()), (0, 0, true));
         link.stop();
     });
 }
@@ -172,12 +170,10 @@ fn a_camera_that_goes_away_is_told_and_got_back() {
     in_loopback("gige::a_camera_that_goes_away_is_told_and_got_back", || {
         let link = start(gige()).expect("a camera that is not there yet is no error");
         assert!(matches!(next(&link), CameraEvent::Gone { reason, .. } if reason.contains("Aravis-Fake-LINE01")));
-        assert!(!link.status().connected());
         let camera = LineCamera::start(SHOWN, &cell_pictures()[..2]);
         let told = next(&link);
         assert!(matches!(told, CameraEvent::Back { .. }), "{told:?}");
         let mut end_line = next_block(&link).end_line();
-        assert!(link.status().connected());
         drop(camera);
         let reason = loop {
             match next(&link) {
@@ -192,7 +188,6 @@ fn a_camera_that_goes_away_is_told_and_got_back() {
         let _camera = LineCamera::start(SHOWN, &cell_pictures()[..2]);
         assert!(matches!(next(&link), CameraEvent::Back { attempts, .. } if attempts >= 1));
         assert_eq!(next_block(&link).first_line, end_line, "lines are numbered on");
-        assert_eq!(link.status().reconnects(), 2);
         link.stop();
     });
 }

@@ -1,7 +1,7 @@
 //! The verdict thread of a lane: judges the cells that the desk lets go, records, publishes and counts
 //! them.
 
-use super::desk::{Desk, LATE_CELLS, ReadyCell, SeenRow};
+use super::desk::{Desk, ReadyCell, SeenRow};
 use super::queue::DeskEvent;
 use super::recipes::RecipeSlot;
 use super::recorder::Recorder;
@@ -18,7 +18,6 @@ use crate::review::{Review, Truth};
 use crate::stop::{Stop, Stopper};
 use crate::telemetry::{Metrics, Pulse, Stage, apply_truth};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -67,26 +66,17 @@ impl VerdictWorker {
     pub fn run(self) {
         let mut desk = Desk::new(self.deadline.map(|d| d.saturating_sub(MARGIN)));
         let mut stop_waiting_at: Option<Instant> = None;
-        // A cell's id is given once: what was said with its hold is said with its late result again.
-        let mut carriers: VecDeque<(u64, Option<String>)> = VecDeque::new();
         let mut too_slow = TooSlow::new();
         while !desk.is_done() {
             self.pulse.beat();
             let now = Instant::now();
             // Asked anew for each cell: while one is judged, the next one's time may run out.
             while let Some(cell) = desk.take_ready(Instant::now()) {
-                let (number, carrier_id) = (cell.id.number, self.carrier_id(&cell));
-                let out_of_time = cell.hold == Some(HoldReason::Deadline);
-                self.give_verdict(cell, carrier_id.clone(), &mut too_slow);
-                if out_of_time {
-                    carriers.truncate(LATE_CELLS - 1);
-                    carriers.push_front((number, carrier_id));
-                }
+                self.give_verdict(cell, &mut too_slow);
             }
             while let Some(cell) = desk.take_late() {
-                let carrier_id = carriers.iter().find(|(number, _)| *number == cell.id.number).and_then(|(_, id)| id.clone());
-                let (judgement, hold) = self.judge_cell(&cell, &self.recipe.get());
-                self.keep_late(&cell, judgement.as_ref(), hold, carrier_id);
+                let (judgement, _) = self.judge_cell(&cell, &self.recipe.get());
+                self.keep_late(&cell, judgement.as_ref());
             }
             if self.office.stop.is_set() {
                 let until = *stop_waiting_at.get_or_insert(now + GRACE);
@@ -149,8 +139,9 @@ impl VerdictWorker {
         self.office.bindings.take(&self.state.name, cell.end.encoder_count, cell.end.at.unix_ns)
     }
 
-    fn give_verdict(&self, cell: ReadyCell, carrier_id: Option<String>, too_slow: &mut TooSlow) {
+    fn give_verdict(&self, cell: ReadyCell, too_slow: &mut TooSlow) {
         let office = &self.office;
+        let carrier_id = self.carrier_id(&cell);
         let recipe = self.recipe.get();
         let trailing = cell.end.at.instant;
         let since = |at: Instant| at.saturating_duration_since(trailing).as_secs_f64() * 1000.0;
@@ -173,7 +164,7 @@ impl VerdictWorker {
             (Some(judgement), None) => judgement.verdict.clone(),
             (None, None) => Verdict::Hold(HoldReason::Network { detail: "rows are missing".into() }),
         };
-        let mut message = self.message(&cell, verdict, judgement.as_ref(), &recipe, carrier_id.clone());
+        let mut message = self.message(&cell, verdict, judgement.as_ref(), &recipe, carrier_id);
         if late.as_ref().is_some_and(|late| late.verdict == Verdict::Reject) {
             message.gate = Gate::Eject;
         }
@@ -213,7 +204,7 @@ impl VerdictWorker {
             }
         }
         if let Some(judgement) = late {
-            self.keep_late(&cell, Some(&judgement), None, carrier_id);
+            self.keep_late(&cell, Some(&judgement));
         }
         if let Some(observer) = &office.observer {
             observer.cell(&CellOutcome {
@@ -352,19 +343,12 @@ impl VerdictWorker {
         }
     }
 
-    /// The network has seen a cell whose verdict is out already: kept with the cell, not published.
-    fn keep_late(&self, cell: &ReadyCell, judgement: Option<&Judgement>, hold: Option<HoldReason>, carrier_id: Option<String>) {
-        let recipe = self.recipe.get();
-        let verdict = match (judgement, hold) {
-            (Some(j), None) => j.verdict.clone(),
-            (_, reason) => Verdict::Hold(reason.unwrap_or(HoldReason::Deadline)),
-        };
-        let message = VerdictMessage { resent: true, ..self.message(cell, verdict, judgement, &recipe, carrier_id) };
+    /// The network has seen a cell whose verdict is out already: it is counted, and kept to be looked at.
+    fn keep_late(&self, cell: &ReadyCell, judgement: Option<&Judgement>) {
         self.office.metrics.late_result(&self.state.name);
         if let Some(judgement) = judgement {
             self.keep(cell, VerdictKind::Hold, judgement);
         }
-        self.recorder.late(self.state.name.clone(), cell.id.number, message.to_json().unwrap_or_default());
     }
 }
 

@@ -1,6 +1,8 @@
 //! The verdict thread of a lane: judges the cells that the desk lets go, records, publishes and counts
 //! them.
 
+mod judged;
+
 use super::desk::{Desk, ReadyCell, SeenRow};
 use super::queue::DeskEvent;
 use super::recipes::RecipeSlot;
@@ -16,8 +18,9 @@ use crate::publish::wire::{BlindMessage, LatencyMs, ModelInfo, TrailingEdge, Ver
 use crate::publish::{Bindings, Publisher};
 use crate::review::{Review, Truth};
 use crate::stop::{Stop, Stopper};
-use crate::telemetry::{Metrics, Pulse, Stage, apply_truth};
+use crate::telemetry::{Metrics, Pulse, apply_truth};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use judged::{Judged, since_trailing_edge};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -72,7 +75,7 @@ impl VerdictWorker {
             let now = Instant::now();
             // Asked anew for each cell: while one is judged, the next one's time may run out.
             while let Some(cell) = desk.take_ready(Instant::now()) {
-                self.give_verdict(cell, &mut too_slow);
+                self.give_verdict(&cell, &mut too_slow);
             }
             while let Some(cell) = desk.take_late() {
                 let (judgement, _) = self.judge_cell(&cell, &self.recipe.get());
@@ -139,85 +142,61 @@ impl VerdictWorker {
         self.office.bindings.take(&self.state.name, cell.end.encoder_count, cell.end.at.unix_ns)
     }
 
-    fn give_verdict(&self, cell: ReadyCell, too_slow: &mut TooSlow) {
+    fn give_verdict(&self, cell: &ReadyCell, too_slow: &mut TooSlow) {
         let office = &self.office;
-        let carrier_id = self.carrier_id(&cell);
         let recipe = self.recipe.get();
-        let trailing = cell.end.at.instant;
-        let since = |at: Instant| at.saturating_duration_since(trailing).as_secs_f64() * 1000.0;
-        let deadline_at = self.deadline.and_then(|d| trailing.checked_add(d));
-        let taken_at = Instant::now();
-        let (mut judgement, mut hold) = self.judge_cell(&cell, &recipe);
-        let judged_at = Instant::now();
-        // A mask that is hard to judge may take longer than there was time.
-        let late = judgement.take_if(|_| deadline_at.is_some_and(|at| judged_at >= at));
-        if late.is_some() {
-            hold = Some(HoldReason::Deadline);
-        }
-        let judging = late.is_some().then(|| judged_at - taken_at);
-        if let Some(told) = hold.as_ref().and_then(|reason| too_slow.note(reason, &cell, judging, judged_at)) {
-            tracing::warn!(lane = %self.state.name, "{told}");
-        }
-        let stitched_at = cell.inspected_at.zip(cell.last_row).and_then(|(at, (waited, took))| at.checked_sub(waited + took));
-        let verdict = match (&judgement, hold) {
-            (_, Some(reason)) => Verdict::Hold(reason),
-            (Some(judgement), None) => judgement.verdict.clone(),
-            (None, None) => Verdict::Hold(HoldReason::Network { detail: "rows are missing".into() }),
-        };
-        let mut message = self.message(&cell, verdict, judgement.as_ref(), &recipe, carrier_id);
-        if late.as_ref().is_some_and(|late| late.verdict == Verdict::Reject) {
+        let carrier_id = self.carrier_id(cell);
+        let deadline_at = self.deadline.and_then(|d| cell.end.at.instant.checked_add(d));
+        let judged = self.judge_in_time(cell, &recipe, deadline_at, too_slow);
+        let mut message = self.message(cell, judged.verdict(), judged.judgement.as_ref(), &recipe, carrier_id);
+        message.latency_ms = judged.latency_ms(cell);
+        if judged.late.as_ref().is_some_and(|late| late.verdict == Verdict::Reject) {
             message.gate = Gate::Eject;
         }
-        message.latency_ms = LatencyMs {
-            stitch: stitched_at.map(since),
-            inspect: cell.inspected_at.map(since),
-            judge: judgement.is_some().then(|| since(judged_at)),
-            total: Some(since(judged_at)),
-        };
-        let png = judgement.as_ref().map(|j| mask_png::encode(&j.mask)).transpose();
-        let png = png.unwrap_or_else(|e| {
-            tracing::error!(cell = %cell.id, "the mask could not be encoded: {e}");
-            None
-        });
+        let png = mask_of(cell, judged.judgement.as_ref());
         let made_at = Instant::now();
-        let message = self.record(&cell, message, png.as_deref().unwrap_or_default(), &recipe, deadline_at);
+        let message = self.record(cell, message, &png, &recipe, deadline_at);
         let recorded_at = Instant::now();
-        if let Err(e) = office.publisher.verdict(&message, png.as_deref().unwrap_or_default()) {
+        if let Err(e) = office.publisher.verdict(&message, &png) {
             office.metrics.publish_failures(1);
             tracing::error!(cell = %cell.id, "the verdict was not published: {e}; subscribers get it by replay");
         }
         let published_at = Instant::now();
-        let total_ms = since(published_at);
-        self.count(&cell, &message, judgement.as_ref());
-        let (waited, took) = cell.last_row.unzip();
-        for (stage, spent) in [
-            (Stage::Stitch, stitched_at.map(|at| at.saturating_duration_since(trailing))),
-            (Stage::Wait, waited),
-            (Stage::Inspect, took),
-            (Stage::Judge, judgement.is_some().then(|| judged_at - taken_at)),
-            (Stage::Record, Some(recorded_at - made_at)),
-            (Stage::Publish, Some(published_at - recorded_at)),
-            (Stage::Total, Some(published_at.saturating_duration_since(trailing))),
-        ] {
-            if let Some(spent) = spent {
-                office.metrics.latency(&self.state.name, stage, spent.as_secs_f64());
-            }
+        self.count(cell, &message, judged.judgement.as_ref());
+        for (stage, spent) in judged.spent(cell, [made_at, recorded_at, published_at]) {
+            office.metrics.latency(&self.state.name, stage, spent.as_secs_f64());
         }
-        if let Some(judgement) = late {
-            self.keep_late(&cell, Some(&judgement));
+        if let Some(judgement) = &judged.late {
+            self.keep_late(cell, Some(judgement));
         }
         if let Some(observer) = &office.observer {
             observer.cell(&CellOutcome {
                 message: &message,
                 rows: cell.rows.as_ref().map(|rows| rows.each_ref().map(|r| &*r.pixels)),
-                mask: judgement.as_ref().map(|j| &j.mask),
+                mask: judged.judgement.as_ref().map(|j| &j.mask),
                 truth: cell.end.truth.as_ref().map(|t| &*t.mask),
-                total_ms,
+                total_ms: since_trailing_edge(cell, published_at).as_secs_f64() * 1000.0,
             });
         }
         if office.verdicts.fetch_add(1, Ordering::AcqRel) + 1 == office.wanted.unwrap_or(u64::MAX) {
             office.stopper.stop();
         }
+    }
+
+    /// Judges a cell; a mask that is hard to judge may take longer than there was time.
+    fn judge_in_time(&self, cell: &ReadyCell, recipe: &Recipe, deadline_at: Option<Instant>, too_slow: &mut TooSlow) -> Judged {
+        let taken_at = Instant::now();
+        let (mut judgement, mut hold) = self.judge_cell(cell, recipe);
+        let judged_at = Instant::now();
+        let late = judgement.take_if(|_| deadline_at.is_some_and(|at| judged_at >= at));
+        if late.is_some() {
+            hold = Some(HoldReason::Deadline);
+        }
+        let judging = late.is_some().then(|| judged_at - taken_at);
+        if let Some(told) = hold.as_ref().and_then(|reason| too_slow.note(reason, cell, judging, judged_at)) {
+            tracing::warn!(lane = %self.state.name, "{told}");
+        }
+        Judged { judgement, hold, late, taken_at, judged_at }
     }
 
     /// Keeps the mask of a cell that the network has seen for its truth, and its picture where it is worth learning from.
@@ -350,6 +329,13 @@ impl VerdictWorker {
             self.keep(cell, VerdictKind::Hold, judgement);
         }
     }
+}
+
+/// The mask as PNG; empty where there is none.
+fn mask_of(cell: &ReadyCell, judgement: Option<&Judgement>) -> Vec<u8> {
+    let png = judgement.map(|j| mask_png::encode(&j.mask)).transpose();
+    let png = png.inspect_err(|e| tracing::error!(cell = %cell.id, "the mask could not be encoded: {e}"));
+    png.ok().flatten().unwrap_or_default()
 }
 
 /// Until when to wait for the ledger, where `gate` is what the verdict told without it will say. `open` must be out before the deadline,

@@ -83,14 +83,15 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    /// Saves the network as the last one; as the best, too, where there is no other and `ends` says that none may come.
-    pub fn save_unevaluated(&self, step: u64, elapsed: Duration, ends: bool) -> Result<(), TrainError> {
-        let checkpoint = self.checkpoint(step, elapsed)?;
+    /// Saves the network as the last one, and what training can go on from; as the best, too, where there is no other and `ends` says
+    /// that none may come.
+    pub fn save_unevaluated(&self, at: &Position, optimiser: &Optimiser, ends: bool) -> Result<(), TrainError> {
+        let checkpoint = self.checkpoint(at.step, at.elapsed)?;
         checkpoint.save(&self.settings.files.last)?;
         if ends && self.best.is_none() {
             checkpoint.save(&self.settings.files.best)?;
         }
-        Ok(())
+        self.save_state(at, optimiser)
     }
 
     /// Writes what [`fit`](super::fit()) can go on from, where there is a run folder.

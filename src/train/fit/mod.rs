@@ -9,7 +9,7 @@ pub(super) mod tests;
 
 pub use settings::{BestBy, Files, FitSettings};
 
-use super::{Batches, Best, CropPlan, Evaluation, Optimiser, Source, TrainError, TrainingState};
+use super::{Batch, Batches, Best, CropPlan, Evaluation, Optimiser, Source, TrainError, TrainingState};
 use crate::measure::Counts;
 use crate::nn::Network;
 use candle_core::Device;
@@ -113,13 +113,11 @@ pub fn fit(
     let mut optimiser = Optimiser::new(network.variables(), settings.optimiser);
     let mut keeper =
         Keeper { settings, network, data_digest: source.digest()?, source: source.as_ref(), best: None, told_of_silence: false };
-    let (mut at, mut before) = (Position::default(), Duration::ZERO);
-    if let Some(state) = from {
-        keeper.check_data(state)?;
-        optimiser.restore(&state.optimiser, state.step, device)?;
-        let TrainingState { step, elapsed, waited, evaluated, evaluation_due, best, .. } = *state;
-        (at, before, keeper.best) = (Position { step, elapsed, waited, evaluated, evaluation_due }, elapsed, best);
-    }
+    let mut at = match from {
+        Some(state) => resume(state, &mut keeper, &mut optimiser, device)?,
+        None => Position::default(),
+    };
+    let before = at.elapsed;
     let mut progress = settings.progress(at.step, before);
     // Where time ran out between its last step and its being stopped, that step is still to be judged.
     at.evaluation_due |= progress >= 1.0 && at.step > 0 && !at.evaluated;
@@ -156,20 +154,12 @@ pub fn fit(
         let wait = asked.elapsed();
         let step = at.step + 1;
         let learning_rate = learning_rate(step, progress);
-        let (loss, gradients) = network.learn(&batch.input, settings.precision, |logits| settings.objective.of(logits, &batch.label))?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        last = LastStep { step, learning_rate, gradient_norm: last.gradient_norm, batch: Some(batch) };
-        if !value.is_finite() {
-            return Err(last.diverged(settings, format!("the loss is {value}")));
-        }
-        let gradient_norm = optimiser.step(&gradients, learning_rate)?;
-        if !gradient_norm.is_finite() {
-            return Err(last.diverged(settings, format!("the gradient's norm is {gradient_norm}")));
-        }
-        last.gradient_norm = gradient_norm;
+        (last.step, last.learning_rate) = (step, learning_rate);
+        let loss = learn(settings, network, &mut optimiser, batch, &mut last)?;
         let progress_before = progress;
         progress = settings.progress(step, elapsed());
-        observer.step(&StepReport { step, progress, loss: value, learning_rate, gradient_norm, elapsed: elapsed(), waited: wait })?;
+        let gradient_norm = last.gradient_norm;
+        observer.step(&StepReport { step, progress, loss, learning_rate, gradient_norm, elapsed: elapsed(), waited: wait })?;
         let evaluation_due = settings.evaluation_due(step, progress_before, progress) || progress >= 1.0;
         at = Position { step, elapsed: elapsed(), waited: at.waited + wait, evaluated: false, evaluation_due };
         // Also before an evaluation, which may take long.
@@ -178,8 +168,7 @@ pub fn fit(
             last.check(settings, network, &optimiser)?;
         }
         if save_due {
-            keeper.save_unevaluated(step, elapsed(), false)?;
-            keeper.save_state(&at, &optimiser)?;
+            keeper.save_unevaluated(&at, &optimiser, false)?;
             saved = Instant::now();
         }
         if evaluation_due {
@@ -189,10 +178,7 @@ pub fn fit(
     let end = if matches!(end, Err(TrainError::Stopped)) { Ok(()) } else { end };
     at.elapsed = elapsed();
     if !at.evaluated && at.step > 0 {
-        let saved = last
-            .check(settings, network, &optimiser)
-            .and_then(|()| keeper.save_unevaluated(at.step, at.elapsed, true))
-            .and_then(|()| keeper.save_state(&at, &optimiser));
+        let saved = last.check(settings, network, &optimiser).and_then(|()| keeper.save_unevaluated(&at, &optimiser, true));
         match (saved, &end) {
             // What ended the training is its error; what that cost is told beside it.
             (Err(error), Err(_)) => observer.warned(at.step, &format!("the last steps are lost: {error}"))?,
@@ -201,6 +187,37 @@ pub fn fit(
     }
     let stopped = progress < 1.0 || at.evaluation_due;
     end.map(|()| Outcome { steps: at.step, elapsed: at.elapsed, waited: at.waited, best: keeper.best, stopped })
+}
+
+/// Takes up the training that `state` was saved from; returns how far it is.
+fn resume(state: &TrainingState, keeper: &mut Keeper, optimiser: &mut Optimiser, device: &Device) -> Result<Position, TrainError> {
+    keeper.check_data(state)?;
+    optimiser.restore(&state.optimiser, state.step, device)?;
+    let TrainingState { step, elapsed, waited, evaluated, evaluation_due, best, .. } = *state;
+    keeper.best = best;
+    Ok(Position { step, elapsed, waited, evaluated, evaluation_due })
+}
+
+/// Makes the step that `now` numbers from `batch`, which `now` keeps; returns the batch's loss before it.
+fn learn(
+    settings: &FitSettings,
+    network: &Network,
+    optimiser: &mut Optimiser,
+    batch: Batch,
+    now: &mut LastStep,
+) -> Result<f64, TrainError> {
+    let (loss, gradients) = network.learn(&batch.input, settings.precision, |logits| settings.objective.of(logits, &batch.label))?;
+    let loss = f64::from(loss.to_scalar::<f32>()?);
+    now.batch = Some(batch);
+    if !loss.is_finite() {
+        return Err(now.diverged(settings, format!("the loss is {loss}")));
+    }
+    let gradient_norm = optimiser.step(&gradients, now.learning_rate)?;
+    if !gradient_norm.is_finite() {
+        return Err(now.diverged(settings, format!("the gradient's norm is {gradient_norm}")));
+    }
+    now.gradient_norm = gradient_norm;
+    Ok(loss)
 }
 
 /// With clipped gradients and losses that are bounded, a learning rate that is far too high ends in no infinity: it shows

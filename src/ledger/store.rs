@@ -3,7 +3,7 @@ use super::tables;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -11,6 +11,12 @@ use std::sync::{PoisonError, RwLock};
 pub(super) const FILE_NAME: &str = "ledger.redb";
 /// A new ledger's file until it is whole.
 const UNFINISHED: &str = ".ledger.redb.part";
+/// Bytes at the beginning of a ledger that redb writes once all else of a new one is on the disk.
+const MARK_BYTES: usize = 9;
+/// Bytes of the page that they belong to.
+const HEAD_BYTES: usize = 4096;
+/// No ledger in which nothing was ever recorded is larger.
+const BLANK_BYTES: u64 = 16 << 20;
 /// Pages kept in memory: the newest records and the upper tree, whatever the file's size.
 const CACHE_BYTES: usize = 8 << 20;
 
@@ -93,9 +99,12 @@ pub(super) fn builder() -> redb::Builder {
 }
 
 /// Opens the ledger. One that is not there is made by `create` beside its place and moved there once it is whole: half of one, as a
-/// full disk or a crash leaves it, could never be opened.
+/// full disk or a crash leaves it, could never be opened. Such a half, of an earlier version that made it in its place, is replaced.
 fn open_or_create(file: &Path, create: impl FnOnce(File) -> Result<Database, DatabaseError>) -> Result<Database, DatabaseError> {
-    let is_there = || !matches!(fs::symlink_metadata(file), Err(e) if e.kind() == ErrorKind::NotFound);
+    let is_there = || match fs::symlink_metadata(file) {
+        Ok(found) => !(found.is_file() && found.len() <= BLANK_BYTES && is_blank(file).unwrap_or(false)),
+        Err(e) => e.kind() != ErrorKind::NotFound,
+    };
     let Some(dir) = file.parent().filter(|_| !is_there()) else { return builder().create(file) };
     let folder = File::open(dir)?;
     // Of two stations that make it in the same moment the second finds what the first has made. Not every file system locks folders.
@@ -107,6 +116,9 @@ fn open_or_create(file: &Path, create: impl FnOnce(File) -> Result<Database, Dat
     let make = || {
         let new = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&unfinished)?;
         let database = create(new)?;
+        if file.exists() {
+            tracing::warn!(file = %file.display(), "the ledger was never finished, and nothing recorded in it: a new one takes its place");
+        }
         fs::rename(&unfinished, file)?;
         // Before the first record is written, so that no power cut takes its name.
         folder.sync_all()?;
@@ -116,6 +128,19 @@ fn open_or_create(file: &Path, create: impl FnOnce(File) -> Result<Database, Dat
         // The reason of the failure is told; a left-over that cannot be removed is overwritten by the next try.
         let _ = fs::remove_file(&unfinished);
     })
+}
+
+/// Whether nothing can ever have been recorded in this file: it has no mark, and nothing beyond its head.
+fn is_blank(file: &Path) -> std::io::Result<bool> {
+    let mut file = File::open(file)?;
+    let mut mark = Vec::with_capacity(MARK_BYTES);
+    file.by_ref().take(MARK_BYTES as u64).read_to_end(&mut mark)?;
+    if mark.iter().any(|byte| *byte != 0) {
+        return Ok(false);
+    }
+    let mut rest = Vec::new();
+    file.read_to_end(&mut rest)?;
+    Ok(rest.iter().skip(HEAD_BYTES - MARK_BYTES).all(|byte| *byte == 0))
 }
 
 /// Opens the file and sees to it that all tables are there and of our format.

@@ -258,11 +258,12 @@ fn a_folder_that_cannot_be_is_refused() {
     assert!(error.to_string().contains("a file stands where the folder should be"), "{error}");
 }
 
-/// A file whose disk is full while `full` is set.
+/// A file whose disk is full while `full` is set, as it is by the first sync where `fills` says so.
 #[derive(Debug)]
 struct FullDisk {
     file: FileBackend,
     full: Arc<AtomicBool>,
+    fills: bool,
 }
 
 impl FullDisk {
@@ -282,7 +283,9 @@ impl redb::StorageBackend for FullDisk {
         self.check().and_then(|()| self.file.set_len(len))
     }
     fn sync_data(&self) -> std::io::Result<()> {
-        self.check().and_then(|()| self.file.sync_data())
+        self.check().and_then(|()| self.file.sync_data())?;
+        self.full.fetch_or(self.fills, Ordering::SeqCst);
+        Ok(())
     }
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
         self.check().and_then(|()| self.file.write(offset, data))
@@ -290,6 +293,28 @@ impl redb::StorageBackend for FullDisk {
     fn close(&self) -> std::io::Result<()> {
         self.file.close()
     }
+}
+
+#[test]
+fn half_of_a_ledger_in_which_nothing_was_recorded_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(FILE_NAME);
+    // As earlier versions made it: in its place, until the power went or the disk was full.
+    let new = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&file).unwrap();
+    let disk = FullDisk { file: FileBackend::new(new).unwrap(), full: Arc::default(), fills: true };
+    assert!(builder().create_with_backend(disk).is_err());
+    let half = std::fs::read(&file).unwrap();
+    assert!(half[..9] == [0; 9] && half[9..].iter().any(|byte| *byte != 0));
+    let ledger = reopen(dir.path()).unwrap();
+    ledger.record(&entry(RUN, LANE, 1, 1)).unwrap();
+    drop(ledger);
+    assert_eq!(numbers(&reopen(dir.path()).unwrap().replay(RUN, LANE, 0, 9).unwrap()), [1]);
+    // Only the beginning is lost: what follows may be records.
+    let mut damaged = std::fs::read(&file).unwrap();
+    damaged[..9].fill(0);
+    std::fs::write(&file, &damaged).unwrap();
+    assert!(matches!(reopen(dir.path()), Err(LedgerError::Corrupt { .. })));
+    assert_eq!(std::fs::read(&file).unwrap(), damaged);
 }
 
 #[test]
@@ -302,7 +327,7 @@ fn a_full_disk_is_told_and_the_ledger_works_again_after_it() {
         Box::new(move |path| {
             let open = || {
                 let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-                builder().create_with_backend(FullDisk { file: FileBackend::new(file)?, full: switch.clone() })
+                builder().create_with_backend(FullDisk { file: FileBackend::new(file)?, full: switch.clone(), fills: false })
             };
             again(open, is_open)
         }),

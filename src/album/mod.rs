@@ -69,7 +69,9 @@ pub enum Told {
     Kept,
     /// The picture is not there any more: it has made room for others, or the disk refused it.
     NoPicture,
-    /// The disk is too slow, or refuses it.
+    /// It waits for the disk still, and is kept if that takes it yet.
+    Waits,
+    /// The disk refuses it, or is so slow that it was not taken at all.
     Lost,
 }
 
@@ -85,6 +87,7 @@ pub struct Album {
     names: Arc<Mutex<Names>>,
     passed: AtomicU64,
     passed_every: u64,
+    truth_waits: Duration,
     dir: PathBuf,
 }
 
@@ -122,6 +125,7 @@ impl Album {
             names,
             passed: AtomicU64::new(0),
             passed_every: settings.passed_every,
+            truth_waits: TRUTH_WAITS,
             dir: settings.dir.clone(),
         };
         Ok((album, thread))
@@ -161,12 +165,21 @@ impl Album {
         shelf::waiting(&self.dir)
     }
 
+    /// Waits no longer than this for a truth to be on the disk.
+    #[cfg(test)]
+    pub(crate) fn impatient(self, truth_waits: Duration) -> Self {
+        Self { truth_waits, ..self }
+    }
+
     /// Puts the truth about a picture on the disk, for which it waits two seconds; a second truth replaces the first.
     pub fn tell(&self, name: Name, truth: Arc<Mask>) -> Told {
-        let until = Instant::now() + TRUTH_WAITS;
+        let until = Instant::now() + self.truth_waits;
         let (told, answer) = bounded(1);
         let sent = self.jobs().is_some_and(|jobs| jobs.send_deadline(Job::Tell { name, truth, told }, until).is_ok());
-        if sent { answer.recv_deadline(until).unwrap_or(Told::Lost) } else { Told::Lost }
+        if !sent {
+            return Told::Lost;
+        }
+        answer.recv_deadline(until).unwrap_or_else(|none| if none.is_timeout() { Told::Waits } else { Told::Lost })
     }
 
     /// A picture as PNG; `None` where it is not on the disk, or not yet.
@@ -227,7 +240,7 @@ fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, known: &Mutex<Names>, kept:
             }),
             Job::Tell { name, truth, told } => {
                 let done = shelf.tell(name, truth).inspect_err(|_| lost(name.lane()));
-                // Nobody waits any more: it was told as lost.
+                // Nobody may wait any more, and know that it may be kept yet.
                 let _ = told.send(match &done {
                     Ok(true) => Told::Kept,
                     Ok(false) => Told::NoPicture,

@@ -87,7 +87,12 @@ impl Shelf {
             return Ok(false);
         }
         write_whole(&mask, &bytes).map_err(AlbumError::file(&mask))?;
-        self.take_over(name).map(|()| true)
+        let moved = self.take_over(name).map(|()| true);
+        if moved.is_err() && !image.exists() {
+            // It is told as not kept, and would be taken for the truth at the next start.
+            remove(&mask)?;
+        }
+        moved
     }
 
     /// Moves a picture whose truth is there.

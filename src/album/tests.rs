@@ -184,3 +184,19 @@ fn what_the_disk_refuses_is_told_and_the_album_goes_on() {
     assert_eq!([&kept, &lost].map(|count| count.load(Ordering::Relaxed)), [1, 1]);
     assert_eq!(names(dir.path(), "unreviewed"), ["A_2.found.png", "A_2.png"]);
 }
+
+#[test]
+fn a_truth_whose_picture_cannot_be_moved_is_not_kept_by_halves() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path(), 1, 100);
+    let (album, thread) = Album::open(&settings, |_| (), |_| ()).unwrap();
+    album.keep(page(1, VerdictKind::Hold));
+    let name = album.name_of(&CellId { lane: "A".into(), number: 1 }).unwrap();
+    let images = dir.path().join("images");
+    std::fs::remove_dir(&images).unwrap();
+    assert_eq!(album.tell(name.clone(), Arc::new(Mask::new(CELL_PX, CELL_PX))), Told::Lost);
+    end((album, thread));
+    let (album, thread) = open(&settings);
+    assert_eq!(album.waiting().unwrap(), [name], "the next start takes it for untold");
+    end((album, thread));
+}

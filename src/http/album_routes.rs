@@ -52,13 +52,13 @@ async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): Told
             match album.tell(name.clone(), mask) {
                 Told::Kept => Ok(found),
                 Told::NoPicture => Err(missing(&name)),
-                Told::Lost => {
-                    let sentence = format!(
-                        "the truth about {name} may not have been kept: the album's disk is too slow or full, or the station is stopping; look at it and \
-                         tell it again"
-                    );
-                    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence))
-                }
+                Told::Waits => Err(unavailable(format!(
+                    "the truth about {name} waits for the album's disk, which is slow, and may be kept yet; tell it again later to be sure, \
+                     and to have it counted"
+                ))),
+                Told::Lost => Err(unavailable(format!(
+                    "the truth about {name} was not kept: the album's disk is full or far too slow, or the station is stopping; tell it again"
+                ))),
             }
         }
     });
@@ -72,6 +72,10 @@ async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): Told
     };
     tracing::info!(%name, counted, "the truth was told");
     Ok(Json(json!({ "name": name.to_string(), "in_album": true, "counted": counted })))
+}
+
+fn unavailable(sentence: String) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence)
 }
 
 /// Nobody can say any more that what was found is right.

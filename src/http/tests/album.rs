@@ -80,7 +80,26 @@ fn pictures_of_earlier_runs_can_be_told_about_and_those_of_this_one_count() {
     server.rooms.album.as_ref().unwrap().close();
     thread.join().unwrap();
     let (status, sentence) = server.post(&format!("/album/{old}"), JSON, br#"{"truth":"no_defect"}"#);
-    assert!(status == 503 && sentence.contains("tell it again"), "what is not kept is not said to be: {sentence}");
+    assert!(status == 503 && sentence.contains("was not kept"), "what is not kept is not said to be: {sentence}");
+}
+
+#[test]
+fn a_truth_that_waits_for_a_slow_disk_is_said_to_and_kept_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = config::Album { dir: folder.path().into(), passed_every: 1, unreviewed_max: 10 };
+    let (works, work) = std::sync::mpsc::channel();
+    // The disk takes a picture, and is not done before it is told to be.
+    let slow = move |_: &str| work.recv().unwrap_or_default();
+    let (album, thread) = Album::open(&settings, slow, |_| panic!("the disk took everything")).unwrap();
+    album.keep(page(1));
+    let server = serving(Rooms { album: Some(Arc::new(album.impatient(Duration::from_millis(50)))), ..rooms() });
+    until("no picture", || !list(&server).is_empty());
+    let (status, sentence) = server.post("/album/20231114T221320.000Z_a_1", JSON, br#"{"truth":"no_defect"}"#);
+    assert!(status == 503 && sentence.contains("may be kept yet") && !sentence.contains("not kept"), "{sentence}");
+    works.send(()).unwrap();
+    until("it is not kept", || list(&server).is_empty());
+    server.rooms.album.as_ref().unwrap().close();
+    thread.join().unwrap();
 }
 
 #[test]

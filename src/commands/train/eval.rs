@@ -104,7 +104,8 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
     };
     let evaluation = evaluate(engine.as_mut(), &meta.normalisation, meta.threshold, count, |index| pictures.get(index), each)?;
     bar.finish_and_clear();
-    say!("{}", pixel_table(&evaluation, &thresholds, meta.threshold))?;
+    let counted = if args.validation_crop.is_some() { "squares" } else { "cells" };
+    say!("{}", pixel_table(&evaluation, &thresholds, meta.threshold, counted))?;
     if !wafers.is_empty() {
         say!("{}", wafer_table(&wafers, &thresholds, args.recipe_min_length_mm, &args.reject_above_mm))?;
     }
@@ -124,7 +125,8 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
 /// Pictures of each kind in a report.
 const SHOWN: usize = 6;
 
-fn pixel_table(evaluation: &Evaluation, thresholds: &[f32], own: f32) -> String {
+/// `counted` is what was evaluated: cells, or squares of them.
+fn pixel_table(evaluation: &Evaluation, thresholds: &[f32], own: f32, counted: &str) -> String {
     let mut table = String::from("threshold     IoU      PA     OII   crack px found / missed / false alarms\n");
     for threshold in thresholds {
         let counts = evaluation.pixels.counts(*threshold);
@@ -151,7 +153,7 @@ fn pixel_table(evaluation: &Evaluation, thresholds: &[f32], own: f32) -> String 
     );
     let _ = write!(
         table,
-        "* the model's own: of {cracked} cracked cells {detected} show their crack, of {clean} clean ones {alarmed} show one"
+        "* the model's own: of {cracked} cracked {counted} {detected} show their crack, of {clean} clean ones {alarmed} show one"
     );
     table
 }

@@ -306,7 +306,7 @@ fn a_model_can_be_evaluated_on_squares_around_the_cracks_as_its_training_was_val
     // Streaks of 40 px take two squares each, the four clean pictures one each.
     let output = eval(&["--data", "pictures", "--validation-crop", "32", "--report", "page.html"]);
     let said = told(&output);
-    assert!(output.status.success() && said.contains("12 squares of 32 px") && said.contains("of 8 cracked cells"), "{said}");
+    assert!(output.status.success() && said.contains("12 squares of 32 px") && said.contains("of 8 cracked squares"), "{said}");
     let page = std::fs::read_to_string(dir.path().join("page.html")).unwrap();
     assert!(page.contains("validation squares"), "the page tells which squares");
     assert!(told(&eval(&["--data", "pictures"])).contains("of 4 cracked cells"));

@@ -1,7 +1,7 @@
 //! A configuration against the files it names, this build and this machine.
 
 use super::recipes;
-use super::setup::{COARSE_CAMERA, calibration, coarse_camera, mm_per_px, stitcher};
+use super::setup::{COARSE_CAMERA, SHORT_LINES, ShortLines, calibration, coarse_camera, mm_per_px, short_lines, stitcher};
 use crate::camera;
 use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
 use crate::inspect::{InspectError, check_pitch};
@@ -85,8 +85,12 @@ impl Check<'_> {
 
     /// The sizes of wafer and pixels against each other and against the model.
     fn scale(&mut self, key: &str, lane: &Lane, calibration: Option<&Calibration>, checkpoint: Option<&Checkpoint>) {
-        match stitcher(lane, calibration).map(drop) {
-            Ok(()) => {}
+        match stitcher(lane, calibration) {
+            Ok(stitcher) => match short_lines(lane, calibration, &stitcher) {
+                Some(ShortLines { key: scale, what, every: true }) => self.error(format!("{key}.{scale}"), what, SHORT_LINES),
+                Some(ShortLines { key: scale, what, every: false }) => self.warning(format!("{key}.{scale}"), what, SHORT_LINES),
+                None => {}
+            },
             Err(StitchError::ImplausibleScale { what, size_mm, pixels, unit, scale_mm, .. }) => {
                 let scale = match (calibration, unit) {
                     (Some(_), _) => "calibration",

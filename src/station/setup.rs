@@ -42,14 +42,19 @@ pub(super) fn mm_per_px(lane: &Lane) -> f64 {
 pub(super) fn calibration(lane: &Lane) -> Result<Option<Calibration>, CalibrationError> {
     let Some(file) = &lane.calibration else { return Ok(None) };
     let calibration = Calibration::load(file)?;
-    let (width_px, id) = match &lane.camera.kind {
-        CameraKind::Gige(gige) => (gige.width_px, gige.id.as_str()),
-        CameraKind::Files(files) => (files.width_px, ""),
-        CameraKind::Simulated(simulated) => (Some(simulated.width_px), ""),
-        CameraKind::Gstreamer(_) => (None, ""),
-    };
-    calibration.fits(width_px.unwrap_or(calibration.width_px), id)?;
+    let id = if let CameraKind::Gige(gige) = &lane.camera.kind { &gige.id } else { "" };
+    calibration.fits(line_px(lane).unwrap_or(calibration.width_px), id)?;
     Ok(Some(calibration))
+}
+
+/// Pixels of the lane's lines, where its configuration tells.
+fn line_px(lane: &Lane) -> Option<u32> {
+    match &lane.camera.kind {
+        CameraKind::Gige(gige) => gige.width_px,
+        CameraKind::Files(files) => files.width_px,
+        CameraKind::Simulated(simulated) => Some(simulated.width_px),
+        CameraKind::Gstreamer(_) => None,
+    }
 }
 
 pub(super) fn stitcher(lane: &Lane, calibration: Option<&Calibration>) -> Result<Stitcher, StitchError> {
@@ -72,6 +77,46 @@ pub(super) fn coarse_camera(lane: &Lane, calibration: Option<&Calibration>, meta
 
 /// What to do about a [`coarse_camera`].
 pub(super) const COARSE_CAMERA: &str = "take a finer camera, lens or line rate, or a model trained on such pictures";
+
+/// Lines too short to show gap on both sides of a wafer.
+pub(super) struct ShortLines {
+    /// The key that tells so.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub what: String,
+    /// Whether every wafer is held, not only those that lie turned.
+    pub every: bool,
+}
+
+/// Lines on which wafers would be held for want of gap beside them: all of them, or those turned as far as the belt allows.
+pub(super) fn short_lines(lane: &Lane, calibration: Option<&Calibration>, stitcher: &Stitcher) -> Option<ShortLines> {
+    let line_px = calibration.map(|c| c.width_px).or(line_px(lane))?;
+    let on_belt = (lane.belt.skew_deg_max, "belt.skew_deg_max");
+    let (skew_deg, skew_key) = match &lane.camera.kind {
+        CameraKind::Simulated(drawn) if drawn.skew_deg_max < on_belt.0 => (drawn.skew_deg_max, "camera.skew_deg_max"),
+        CameraKind::Files(files) if files.whole_cells => (0.0, on_belt.1),
+        _ => on_belt,
+    };
+    let told = |takes_px: u32, held: &str| format!("takes {takes_px} px with a pixel of gap on both sides, the line has {line_px}: {held}");
+    let (straight_px, turned_px) = (stitcher.line_px_min(0.0), stitcher.line_px_min(skew_deg));
+    if straight_px > line_px {
+        let (key, mm_per_px) = match calibration {
+            Some(calibration) => ("calibration", calibration.mm_per_px),
+            None => ("belt.mm_per_px", lane.belt.mm_per_px?),
+        };
+        let what = format!(
+            "gives {mm_per_px:.4} mm for a pixel: a wafer {} mm wide {}",
+            lane.wafer.width_mm,
+            told(straight_px, "every one is held")
+        );
+        return Some(ShortLines { key, what, every: true });
+    }
+    let what = || format!("is {skew_deg}: a wafer turned so far {}", told(turned_px, "it is held"));
+    (turned_px > line_px).then(|| ShortLines { key: skew_key, what: what(), every: false })
+}
+
+/// What to do about [`ShortLines`].
+pub(super) const SHORT_LINES: &str = "correct it, or have the camera see more of the belt";
 
 struct PreparedLane {
     lane: Lane,
@@ -112,6 +157,9 @@ impl Prepared {
             let stitcher = stitcher(lane, calibration.as_ref())?;
             if let Some((key, what)) = coarse_camera(lane, calibration.as_ref(), &checkpoint.meta) {
                 tracing::warn!(lane = %lane.name, "`{key}` {what}; {COARSE_CAMERA}");
+            }
+            if let Some(ShortLines { key, what, .. }) = short_lines(lane, calibration.as_ref(), &stitcher) {
+                tracing::warn!(lane = %lane.name, "`{key}` {what}; {SHORT_LINES}");
             }
             let mm_per_line = calibration.map(|c| c.mm_per_line).or(lane.belt.mm_per_line);
             let empty = EmptyBelt::new(mm_per_line.map_or(f64::INFINITY, |mm| lane.wafer.length_mm / mm));

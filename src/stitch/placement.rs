@@ -1,4 +1,4 @@
-use super::shape::Shape;
+use super::shape::{GAP_PX, Shape};
 use crate::cell::{CELL_PX, HoldReason};
 
 /// How a cell lies under the camera, and the ways between wafer, stitched frame and camera.
@@ -94,8 +94,7 @@ impl Placement {
         let columns = [(-half, 0.0), (half, 0.0), (-half, shape.length_mm), (half, shape.length_mm)].map(|(a, b)| self.to_camera(a, b).0);
         let (left, right) = columns.iter().fold((f64::MAX, f64::MIN), |(l, r), c| (l.min(*c), r.max(*c)));
         let narrow = self.width_mm < shape.width_mm - shape.tolerance_mm;
-        // Without a column of gap beside it, nobody knows where the wafer ends.
-        if left < 0.5 || right > sensor_px as f64 - 1.5 {
+        if left < GAP_PX - 0.5 || right > sensor_px as f64 - GAP_PX - 0.5 {
             return geometry(format!(
                 "reaches from column {left:.0} to {right:.0}, the sensor has {sensor_px}; move the camera or the belt's guides"
             ));

@@ -6,6 +6,9 @@ use std::sync::Arc;
 /// Lines, after the corners, that the side edges are measured over before a cell is placed.
 const SIDE_LINES: f64 = 64.0;
 
+/// Columns of gap that are seen on each side of a wafer: without them nobody knows where it ends.
+pub(super) const GAP_PX: f64 = 1.0;
+
 /// What a cell of the product looks like to the camera, before any is seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Shape {
@@ -57,6 +60,12 @@ impl Shape {
     /// Solid pixels that make a line part of a wafer: 2 % of its width.
     pub fn solid_px_min(&self) -> u32 {
         (0.02 * self.width_mm / self.mm_per_px).ceil().max(8.0) as u32
+    }
+
+    /// Pixels of the shortest line on which a wafer of nominal size, turned by `skew` (radians), has gap on both sides.
+    pub fn line_px_min(&self, skew: f64) -> u32 {
+        let reach_mm = self.width_mm * skew.cos() + self.length_mm * skew.sin();
+        (reach_mm / self.mm_per_px + 2.0 * GAP_PX).ceil() as u32
     }
 
     /// Camera lines between the two ends of the leading edge at the largest skew.

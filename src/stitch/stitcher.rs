@@ -175,6 +175,11 @@ impl Stitcher {
         }
     }
 
+    /// Pixels that a line must have so that a wafer of nominal size, turned by so many degrees, is not held for want of gap beside it.
+    pub fn line_px_min(&self, skew_deg: f64) -> u32 {
+        self.shape.line_px_min(skew_deg.to_radians())
+    }
+
     /// Cells begun so far.
     pub fn cells(&self) -> u64 {
         self.cells

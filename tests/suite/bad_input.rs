@@ -205,6 +205,27 @@ fn a_scale_that_cannot_be_is_told_with_its_own_key() {
 }
 
 #[test]
+fn a_line_without_gap_beside_the_wafer_is_refused_or_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    // M10 at 0.14 mm is 1300 px wide; turned by 1.5° it takes 1333.6.
+    let lane = |width_px: u32| {
+        let camera = SIMULATED.replace("[lane.wafer]", &format!("width_px = {width_px}\n[lane.wafer]"));
+        station(folder.path(), &format!("{camera}[lane.belt]\nmm_per_px = 0.14\nmm_per_line = 0.14\n"))
+    };
+    let takes =
+        ["`lane[0].belt.mm_per_px` gives 0.1400 mm", "takes 1302 px", "the line has 1301: every one is held", "see more of the belt"];
+    refused(CHECK, &lane(1301), &takes);
+    let output = hairline(CHECK).arg(lane(1335)).output().unwrap();
+    let said = told(&output);
+    assert!(
+        output.status.success() && said.contains("`lane[0].camera.skew_deg_max` is 1.5: a wafer turned so far takes 1336 px"),
+        "{said}"
+    );
+    let said = told(&hairline(CHECK).arg(lane(1336)).output().unwrap());
+    assert!(!said.contains("warning"), "{said}");
+}
+
+#[test]
 fn a_camera_coarser_than_the_model_is_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     let coarse = "[lane.belt]\nmm_per_px = 0.14\nmm_per_line = 0.54\n";

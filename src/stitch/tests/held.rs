@@ -65,6 +65,18 @@ fn a_wafer_without_gap_beside_it_is_held_however_little_may_be_missing() {
     }
 }
 
+#[test]
+fn the_shortest_line_that_is_told_is_the_shortest_that_will_do_within_two_pixels() {
+    for skew_deg in [0.0, 1.3, 3.0] {
+        let width_px = standard().line_px_min(skew_deg) as usize;
+        for (width_px, expected) in [(width_px + 2, "none"), (width_px - 2, "geometry")] {
+            let wafer = Drawn::square(SIDE, 0.5 * (width_px as f64 - 1.0), 30.0, skew_deg);
+            let scene = Scene { width_px, lines: 30 + PITCH as usize, gap: 0.03, wafers: vec![wafer] };
+            assert_eq!(holds(&run(&mut standard(), &scene)), [expected], "{width_px} px at {skew_deg}°");
+        }
+    }
+}
+
 /// What the stitcher says of drawn lines after `change`, which gets each pixel's place on the first wafer and its value.
 fn changed(scene: &Scene, belt: &Belt, change: impl Fn(f64, f64, f64) -> f64) -> Vec<&'static str> {
     let seen = |(n, value): (usize, f64)| {

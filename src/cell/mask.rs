@@ -1,4 +1,4 @@
-use super::{CELL_PX, CellId, Spans, TileRow};
+use super::{CELL_PX, CellId, Spans, Squeeze, TileRow};
 use std::sync::Arc;
 
 /// Crack probabilities of one tile row: 448 × 1344 values, 0 = surely none, 255 = surely a crack.
@@ -19,15 +19,26 @@ pub struct ProbabilityRow {
 pub struct ProbabilityMap {
     rows: [Arc<[u8]>; 3],
     spans: [Spans; 3],
+    squeeze: Squeeze,
 }
 
 impl ProbabilityMap {
-    /// Puts three rows together, `rows[i]` being row `i`.
+    /// Puts three rows together, `rows[i]` being row `i`, of a wafer that fits its frame.
     ///
     /// Returns `None` where a row has another size than 448 × 1344 (spans: 448).
     pub fn new(rows: [Arc<[u8]>; 3], spans: [Spans; 3]) -> Option<Self> {
         let fits = rows.iter().all(|r| r.len() == TileRow::PIXELS) && spans.iter().all(|s| s.len() * CELL_PX == TileRow::PIXELS);
-        fits.then_some(Self { rows, spans })
+        fits.then_some(Self { rows, spans, squeeze: Squeeze::default() })
+    }
+
+    /// The same of a wafer that lies squeezed in its frame.
+    pub fn squeezed(self, squeeze: Squeeze) -> Self {
+        Self { squeeze, ..self }
+    }
+
+    /// How the wafer lies squeezed in its frame.
+    pub fn squeeze(&self) -> &Squeeze {
+        &self.squeeze
     }
 
     /// Line `y` of the cell, 1344 values.

@@ -11,6 +11,7 @@ mod mask;
 pub mod mask_png;
 mod moment;
 mod rim;
+mod squeeze;
 mod tile;
 mod verdict;
 
@@ -18,6 +19,7 @@ pub use block::{CameraEvent, LineBlock, LossCause, PixelFormat, TrueMask};
 pub use mask::{Mask, ProbabilityMap, ProbabilityRow};
 pub use moment::Moment;
 pub use rim::{RIM_PX, without_rim};
+pub use squeeze::Squeeze;
 pub use tile::{CellEnd, CellGeometry, Neighbour, Span, Spans, StitchEvent, TileRow};
 pub use verdict::{Defect, FiredRule, Gate, HoldReason, Judgement, RectMm, Verdict, VerdictKind};
 

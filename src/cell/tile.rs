@@ -1,4 +1,4 @@
-use super::{CELL_PX, CellId, HoldReason, MARGIN_PX, Moment, RIM_PX, SEEN_PX, TILE_PX, TrueMask, without_rim};
+use super::{CELL_PX, CellId, HoldReason, MARGIN_PX, Moment, RIM_PX, SEEN_PX, Squeeze, TILE_PX, TrueMask, without_rim};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -150,6 +150,8 @@ pub struct CellEnd {
     pub encoder_count: Option<i64>,
     /// How it lay; absent where it could not be measured.
     pub geometry: Option<CellGeometry>,
+    /// How it lies squeezed in its rows.
+    pub squeeze: Squeeze,
     /// Corners that should be there and are not, clockwise from leading left: 0, 1, 2, 3.
     pub missing_corners: Vec<u8>,
     /// Why it cannot be judged, if so. Rows that did not come before this never will.

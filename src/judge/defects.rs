@@ -3,7 +3,7 @@ use super::length::{CentreLine, measure};
 use super::outline::Outline;
 use super::rules::{CRACK, MISSING_CORNER};
 use super::skeleton::Skeleton;
-use crate::cell::{Defect, Mask, ProbabilityMap, RectMm};
+use crate::cell::{Defect, Mask, ProbabilityMap, RectMm, Squeeze};
 
 /// Farthest that fragments are ever joined over, whatever the scale.
 const MAX_JOIN_PX: f64 = 32.0;
@@ -13,7 +13,8 @@ const MAX_JOIN_PX: f64 = 32.0;
 ///
 /// `map` gives the outline and the probabilities; without it the wafer fills the mask and every crack
 /// is certain. Lengths are in millimetres of `mm_per_px` pixels, along the centre line with all
-/// branches, joined gaps counted in. A crack is in the edge zone if a pixel of it lies less than
+/// branches, joined gaps counted in; lengths and areas are the wafer's, also where it lies squeezed in the
+/// map, whose pixels the places are. A crack is in the edge zone if a pixel of it lies less than
 /// `edge_zone_mm` from the outline, measured along the line and across it.
 pub fn defects(mask: &Mask, map: Option<&ProbabilityMap>, mm_per_px: f64, join_gap_mm: f64, edge_zone_mm: f64) -> Vec<Defect> {
     let components = Components::of(mask);
@@ -21,8 +22,9 @@ pub fn defects(mask: &Mask, map: Option<&ProbabilityMap>, mm_per_px: f64, join_g
         return Vec::new();
     }
     let mut skeleton = Skeleton::of(&components, mask.width_px(), mask.height_px());
-    let lines = centre_lines(&components, &mut skeleton);
-    let (mut sets, gaps) = join(&components, &skeleton, &lines, join_gap_mm / mm_per_px);
+    let squeeze = map.map_or_else(Squeeze::default, |map| *map.squeeze());
+    let lines = centre_lines(&components, &mut skeleton, &squeeze);
+    let (mut sets, gaps) = join(&components, &skeleton, &lines, &squeeze, join_gap_mm / mm_per_px);
 
     let outline = map.map_or_else(|| Outline::of_picture(mask), Outline::of_map);
     let mut parts: Vec<Part> = (0..components.count).map(|_| Part::default()).collect();
@@ -32,7 +34,9 @@ pub fn defects(mask: &Mask, map: Option<&ProbabilityMap>, mm_per_px: f64, join_g
             Some(map) => map.line(run.y)[run.start..run.end].iter().map(|v| u64::from(*v)).sum::<u64>() as f64 / 255.0,
             None => (run.end - run.start) as f64,
         };
-        parts[sets.find(run.component)].add_run(run.y, run.start, run.end, margin_px, probability);
+        let part = &mut parts[sets.find(run.component)];
+        part.add_run(run.y, run.start, run.end, margin_px, probability);
+        part.true_area_px += (run.end - run.start) as f64 * squeeze.area_px(run.y);
     }
     for (component, line) in lines.iter().enumerate() {
         parts[sets.find(component)].length_px += line.length_px;
@@ -65,28 +69,36 @@ pub(super) fn missing_corners(map: &ProbabilityMap, mm_per_px: f64, corners: &[u
     corners.iter().map(defect).collect()
 }
 
-fn centre_lines(components: &Components, skeleton: &mut Skeleton) -> Vec<CentreLine> {
+fn centre_lines(components: &Components, skeleton: &mut Skeleton, squeeze: &Squeeze) -> Vec<CentreLine> {
     let mut pixels = vec![Vec::new(); components.count];
     for run in &components.runs {
         let start = skeleton.index(run.start, run.y);
         pixels[run.component].extend((start..start + run.end - run.start).filter(|index| skeleton.is_centre(*index)));
     }
-    pixels.iter_mut().map(|pixels| measure(skeleton, pixels)).collect()
+    pixels.iter_mut().map(|pixels| measure(skeleton, pixels, squeeze)).collect()
 }
 
 /// Joins components over small gaps, the narrowest first. Returns who belongs together, and for each
 /// gap that was bridged a component beside it and its length in pixels.
-fn join(components: &Components, skeleton: &Skeleton, lines: &[CentreLine], join_gap_px: f64) -> (Sets, Vec<(usize, f64)>) {
+fn join(
+    components: &Components,
+    skeleton: &Skeleton,
+    lines: &[CentreLine],
+    squeeze: &Squeeze,
+    join_gap_px: f64,
+) -> (Sets, Vec<(usize, f64)>) {
     let mut sets = Sets::singles(components.count);
     let reach_px = join_gap_px.clamp(0.0, MAX_JOIN_PX);
     let mut gaps = Vec::new();
     for (component, line) in lines.iter().enumerate() {
         for (index, depth_px) in &line.ends {
             let [x, y] = skeleton.position(*index);
+            let at = squeeze.place([x as f64, y as f64]);
             let radius = (depth_px + reach_px).floor() as usize;
             for other_y in y.saturating_sub(radius)..=y + radius {
                 for other_x in x.saturating_sub(radius)..=x + radius {
-                    let gap_px = (other_x as f64 - x as f64).hypot(other_y as f64 - y as f64) - depth_px;
+                    let other_at = squeeze.place([other_x as f64, other_y as f64]);
+                    let gap_px = (other_at[0] - at[0]).hypot(other_at[1] - at[1]) - depth_px;
                     if gap_px > reach_px {
                         continue;
                     }
@@ -105,6 +117,8 @@ fn join(components: &Components, skeleton: &Skeleton, lines: &[CentreLine], join
 /// What is summed up over the pixels of one crack.
 struct Part {
     area_px: u64,
+    /// Where nothing were squeezed.
+    true_area_px: f64,
     length_px: f64,
     left: usize,
     right: usize,
@@ -120,6 +134,7 @@ impl Default for Part {
     fn default() -> Self {
         Self {
             area_px: 0,
+            true_area_px: 0.0,
             length_px: 0.0,
             left: usize::MAX,
             right: 0,
@@ -151,7 +166,7 @@ impl Part {
         let area_px = self.area_px as f64;
         Defect {
             length_mm: self.length_px * mm_per_px,
-            area_mm2: area_px * mm_per_px * mm_per_px,
+            area_mm2: self.true_area_px * mm_per_px * mm_per_px,
             area_px: self.area_px,
             bounds: RectMm {
                 left_mm: self.left as f64 * mm_per_px,

@@ -1,4 +1,5 @@
 use super::skeleton::Skeleton;
+use crate::cell::Squeeze;
 
 /// Pixels on either side that a centre line is averaged over.
 const SMOOTHING_PX: usize = 3;
@@ -6,7 +7,7 @@ const SMOOTHING_PX: usize = 3;
 /// The centre line of one component, measured.
 #[derive(Debug, Default)]
 pub(super) struct CentreLine {
-    /// Length with all branches, pixels.
+    /// Length with all branches, pixels, as if nothing were squeezed.
     pub length_px: f64,
     /// Its ends: where it is kept in the skeleton, and how deep in the crack it lies, pixels.
     pub ends: Vec<(usize, f64)>,
@@ -26,7 +27,7 @@ struct Chain<'a> {
 /// (Vossepoel and Smeulders, 1982). At each end the distance from there to the crack's border is added,
 /// because thinning takes away about half a width. Branches that hardly leave the crack's own width are
 /// the thinning's doing and are removed first, from `skeleton` and from `pixels`.
-pub(super) fn measure(skeleton: &mut Skeleton, pixels: &mut Vec<usize>) -> CentreLine {
+pub(super) fn measure(skeleton: &mut Skeleton, pixels: &mut Vec<usize>, squeeze: &Squeeze) -> CentreLine {
     prune(skeleton, pixels);
     let mut line = CentreLine::default();
     for index in pixels.iter() {
@@ -39,7 +40,7 @@ pub(super) fn measure(skeleton: &mut Skeleton, pixels: &mut Vec<usize>) -> Centr
         }
     }
     let mut smooth = Vec::new();
-    for_each_chain(skeleton, pixels, |skeleton, chain| line.length_px += smoothed_length_px(skeleton, &chain, &mut smooth));
+    for_each_chain(skeleton, pixels, |skeleton, chain| line.length_px += smoothed_length_px(skeleton, &chain, squeeze, &mut smooth));
     line
 }
 
@@ -130,9 +131,9 @@ fn directions(links: u8) -> impl Iterator<Item = usize> {
     (0..8).filter(move |direction| links & (1 << direction) != 0)
 }
 
-fn smoothed_length_px(skeleton: &Skeleton, chain: &Chain, points: &mut Vec<[f64; 2]>) -> f64 {
+fn smoothed_length_px(skeleton: &Skeleton, chain: &Chain, squeeze: &Squeeze, points: &mut Vec<[f64; 2]>) -> f64 {
     points.clear();
-    points.extend(chain.pixels.iter().map(|index| skeleton.position(*index).map(|v| v as f64)));
+    points.extend(chain.pixels.iter().map(|index| squeeze.place(skeleton.position(*index).map(|v| v as f64))));
     let last = points.len() - 1;
     let smooth = |i: usize| {
         let reach = if chain.closed { SMOOTHING_PX } else { SMOOTHING_PX.min(i).min(last - i) };

@@ -2,7 +2,7 @@
 //! the cells go in their order, each once, by its deadline.
 
 use super::queue::{DeskEvent, InspectedRow};
-use crate::cell::{CellEnd, CellId, HoldReason, Moment, ProbabilityRow, Spans, TILES_PER_SIDE};
+use crate::cell::{CellEnd, CellId, HoldReason, Moment, ProbabilityRow, Spans, Squeeze, TILES_PER_SIDE};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -172,6 +172,7 @@ impl Desk {
                 camera_time_ns: None,
                 encoder_count: None,
                 geometry: None,
+                squeeze: Squeeze::default(),
                 missing_corners: Vec::new(),
                 hold: None,
                 doubt: None,
@@ -207,6 +208,7 @@ mod tests {
             camera_time_ns: None,
             encoder_count: None,
             geometry: None,
+            squeeze: Squeeze::default(),
             missing_corners: Vec::new(),
             hold,
             doubt: None,

@@ -222,7 +222,7 @@ impl VerdictWorker {
         if let Some(reason) = &cell.hold {
             return (None, Some(reason.clone()));
         }
-        let Some(map) = cell.rows.as_ref().and_then(probability_map) else {
+        let Some(map) = cell.rows.as_ref().and_then(probability_map).map(|map| map.squeezed(cell.end.squeeze)) else {
             return (None, Some(HoldReason::Network { detail: "a row has a wrong size".into() }));
         };
         let judgement = judge(&map, self.mm_per_px, &cell.end.missing_corners, self.office.model_threshold, recipe);

@@ -5,7 +5,7 @@ use super::placement::Placement;
 use super::rows::Rows;
 use super::shape::Shape;
 use super::view::View;
-use crate::cell::{CellEnd, CellGeometry, CellId, HoldReason, StitchEvent, TrueMask};
+use crate::cell::{CellEnd, CellGeometry, CellId, HoldReason, Squeeze, StitchEvent, TrueMask};
 
 /// The cell that is under the camera.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl OpenCell {
     pub fn end(mut self, end: LineTime, truth: Option<TrueMask>, view: &mut View, out: &mut Vec<StitchEvent>) {
         let shape = view.shape;
         let mut geometry = None;
-        let (mut missing_corners, mut doubt) = (Vec::new(), None);
+        let (mut missing_corners, mut doubt, mut squeeze) = (Vec::new(), None, Squeeze::default());
         if self.hold.is_none() {
             match self.validate(view) {
                 Ok((placement, length_mm)) => {
@@ -147,6 +147,7 @@ impl OpenCell {
                     } else if let Some(rows) = &mut self.rows {
                         rows.finish(length_mm, view, out);
                         missing_corners = rows.outline.missing_corners(view.edges);
+                        squeeze = rows.outline.placement().squeezed();
                         doubt = rows.light.check().err();
                     }
                 }
@@ -159,6 +160,7 @@ impl OpenCell {
             camera_time_ns: end.camera_time_ns,
             encoder_count: end.encoder_count,
             geometry,
+            squeeze,
             missing_corners,
             hold: self.hold,
             doubt,

@@ -1,5 +1,5 @@
 use super::shape::{GAP_PX, Shape};
-use crate::cell::{CELL_PX, HoldReason};
+use crate::cell::{CELL_PX, HoldReason, Squeeze};
 
 /// How a cell lies under the camera, and the ways between wafer, stitched frame and camera.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,6 +47,12 @@ impl Placement {
         if over_mm > 0.0 && line < CELL_PX {
             self.squeezed = (line as f64, over_mm / (side - line as f64));
         }
+    }
+
+    /// How the wafer lies squeezed in the stitched frame.
+    pub fn squeezed(&self) -> Squeeze {
+        let (mm, (from_line, more_mm)) = (self.shape.stitched_mm_per_px(), self.squeezed);
+        Squeeze { across: self.across_mm_per_px / mm, along: 1.0 + more_mm / mm, from_line }
     }
 
     /// Place on the wafer of a place in the stitched frame: the wafer's middle line is the frame's,

@@ -1,5 +1,5 @@
 use super::draw::{Drawing, band, curve, line};
-use crate::cell::{Defect, Mask, TILE_PX};
+use crate::cell::{Defect, Mask, Squeeze, TILE_PX};
 use crate::judge::defects;
 use proptest::prelude::*;
 use std::f64::consts::{PI, TAU};
@@ -186,6 +186,24 @@ fn place_size_and_probability_are_told_in_millimetres() {
     assert_eq!(crack.centre_mm, [60.0, 150.0]);
     assert_near(crack.probability, 0.8, 1e-9);
     assert!(!crack.in_edge_zone);
+}
+
+#[test]
+fn what_is_squeezed_counts_as_much_as_it_was() {
+    let squeeze = Squeeze { across: 1.02, along: 1.1, from_line: 300.0 };
+    let measured = |length_px: f64, width_px: f64, angle: f64| {
+        let mut cell = Drawing::clean();
+        band(&mut cell, [100.0, 300.0], angle, length_px, width_px);
+        let map = cell.map().squeezed(squeeze);
+        defects(&map.mask(0.5), Some(&map), 0.5, 0.0, 3.0).remove(0)
+    };
+    let across = measured(40.0, 10.0, 0.0);
+    // Five of its ten lines are squeezed.
+    assert_near(across.area_mm2, 100.0 * 1.02 * 1.05, 1e-9);
+    assert_near(across.length_mm, 20.0 * 1.02, 0.03);
+    assert_eq!((across.bounds.left_mm, across.bounds.width_mm), (50.0, 20.0), "places are the picture's");
+    let along = measured(200.0, 4.0, PI / 2.0);
+    assert_near(along.length_mm, 100.0 * 1.1, 0.01);
 }
 
 #[test]

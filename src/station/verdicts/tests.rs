@@ -108,6 +108,7 @@ fn feed(desk: &crossbeam_channel::Sender<DeskEvent>, cracked: bool, hold: Option
         camera_time_ns: None,
         encoder_count: None,
         geometry: None,
+        squeeze: Default::default(),
         missing_corners: Vec::new(),
         hold,
         doubt,

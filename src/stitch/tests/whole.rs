@@ -1,6 +1,8 @@
 //! Cells that are whole.
 
 use super::*;
+use crate::cell::ProbabilityMap;
+use crate::judge::{Recipe, judge};
 
 #[test]
 fn every_cell_is_seen_and_shows_what_lay_there() {
@@ -122,6 +124,37 @@ fn a_dark_bar_along_the_trailing_edge_is_wafer() {
         for span in &stitched(&events)[2].spans[TILE_PX - 90..TILE_PX - 50] {
             assert!(span.start < 45 && usize::from(span.end) > CELL_PX - 45, "skew {skew}: {span:?}");
         }
+    }
+}
+
+#[test]
+fn cracks_on_a_wafer_that_is_too_large_are_as_long_as_they_are() {
+    let (side, mm) = (1300.0, 182.0 / 1300.0);
+    let (product, belt) = product(side);
+    for (more, what) in [((12.0, 0.0), "wide"), ((0.0, 12.0), "long"), ((12.0, 12.0), "both")] {
+        let wafer = Drawn { width_px: side + more.0, length_px: side + more.1, ..Drawn::square(1.0, 699.5, 0.0, 0.0) };
+        let wafer = Drawn { centre: (699.5, 40.0 + 0.5 * wafer.length_px), ..wafer };
+        let scene = Scene { width_px: 1400, lines: 1392, gap: 0.03, wafers: vec![wafer.clone()] };
+        let mut pixels = scene.gray8();
+        for (n, pixel) in pixels.iter_mut().enumerate() {
+            let (across, along) = wafer.on_wafer((n % 1400) as f64, (n / 1400) as f64);
+            // One across the middle, one along the belt that ends 2 mm ahead of the trailing edge.
+            let is_across = (200.0..1200.0).contains(&across) && (600.0..603.0).contains(&along);
+            let is_along = (650.0..653.0).contains(&across) && (15.0..87.0).contains(&(wafer.length_px - along));
+            if is_across || is_along {
+                *pixel = 25;
+            }
+        }
+        let events = push_all(&mut stitcher(&product, &belt), &[block(&pixels.into(), 1400, PixelFormat::Gray8, 0..1392, Moment::now())]);
+        assert_eq!(holds(&events), ["none"], "{what}");
+        let rows: [&TileRow; 3] = stitched(&events).try_into().expect("three rows");
+        let dark = |row: &TileRow| row.pixels.iter().map(|pixel| if *pixel < 40 * 257 { 255 } else { 0 }).collect();
+        let map = ProbabilityMap::new(rows.map(dark), rows.map(|row| row.inside().into())).expect("whole rows");
+        let map = map.squeezed(ends(&events)[0].squeeze);
+        let found = judge(&map, 182.0 / CELL_PX as f64, &[], 0.5, &Recipe::default()).defects;
+        let lengths: Vec<f64> = found.iter().map(|crack| crack.length_mm).collect();
+        assert!(lengths.len() == 2 && (lengths[0] - 1000.0 * mm).abs() < 0.3, "{what}: {lengths:?} mm");
+        assert!((lengths[1] - 72.0 * mm).abs() < 0.3, "{what}: {lengths:?} mm");
     }
 }
 

@@ -52,6 +52,16 @@ pub enum LedgerError {
         /// The cell's number.
         number: u64,
     },
+    /// A late word about a cell whose verdict is not recorded.
+    #[error("cell {lane}/{number} of run {run} has no verdict in the ledger yet; record the verdict before the late result")]
+    NoVerdict {
+        /// Id of the run.
+        run: String,
+        /// The lane's name.
+        lane: String,
+        /// The cell's number.
+        number: u64,
+    },
     /// Reading or writing failed.
     #[error("the ledger {} failed: {source}; check the disk (full? read-only?), writing is tried anew with the next record", file.display())]
     Storage {
@@ -65,6 +75,10 @@ pub enum LedgerError {
 impl LedgerError {
     pub(super) fn duplicate(run: &str, lane: &str, number: u64) -> Self {
         Self::Duplicate { run: run.to_owned(), lane: lane.to_owned(), number }
+    }
+
+    pub(super) fn no_verdict(run: &str, lane: &str, number: u64) -> Self {
+        Self::NoVerdict { run: run.to_owned(), lane: lane.to_owned(), number }
     }
 
     /// What a failure to open `file` means to its user.

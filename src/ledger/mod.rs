@@ -1,8 +1,9 @@
 //! What happened to every cell, on disk before anyone is told.
 //!
 //! One file (`ledger.redb`) in the station's ledger folder. A verdict is written once under its run,
-//! lane and number; time in which a lane was blind is a record of its own. Every write is a durable
-//! commit: when the call returns, the record survives a power cut.
+//! lane and number; what the network said too late stands beside it and never replaces it; time in
+//! which a lane was blind is a record of its own. Every write is a durable commit: when the call
+//! returns, the record survives a power cut.
 //!
 //! Calls block on the disk; give them a thread of their own. All of them may be made from several
 //! threads at once, writers taking turns.
@@ -19,7 +20,7 @@ use redb::ReadableTable;
 use std::path::Path;
 use std::sync::Arc;
 use store::Store;
-use tables::{BLIND, CELLS, RUNS, RunSpan, SEEN, see};
+use tables::{BLIND, CELLS, LATE, RUNS, RunSpan, SEEN, see};
 
 const NS_PER_DAY: i64 = 86_400_000_000_000;
 
@@ -175,6 +176,21 @@ impl Ledger {
         self.store.write(|txn| Ok(see(&mut txn.open_table(SEEN)?, lane, unix_ns)?))
     }
 
+    /// Keeps what the network said after the verdict was out, beside that verdict. Said again, it
+    /// replaces what was said before.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoVerdict`] if the cell has no record, [`LedgerError::Storage`].
+    pub fn note_late(&self, run: &str, lane: &str, number: u64, header: &[u8]) -> Result<(), LedgerError> {
+        self.store.write(|txn| {
+            if txn.open_table(CELLS)?.get((lane, run, number))?.is_none() {
+                return Err(LedgerError::no_verdict(run, lane, number).into());
+            }
+            txn.open_table(LATE)?.insert((lane, run, number), header)?;
+            Ok(())
+        })
+    }
+
     /// The records of a run from number `from` on, at most `limit`, in the order of their numbers.
     /// Numbers that were never recorded, or pruned, are left out.
     ///
@@ -198,6 +214,17 @@ impl Ledger {
                 });
             }
             Ok(entries)
+        })
+    }
+
+    /// What the network said too late about a cell, if it did.
+    ///
+    /// # Errors
+    /// [`LedgerError::Storage`].
+    pub fn late(&self, run: &str, lane: &str, number: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.store.read(|txn| {
+            let late = txn.open_table(LATE)?;
+            Ok(late.get((lane, run, number))?.map(|header| header.value().to_vec()))
         })
     }
 

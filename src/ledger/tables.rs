@@ -12,7 +12,7 @@ type BlindRecord = (i64, &'static str, &'static [u8]);
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// (lane, run, number) → (unix_ns, header, payload)
 pub(super) const CELLS: TableDefinition<CellKey, (i64, &[u8], &[u8])> = TableDefinition::new("cells");
-/// What earlier versions wrote of results that came too late, and nobody read: removed together with the first records that are too old.
+/// (lane, run, number) → header of what came too late
 pub(super) const LATE: TableDefinition<CellKey, &[u8]> = TableDefinition::new("late");
 /// (lane, run) → the part that is kept, see [`RunSpan`]
 pub(super) const RUNS: TableDefinition<(&str, &str), (u64, u64, i64, i64)> = TableDefinition::new("runs");
@@ -81,6 +81,7 @@ pub(super) fn create(database: &Database) -> Result<u64, redb::Error> {
     transaction.set_quick_repair(true);
     transaction.open_table(META)?.insert("format", FORMAT)?;
     transaction.open_table(CELLS)?;
+    transaction.open_table(LATE)?;
     transaction.open_table(RUNS)?;
     transaction.open_table(BLIND)?;
     transaction.open_table(SEEN)?;
@@ -124,8 +125,7 @@ pub(super) fn prune(txn: &WriteTransaction, cutoff_unix_ns: i64, limit: usize) -
         }
     }
     let mut removed = 0;
-    txn.delete_table(LATE)?;
-    let mut cells = txn.open_table(CELLS)?;
+    let (mut cells, mut late) = (txn.open_table(CELLS)?, txn.open_table(LATE)?);
     for (lane, run) in &old_runs {
         let all = (lane.as_str(), run.as_str(), 0)..=(lane.as_str(), run.as_str(), u64::MAX);
         let (mut old, mut passed_over) = (Vec::new(), 0);
@@ -146,6 +146,7 @@ pub(super) fn prune(txn: &WriteTransaction, cutoff_unix_ns: i64, limit: usize) -
         }
         for number in &old {
             cells.remove((lane.as_str(), run.as_str(), *number))?;
+            late.remove((lane.as_str(), run.as_str(), *number))?;
         }
         removed += old.len();
         let span = runs.get((lane.as_str(), run.as_str()))?.map(|span| RunSpan::from(span.value()));

@@ -1,8 +1,6 @@
 use super::store::{FILE_NAME, Store, builder};
-use super::tables::LATE;
 use super::*;
 use proptest::prelude::*;
-use redb::TableHandle;
 use redb::backends::FileBackend;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -102,16 +100,16 @@ fn the_same_cell_twice_is_refused_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_earlier_versions_kept_of_late_results_goes_with_the_first_old_record() {
+fn what_came_too_late_stands_beside_the_verdict() {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), 1).unwrap();
-    let is_there = || ledger.store.read(|txn| Ok(txn.list_tables()?.any(|table| table.name() == LATE.name()))).unwrap();
-    assert!(!is_there(), "a new ledger has no such table");
-    ledger.record(&entry(RUN, LANE, 1, 0)).unwrap();
-    ledger.store.write(|txn| Ok(txn.open_table(LATE)?.insert((LANE, RUN, 1), &b"reject after all"[..]).map(drop)?)).unwrap();
-    assert!(is_there());
-    assert_eq!(ledger.prune(2 * NS_PER_DAY).unwrap(), 1);
-    assert!(!is_there());
+    let ledger = Ledger::open(dir.path(), 30).unwrap();
+    assert!(matches!(ledger.note_late(RUN, LANE, 1, b"late"), Err(LedgerError::NoVerdict { .. })));
+    let held = entry(RUN, LANE, 1, 10);
+    ledger.record(&held).unwrap();
+    assert_eq!(ledger.late(RUN, LANE, 1).unwrap(), None);
+    ledger.note_late(RUN, LANE, 1, b"reject after all").unwrap();
+    assert_eq!(ledger.late(RUN, LANE, 1).unwrap().unwrap(), b"reject after all");
+    assert_eq!(ledger.replay(RUN, LANE, 1, 1).unwrap(), vec![held]);
 }
 
 #[test]
@@ -154,6 +152,7 @@ fn pruning_keeps_what_is_young_enough_and_goes_in_steps() {
     let (old, step) = (NS_PER_DAY, Ledger::PRUNE_STEP as u64);
     let entries: Vec<Entry> = (1..=step + 10).map(|n| entry(RUN, LANE, n, old)).collect();
     ledger.record_all(&entries).unwrap();
+    ledger.note_late(RUN, LANE, 1, b"late").unwrap();
     ledger.record(&entry(RUN, LANE, step + 11, 3 * NS_PER_DAY)).unwrap();
     ledger.record(&entry("gone", LANE, 1, old)).unwrap();
     ledger.record_blind(RUN, LANE, 0, old, "restart", b"{}").unwrap();
@@ -166,6 +165,7 @@ fn pruning_keeps_what_is_young_enough_and_goes_in_steps() {
     assert_eq!(ledger.prune(now).unwrap(), 0);
 
     assert_eq!(numbers(&ledger.replay(RUN, LANE, 0, 9999).unwrap()), [step + 11]);
+    assert_eq!(ledger.late(RUN, LANE, 1).unwrap(), None);
     assert_eq!(ledger.blind(LANE, -1, 9).unwrap().len(), 1);
     let runs = ledger.runs().unwrap();
     assert_eq!(runs.len(), 1);

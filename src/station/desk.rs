@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Cells whose verdict went out without the network; their rows are awaited to be kept, not published.
-const LATE_CELLS: usize = 16;
+pub(super) const LATE_CELLS: usize = 16;
 
 /// A row as the network saw it and what it said.
 pub(super) struct SeenRow {

@@ -31,6 +31,8 @@ enum Job {
     Confirm { entry: Box<Entry>, given_up: Arc<AtomicBool>, done: Sender<bool> },
     /// A verdict that was published without the disk's confirmation: written when the disk takes it.
     Later(Box<Entry>),
+    /// What the network said too late.
+    Late { lane: Arc<str>, number: u64, header: Vec<u8> },
     /// Time in which the lane saw nothing.
     Blind(BlindTime),
     /// The lane's camera was there at this time.
@@ -50,7 +52,7 @@ impl Job {
         match self {
             Self::Confirm { entry, .. } | Self::Later(entry) => entry.lane.clone(),
             Self::Blind(time) => time.lane.clone(),
-            Self::Seen { lane, .. } => lane.clone(),
+            Self::Late { lane, .. } | Self::Seen { lane, .. } => lane.clone(),
         }
     }
 }
@@ -117,6 +119,11 @@ impl Recorder {
     /// Keeps what was published without the disk's confirmation until the disk takes it.
     pub fn later(&self, entry: Entry) {
         self.try_send(Job::Later(Box::new(entry)));
+    }
+
+    /// Keeps what the network said too late.
+    pub fn late(&self, lane: Arc<str>, number: u64, header: Vec<u8>) {
+        self.try_send(Job::Late { lane, number, header });
     }
 
     /// Keeps a time in which the lane saw nothing.
@@ -210,8 +217,10 @@ impl Worker {
                     tracing::error!(lane = %given_up.lane, number = given_up.number, "a verdict is given up: it will not be in the ledger");
                 }
                 self.unwritten.push_back(*entry);
+                // Before what follows in the queue, which may be about this very verdict.
                 return self.catch_up(Instant::now());
             }
+            Job::Late { lane, number, header } => self.ledger.note_late(&self.run, &lane, number, &header),
             Job::Blind(time) => {
                 if self.blind.len() == UNWRITTEN {
                     self.blind.pop_front();

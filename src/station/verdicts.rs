@@ -3,7 +3,7 @@
 
 mod judged;
 
-use super::desk::{Desk, ReadyCell, SeenRow};
+use super::desk::{Desk, LATE_CELLS, ReadyCell, SeenRow};
 use super::queue::DeskEvent;
 use super::recipes::RecipeSlot;
 use super::recorder::Recorder;
@@ -21,6 +21,7 @@ use crate::stop::{Stop, Stopper};
 use crate::telemetry::{Metrics, Pulse, apply_truth};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use judged::{Judged, since_trailing_edge};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -69,17 +70,25 @@ impl VerdictWorker {
     pub fn run(self) {
         let mut desk = Desk::new(self.deadline.map(|d| d.saturating_sub(MARGIN)));
         let mut stop_waiting_at: Option<Instant> = None;
+        // A cell's id is given once: what was said with its hold is said with its late result again.
+        let mut carriers: VecDeque<(u64, Option<String>)> = VecDeque::new();
         let mut too_slow = TooSlow::new();
         while !desk.is_done() {
             self.pulse.beat();
             let now = Instant::now();
             // Asked anew for each cell: while one is judged, the next one's time may run out.
             while let Some(cell) = desk.take_ready(Instant::now()) {
-                self.give_verdict(&cell, &mut too_slow);
+                let carrier_id = self.carrier_id(&cell);
+                self.give_verdict(&cell, carrier_id.clone(), &mut too_slow);
+                if cell.hold == Some(HoldReason::Deadline) {
+                    carriers.truncate(LATE_CELLS - 1);
+                    carriers.push_front((cell.id.number, carrier_id));
+                }
             }
             while let Some(cell) = desk.take_late() {
-                let (judgement, _) = self.judge_cell(&cell, &self.recipe.get());
-                self.keep_late(&cell, judgement.as_ref());
+                let carrier_id = carriers.iter().find(|(number, _)| *number == cell.id.number).and_then(|(_, id)| id.clone());
+                let (judgement, hold) = self.judge_cell(&cell, &self.recipe.get());
+                self.keep_late(&cell, judgement.as_ref(), hold, carrier_id);
             }
             if self.office.stop.is_set() {
                 let until = *stop_waiting_at.get_or_insert(now + GRACE);
@@ -142,13 +151,12 @@ impl VerdictWorker {
         self.office.bindings.take(&self.state.name, cell.end.encoder_count, cell.end.at.unix_ns)
     }
 
-    fn give_verdict(&self, cell: &ReadyCell, too_slow: &mut TooSlow) {
+    fn give_verdict(&self, cell: &ReadyCell, carrier_id: Option<String>, too_slow: &mut TooSlow) {
         let office = &self.office;
         let recipe = self.recipe.get();
-        let carrier_id = self.carrier_id(cell);
         let deadline_at = self.deadline.and_then(|d| cell.end.at.instant.checked_add(d));
         let judged = self.judge_in_time(cell, &recipe, deadline_at, too_slow);
-        let mut message = self.message(cell, judged.verdict(), judged.judgement.as_ref(), &recipe, carrier_id);
+        let mut message = self.message(cell, judged.verdict(), judged.judgement.as_ref(), &recipe, carrier_id.clone());
         message.latency_ms = judged.latency_ms(cell);
         if judged.late.as_ref().is_some_and(|late| late.verdict == Verdict::Reject) {
             message.gate = Gate::Eject;
@@ -167,7 +175,7 @@ impl VerdictWorker {
             office.metrics.latency(&self.state.name, stage, spent.as_secs_f64());
         }
         if let Some(judgement) = &judged.late {
-            self.keep_late(cell, Some(judgement));
+            self.keep_late(cell, Some(judgement), None, carrier_id);
         }
         if let Some(observer) = &office.observer {
             observer.cell(&CellOutcome {
@@ -322,12 +330,19 @@ impl VerdictWorker {
         }
     }
 
-    /// The network has seen a cell whose verdict is out already: it is counted, and kept to be looked at.
-    fn keep_late(&self, cell: &ReadyCell, judgement: Option<&Judgement>) {
+    /// The network has seen a cell whose verdict is out already: kept with the cell, not published.
+    fn keep_late(&self, cell: &ReadyCell, judgement: Option<&Judgement>, hold: Option<HoldReason>, carrier_id: Option<String>) {
+        let recipe = self.recipe.get();
+        let verdict = match (judgement, hold) {
+            (Some(j), None) => j.verdict.clone(),
+            (_, reason) => Verdict::Hold(reason.unwrap_or(HoldReason::Deadline)),
+        };
+        let message = VerdictMessage { resent: true, ..self.message(cell, verdict, judgement, &recipe, carrier_id) };
         self.office.metrics.late_result(&self.state.name);
         if let Some(judgement) = judgement {
             self.keep(cell, VerdictKind::Hold, judgement);
         }
+        self.recorder.late(self.state.name.clone(), cell.id.number, message.to_json().unwrap_or_default());
     }
 }
 

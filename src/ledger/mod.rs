@@ -217,7 +217,8 @@ impl Ledger {
         })
     }
 
-    /// What the network said too late about a cell, if it did.
+    /// What the network said too late about a cell, if it did. The station itself never asks: it is for whoever looks into a ledger
+    /// afterwards, with this library.
     ///
     /// # Errors
     /// [`LedgerError::Storage`].

@@ -5,7 +5,7 @@ use super::setup::{COARSE_CAMERA, SHORT_LINES, ShortLines, calibration, coarse_c
 use crate::camera;
 use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
 use crate::inspect::{InspectError, check_pitch};
-use crate::nn::{Checkpoint, NnError};
+use crate::nn::{Architecture, Checkpoint, NnError};
 use crate::stitch::{Calibration, StitchError};
 use std::path::Path;
 
@@ -21,6 +21,8 @@ pub fn check(file: &Path) -> (Option<StationConfig>, Problems) {
 }
 
 const PREPARE: &str = "prepare the model with `train quantise`, or give \"bf16\"";
+/// What to do about a precision that a network does not run in.
+const FINER: &str = "give f32-grade, or take a U-Net";
 
 struct Check<'a> {
     config: &'a StationConfig,
@@ -64,6 +66,10 @@ impl Check<'_> {
                 if let Some(e) = recipe.precision.and_then(|precision| self.unprepared(precision, checkpoint)) {
                     let line = Places::of(&lane.recipe).line("precision");
                     self.problems.error(&lane.recipe, line, "precision", e.to_string(), PREPARE);
+                }
+                if let Some(what) = recipe.precision.and_then(|precision| Self::refined(precision, checkpoint)) {
+                    let line = Places::of(&lane.recipe).line("precision");
+                    self.problems.warning(&lane.recipe, line, "precision", what, FINER);
                 }
             }
             Err(found) => self.problems.append(found),
@@ -126,6 +132,9 @@ impl Check<'_> {
         if let Some(e) = self.unprepared(*precision, checkpoint) {
             self.error("network.precision", e.to_string(), PREPARE);
         }
+        if let Some(what) = Self::refined(*precision, checkpoint) {
+            self.warning("network.precision", what, FINER);
+        }
         let here = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
         if threads.cpus.len() > here {
             let what = format!("names {} CPUs, this machine gives {here}", threads.cpus.len());
@@ -133,10 +142,18 @@ impl Check<'_> {
         }
     }
 
-    /// What the model lacks for this precision.
+    /// What a U-Net lacks for this precision. Other networks run in another one.
     fn unprepared(&self, precision: Precision, checkpoint: Option<&Checkpoint>) -> Option<NnError> {
         let wanted = self.sound && precision == Precision::Int8 && !matches!(self.config.network.device, DeviceChoice::Cuda(_));
-        crate::nn::ranges(&checkpoint.filter(|_| wanted)?.meta).err()
+        let meta = &checkpoint.filter(|_| wanted)?.meta;
+        (meta.shape.architecture == Architecture::UNet).then(|| crate::nn::ranges(meta).err())?
+    }
+
+    /// What is said of a precision in which the model does not run.
+    fn refined(precision: Precision, checkpoint: Option<&Checkpoint>) -> Option<String> {
+        let shape = checkpoint?.meta.shape;
+        let refined = precision == Precision::Int8 && shape.architecture != Architecture::UNet;
+        refined.then(|| format!("is int8, which is for U-Nets: {shape} runs in a finer one"))
     }
 
     /// A folder that is written to, or the one in which it would be made. Whether the station's own user may write it is for the

@@ -1,7 +1,8 @@
 //! The whole line as its users run it: the program, its configuration, its ledger and its exit codes.
 
 use crate::loopback::{LineCamera, cell_pictures, in_loopback};
-use crate::station::{Running, SIMULATED, hairline, station, told, verdicts};
+use crate::station::{Running, SIMULATED, hairline, station, tiny_model, tiny_model_of, told, verdicts};
+use hairline::nn::Architecture;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -93,6 +94,13 @@ fn a_recipe_has_the_precision_it_asks_for_when_the_station_starts_and_no_other_l
     ask_for("int8");
     let checked = hairline(&["check", config.to_str().unwrap()]).output().unwrap();
     assert!(!checked.status.success() && told(&checked).contains("recipe.toml:1: error: `precision`"), "{}", told(&checked));
+
+    // A network that int8 is not for runs in a finer precision, and is warned of.
+    tiny_model_of(folder.path(), Architecture::PspNet);
+    let checked = hairline(&["check", config.to_str().unwrap()]).output().unwrap();
+    let said = told(&checked);
+    assert!(checked.status.success() && said.contains("recipe.toml:1: warning: `precision`") && said.contains("PSPNet"), "{said}");
+    tiny_model(folder.path());
 
     ask_for("f32");
     let mut running = Running(hairline(&["run", "--config", config.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap());

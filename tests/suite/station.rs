@@ -8,7 +8,12 @@ use std::process::{Child, Command, Output, Stdio};
 
 /// A real, untrained network so small that a cell takes a moment only.
 pub fn tiny_model(folder: &Path) -> PathBuf {
-    let shape = NetworkShape { architecture: Architecture::UNet, base_width: 2, upsampling: Upsampling::Bilinear };
+    tiny_model_of(folder, Architecture::UNet)
+}
+
+/// The same of another network.
+pub fn tiny_model_of(folder: &Path, architecture: Architecture) -> PathBuf {
+    let shape = NetworkShape { architecture, base_width: 2, upsampling: Upsampling::Bilinear };
     let network = Network::new(&shape, 1, &Device::Cpu).unwrap();
     let meta = CheckpointMeta { mm_per_px_min: 0.05, mm_per_px_max: 0.3, ..CheckpointMeta::of(shape, "tiny") };
     let file = folder.join("tiny.safetensors");

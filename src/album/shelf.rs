@@ -88,11 +88,18 @@ impl Shelf {
         }
         write_whole(&mask, &bytes).map_err(AlbumError::file(&mask))?;
         let moved = self.take_over(name).map(|()| true);
-        if moved.is_err() && !image.exists() {
-            // It is told as not kept, and would be taken for the truth at the next start.
-            remove(&mask)?;
+        match moved {
+            Err(_) if !image.exists() => {
+                // It is told as not kept, and would be taken for the truth at the next start.
+                remove(&mask)?;
+                moved
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a truth and its picture are kept, what was found could not be removed");
+                Ok(true)
+            }
+            Ok(_) => moved,
         }
-        moved
     }
 
     /// Moves a picture whose truth is there.

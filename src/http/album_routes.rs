@@ -53,8 +53,8 @@ async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): Told
                 Told::Kept => Ok(found),
                 Told::NoPicture => Err(missing(&name)),
                 Told::Waits => Err(unavailable(format!(
-                    "the truth about {name} waits for the album's disk, which is slow, and may be kept yet; tell it again later to be sure, \
-                     and to have it counted"
+                    "the truth about {name} waits for the album's disk, which is slow, and may be kept yet: it is once `/album` lists the \
+                     picture no more; told again before, it counts"
                 ))),
                 Told::Lost => Err(unavailable(format!(
                     "the truth about {name} was not kept: the album's disk is full or far too slow, or the station is stopping; tell it again"

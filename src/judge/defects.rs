@@ -13,7 +13,7 @@ const MAX_JOIN_PX: f64 = 32.0;
 ///
 /// `map` gives the outline and the probabilities; without it the wafer fills the mask and every crack
 /// is certain. Lengths are in millimetres of `mm_per_px` pixels, along the centre line with all
-/// branches, joined gaps counted in; lengths and areas are the wafer's, also where it lies squeezed in the
+/// branches, joined gaps counted in; lengths, areas and the edge zone are the wafer's, also where it lies squeezed in the
 /// map, whose pixels the places are. A crack is in the edge zone if a pixel of it lies less than
 /// `edge_zone_mm` from the outline, measured along the line and across it.
 pub fn defects(mask: &Mask, map: Option<&ProbabilityMap>, mm_per_px: f64, join_gap_mm: f64, edge_zone_mm: f64) -> Vec<Defect> {
@@ -29,7 +29,7 @@ pub fn defects(mask: &Mask, map: Option<&ProbabilityMap>, mm_per_px: f64, join_g
     let outline = map.map_or_else(|| Outline::of_picture(mask), Outline::of_map);
     let mut parts: Vec<Part> = (0..components.count).map(|_| Part::default()).collect();
     for run in &components.runs {
-        let margin_px = outline.margin_px(run.y, run.start, run.end);
+        let margin_px = outline.margin_px(run.y, run.start, run.end, &squeeze);
         let probability = match map {
             Some(map) => map.line(run.y)[run.start..run.end].iter().map(|v| u64::from(*v)).sum::<u64>() as f64 / 255.0,
             None => (run.end - run.start) as f64,
@@ -127,7 +127,7 @@ struct Part {
     sum_x: f64,
     sum_y: f64,
     probability: f64,
-    margin_px: usize,
+    margin_px: f64,
 }
 
 impl Default for Part {
@@ -143,13 +143,13 @@ impl Default for Part {
             sum_x: 0.0,
             sum_y: 0.0,
             probability: 0.0,
-            margin_px: usize::MAX,
+            margin_px: f64::INFINITY,
         }
     }
 }
 
 impl Part {
-    fn add_run(&mut self, y: usize, start: usize, end: usize, margin_px: usize, probability: f64) {
+    fn add_run(&mut self, y: usize, start: usize, end: usize, margin_px: f64, probability: f64) {
         let pixels = (end - start) as f64;
         self.area_px += (end - start) as u64;
         self.left = self.left.min(start);
@@ -176,7 +176,7 @@ impl Part {
             },
             centre_mm: [self.sum_x / area_px * mm_per_px, self.sum_y / area_px * mm_per_px],
             probability: self.probability / area_px,
-            in_edge_zone: self.margin_px as f64 * mm_per_px < edge_zone_mm,
+            in_edge_zone: self.margin_px * mm_per_px < edge_zone_mm,
             kind: CRACK.into(),
         }
     }

@@ -1,4 +1,4 @@
-use crate::cell::{CELL_PX, Mask, ProbabilityMap, Span};
+use crate::cell::{CELL_PX, Mask, ProbabilityMap, Span, Squeeze};
 
 /// Where the wafer is in the picture: its span on every line.
 pub(super) struct Outline {
@@ -31,12 +31,13 @@ impl Outline {
     }
 
     /// How far pixels `start..end` of line `y` are from the outline at their nearest, along the line
-    /// or across it, in pixels; 0 for one that touches it.
-    pub(super) fn margin_px(&self, y: usize, start: usize, end: usize) -> usize {
+    /// or across it, in pixels as if nothing were squeezed; 0 for one that touches it.
+    pub(super) fn margin_px(&self, y: usize, start: usize, end: usize, squeeze: &Squeeze) -> f64 {
         let span = self.spans.get(y).copied().unwrap_or_default();
         let across = start.saturating_sub(span.start.into()).min(usize::from(span.end).saturating_sub(end));
-        let along = y.saturating_sub(self.lines.start).min(self.lines.end.saturating_sub(y + 1));
-        across.min(along)
+        let line = |y: usize| squeeze.place([0.0, y as f64])[1];
+        let along = (line(y) - line(self.lines.start)).min(line(self.lines.end) - line(y + 1)).max(0.0);
+        along.min(across as f64 * squeeze.across)
     }
 
     /// Corner `number` of the rectangle around the wafer, clockwise from leading left: [x, y] in pixels.

@@ -102,7 +102,7 @@ pub(super) fn builder() -> redb::Builder {
 /// full disk or a crash leaves it, could never be opened. Such a half, of an earlier version that made it in its place, is replaced.
 fn open_or_create(file: &Path, create: impl FnOnce(File) -> Result<Database, DatabaseError>) -> Result<Database, DatabaseError> {
     let is_there = || match fs::symlink_metadata(file) {
-        Ok(found) => !(found.is_file() && found.len() <= BLANK_BYTES && is_blank(file).unwrap_or(false)),
+        Ok(found) => !(found.is_file() && (1..=BLANK_BYTES).contains(&found.len()) && is_blank(file).unwrap_or(false)),
         Err(e) => e.kind() != ErrorKind::NotFound,
     };
     let Some(dir) = file.parent().filter(|_| !is_there()) else { return builder().create(file) };

@@ -107,7 +107,7 @@ pub(super) fn short_lines(lane: &Lane, calibration: Option<&Calibration>, stitch
         let what = format!(
             "gives {mm_per_px:.4} mm for a pixel: a wafer {} mm wide {}",
             lane.wafer.width_mm,
-            told(straight_px, "every one is held")
+            told(straight_px, "every one of that size is held")
         );
         return Some(ShortLines { key, what, every: true });
     }

@@ -212,8 +212,12 @@ fn a_line_without_gap_beside_the_wafer_is_refused_or_warned_of() {
         let camera = SIMULATED.replace("[lane.wafer]", &format!("width_px = {width_px}\n[lane.wafer]"));
         station(folder.path(), &format!("{camera}[lane.belt]\nmm_per_px = 0.14\nmm_per_line = 0.14\n"))
     };
-    let takes =
-        ["`lane[0].belt.mm_per_px` gives 0.1400 mm", "takes 1302 px", "the line has 1301: every one is held", "see more of the belt"];
+    let takes = [
+        "`lane[0].belt.mm_per_px` gives 0.1400 mm",
+        "takes 1302 px",
+        "the line has 1301: every one of that size is held",
+        "see more of the belt",
+    ];
     refused(CHECK, &lane(1301), &takes);
     let output = hairline(CHECK).arg(lane(1335)).output().unwrap();
     let said = told(&output);

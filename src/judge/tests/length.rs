@@ -1,5 +1,5 @@
 use super::draw::{Drawing, band, curve, line};
-use crate::cell::{Defect, Mask, Squeeze, TILE_PX};
+use crate::cell::{CELL_PX, Defect, Mask, Squeeze, TILE_PX};
 use crate::judge::defects;
 use proptest::prelude::*;
 use std::f64::consts::{PI, TAU};
@@ -204,6 +204,14 @@ fn what_is_squeezed_counts_as_much_as_it_was() {
     assert_eq!((across.bounds.left_mm, across.bounds.width_mm), (50.0, 20.0), "places are the picture's");
     let along = measured(200.0, 4.0, PI / 2.0);
     assert_near(along.length_mm, 100.0 * 1.1, 0.01);
+    // 15 mm are 30 lines, of which the picture has 27.
+    let ends = |line: f64| {
+        let mut cell = Drawing::clean();
+        band(&mut cell, [100.0, line], 0.0, 40.0, 2.0);
+        let map = cell.map().squeezed(squeeze);
+        defects(&map.mask(0.5), Some(&map), 0.5, 0.0, 15.0).remove(0).in_edge_zone
+    };
+    assert_eq!([CELL_PX as f64 - 25.0, CELL_PX as f64 - 29.0].map(ends), [true, false]);
 }
 
 #[test]

@@ -377,7 +377,7 @@ fn the_papers_other_networks_tell_their_steps_too() {
         let weights: usize = layout.iter().map(in_layers).sum();
         assert!(all > weights as u64 && all < (weights * 48 * 48) as u64, "{architecture}: {all}");
         let raised = blocks.iter().find(|block| block.name.starts_with("raise 1²"));
-        let share = |raised: &BlockCost| raised.bytes <= (4 * (40 * 16 * 6 * 6 + 4096)) as u64;
+        let share = |raised: &BlockCost| raised.bytes == 4 * (16 + 16 * 6 * 6);
         assert!(raised.is_none_or(share), "{architecture}: {raised:?}");
     }
 }

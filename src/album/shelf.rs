@@ -87,18 +87,17 @@ impl Shelf {
             return Ok(false);
         }
         write_whole(&mask, &bytes).map_err(AlbumError::file(&mask))?;
-        let moved = self.take_over(name).map(|()| true);
-        match moved {
-            Err(_) if !image.exists() => {
-                // It is told as not kept, and would be taken for the truth at the next start.
-                remove(&mask)?;
-                moved
-            }
-            Err(error) => {
+        match self.take_over(name) {
+            Ok(()) => Ok(true),
+            Err(error) if image.exists() => {
                 tracing::warn!(%error, "a truth and its picture are kept, what was found could not be removed");
                 Ok(true)
             }
-            Ok(_) => moved,
+            Err(error) => {
+                // It is told as not kept, and would be taken for the truth at the next start.
+                remove(&mask)?;
+                Err(error)
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::setup::{COARSE_CAMERA, SHORT_LINES, ShortLines, calibration, coarse_c
 use crate::camera;
 use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
 use crate::inspect::{InspectError, check_pitch};
-use crate::nn::{Architecture, Checkpoint, NnError};
+use crate::nn::{Checkpoint, NnError, unsuited};
 use crate::stitch::{Calibration, StitchError};
 use std::path::Path;
 
@@ -18,6 +18,13 @@ pub fn check(file: &Path) -> (Option<StationConfig>, Problems) {
     check.all();
     let problems = check.problems;
     (Some(config), problems)
+}
+
+/// What is said of a precision in which the model does not run.
+fn refined(precision: Precision, checkpoint: Option<&Checkpoint>) -> Option<String> {
+    let shape = checkpoint?.meta.shape;
+    let why = unsuited(precision, shape.architecture)?;
+    Some(format!("is {precision}: {why}; {shape} runs in a finer one"))
 }
 
 const PREPARE: &str = "prepare the model with `train quantise`, or give \"bf16\"";
@@ -63,13 +70,13 @@ impl Check<'_> {
         match recipes::of_lane(self.config, index, lane) {
             Ok((recipe, warnings)) => {
                 self.problems.append(warnings);
-                if let Some(e) = recipe.precision.and_then(|precision| self.unprepared(precision, checkpoint)) {
-                    let line = Places::of(&lane.recipe).line("precision");
-                    self.problems.error(&lane.recipe, line, "precision", e.to_string(), PREPARE);
+                let Some(precision) = recipe.precision else { return };
+                let line = || Places::of(&lane.recipe).line("precision");
+                if let Some(e) = self.unprepared(precision, checkpoint) {
+                    self.problems.error(&lane.recipe, line(), "precision", e.to_string(), PREPARE);
                 }
-                if let Some(what) = recipe.precision.and_then(|precision| Self::refined(precision, checkpoint)) {
-                    let line = Places::of(&lane.recipe).line("precision");
-                    self.problems.warning(&lane.recipe, line, "precision", what, FINER);
+                if let Some(what) = refined(precision, checkpoint) {
+                    self.problems.warning(&lane.recipe, line(), "precision", what, FINER);
                 }
             }
             Err(found) => self.problems.append(found),
@@ -132,7 +139,7 @@ impl Check<'_> {
         if let Some(e) = self.unprepared(*precision, checkpoint) {
             self.error("network.precision", e.to_string(), PREPARE);
         }
-        if let Some(what) = Self::refined(*precision, checkpoint) {
+        if let Some(what) = refined(*precision, checkpoint) {
             self.warning("network.precision", what, FINER);
         }
         let here = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
@@ -142,18 +149,11 @@ impl Check<'_> {
         }
     }
 
-    /// What a U-Net lacks for this precision. Other networks run in another one.
+    /// What the model lacks for this precision, if it is one that its network runs in.
     fn unprepared(&self, precision: Precision, checkpoint: Option<&Checkpoint>) -> Option<NnError> {
         let wanted = self.sound && precision == Precision::Int8 && !matches!(self.config.network.device, DeviceChoice::Cuda(_));
         let meta = &checkpoint.filter(|_| wanted)?.meta;
-        (meta.shape.architecture == Architecture::UNet).then(|| crate::nn::ranges(meta).err())?
-    }
-
-    /// What is said of a precision in which the model does not run.
-    fn refined(precision: Precision, checkpoint: Option<&Checkpoint>) -> Option<String> {
-        let shape = checkpoint?.meta.shape;
-        let refined = precision == Precision::Int8 && shape.architecture != Architecture::UNet;
-        refined.then(|| format!("is int8, which is for U-Nets: {shape} runs in a finer one"))
+        if unsuited(precision, meta.shape.architecture).is_some() { None } else { crate::nn::ranges(meta).err() }
     }
 
     /// A folder that is written to, or the one in which it would be made. Whether the station's own user may write it is for the

@@ -93,11 +93,8 @@ impl CpuEngine {
         threads: &Threads,
         isa: Isa,
     ) -> Result<Self, NnError> {
-        if precision == Precision::F16 {
-            tracing::warn!(asked = %precision, used = "f32-grade", "network: f16 is for CUDA alone");
-            return Self::with_isa(checkpoint, side, Precision::F32Grade, threads, isa);
-        }
-        if let Some(why) = unsuited(precision, checkpoint.meta.shape.architecture) {
+        let for_cuda = (precision == Precision::F16).then_some("f16 is for CUDA alone");
+        if let Some(why) = for_cuda.or(unsuited(precision, checkpoint.meta.shape.architecture)) {
             tracing::warn!(asked = %precision, used = "f32-grade", network = %checkpoint.meta.shape, "network: {why}");
             return Self::with_isa(checkpoint, side, Precision::F32Grade, threads, isa);
         }
@@ -124,8 +121,8 @@ impl CpuEngine {
     }
 }
 
-/// Why a network is not computed in a precision on any processor.
-pub(super) fn unsuited(precision: Precision, architecture: Architecture) -> Option<&'static str> {
+/// Why a network is not computed in a precision on any processor, but in a finer one.
+pub fn unsuited(precision: Precision, architecture: Architecture) -> Option<&'static str> {
     match (precision, architecture) {
         // Two fifths of the logits' size on a random network.
         (Precision::Bf16, Architecture::SegNet) => Some("in bf16 many of the places that it unpools to are other ones"),

@@ -17,6 +17,7 @@ mod tensors;
 mod tests;
 
 pub use calibration::{Calibration, ranges};
+pub use cpu::unsuited;
 pub use device::cuda_device;
 pub use instructions::limit_instructions;
 pub use roofline::{BlockCost, Roofline};

@@ -1,6 +1,6 @@
 //! The engine against the network that is trained, on every instruction set and with every precision.
 
-use super::cpu::{CpuEngine, unsuited};
+use super::cpu::CpuEngine;
 use super::*;
 use crate::nn::kernels::Isa;
 use crate::nn::{Architecture, CheckpointMeta, Mode, Network, NetworkShape, Upsampling};

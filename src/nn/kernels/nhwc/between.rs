@@ -3,7 +3,7 @@
 use super::format::Format;
 use super::map::{Map, View};
 use super::multiply::Multiply;
-use super::resize::{Head, Raise};
+use super::resize::{Head, Raise, greatest};
 use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::simd::{Lanes, Task, dispatch_on};
 use crate::nn::kernels::upsample::taps;
@@ -90,20 +90,8 @@ pub(in crate::nn) fn interpolate<F: Multiply>(isa: Isa, from: &Map<F>, to: &mut 
     assert!(to.c >= first_channel + from.c && from.h > 0 && from.w > 0, "maps to be interpolated");
     let (down, across) = (taps(from.h, to.h), taps(from.w, to.w));
     let room = || vec![0.0; (from.w + 1) * from.c + WIDEST];
-    down.par_iter().enumerate().for_each_init(room, |blended, (y, &(low, weight))| {
-        let task = Raise::<F> {
-            upper: from.pixels(low),
-            lower: from.pixels((low + 1).min(from.h - 1)),
-            weight,
-            part: from.part(),
-            taps: &across,
-            w: from.w,
-            c: from.c,
-            blended,
-            to: to.pixels(y).wrapping_add(first_channel),
-            to_part: to.part(),
-            to_pitch: to.c,
-        };
+    down.par_iter().enumerate().for_each_init(room, |blended, (y, tap)| {
+        let task = Raise::line(from, *tap, &across, to, y, first_channel, blended);
         // SAFETY: lines of the maps, whose channels were looked at above; the instruction set is here.
         unsafe { dispatch_on(isa, task) }
     });
@@ -115,7 +103,7 @@ pub(in crate::nn) fn head<F: Multiply>(isa: Isa, from: &Map<F>, weights: &[f32],
     let from = from.view();
     assert!(to.len() == from.h * from.w && weights.len() >= from.c.next_multiple_of(WIDEST), "size of the logits");
     to.par_chunks_exact_mut(from.w).enumerate().for_each(|(y, to)| {
-        let task = Head::<F> { from: from.pixels(y), part: from.part(), weights, bias, c: from.c, to };
+        let task = Head::line(from, y, weights, bias, to);
         // SAFETY: a line has a pixel for each of its results; the instruction set is here.
         unsafe { dispatch_on(isa, task) }
     });
@@ -139,26 +127,21 @@ impl<F: Format> Task for PoolWithPlaces<'_, F> {
             for (c, places) in (0..self.c).step_by(L::WIDTH).zip(places.chunks_mut(L::WIDTH)) {
                 let (left, right) = (2 * x * self.c + c, (2 * x + 1) * self.c + c);
                 let mut four = [[0.0_f32; WIDEST]; 4];
-                let mut greatest = [0.0_f32; WIDEST];
+                let mut winners = [0.0_f32; WIDEST];
                 // SAFETY: the lines hold the four pixels; maps may be read a vector past the end; results are counted.
                 unsafe {
-                    let found = [
-                        F::load::<L>(above.add(left), self.part),
-                        F::load::<L>(above.add(right), self.part),
-                        F::load::<L>(below.add(left), self.part),
-                        F::load::<L>(below.add(right), self.part),
-                    ];
-                    for (values, to) in found.iter().zip(&mut four) {
+                    let load = |line: *const F::Value, at| F::load::<L>(line.add(at), self.part);
+                    let found = [[load(above, left), load(above, right)], [load(below, left), load(below, right)]];
+                    for (values, to) in found.iter().flatten().zip(&mut four) {
                         values.store(to.as_mut_ptr());
                     }
-                    // Of two the second comes out if one of them is not a number.
-                    let of_all = found[3].max(found[2]).max(found[1].max(found[0]));
-                    of_all.store(greatest.as_mut_ptr());
+                    let of_all = greatest(found);
+                    of_all.store(winners.as_mut_ptr());
                     F::store(of_all, self.to.add(x * self.c + c), self.to_part, places.len());
                 }
                 let [first, second, third, _] = &four;
                 for (i, place) in places.iter_mut().enumerate() {
-                    let is = |values: &[f32; WIDEST]| values[i] == greatest[i];
+                    let is = |values: &[f32; WIDEST]| values[i] == winners[i];
                     *place = if is(first) {
                         0
                     } else if is(second) {

@@ -285,20 +285,7 @@ impl<F: Multiply> Block<F> {
             Raised::Bilinear(down, across) => {
                 assert!(raised.c == below.c, "channels of what is interpolated");
                 for y in ys {
-                    let (low, weight) = down[y];
-                    let task = Raise::<F> {
-                        upper: below.pixels(low),
-                        lower: below.pixels((low + 1).min(below.h - 1)),
-                        weight,
-                        part: below.part(),
-                        taps: across,
-                        w: below.w,
-                        c: below.c,
-                        blended,
-                        to: raised.pixels(y),
-                        to_part: raised.part(),
-                        to_pitch: raised.c,
-                    };
+                    let task = Raise::line(below, down[y], across, raised, y, 0, blended);
                     // SAFETY: the lines are `below`'s and `raised`'s, whose sizes `views` and the line above check.
                     unsafe { dispatch_on(self.isa, task) }
                 }
@@ -328,7 +315,7 @@ impl<F: Multiply> Block<F> {
     fn head_lines(&self, views: &Views<F>, ys: Range<usize>, weights: &[f32], bias: f32, logits: &mut [f32]) {
         let output = views.output;
         for (y, to) in ys.zip(logits.chunks_exact_mut(self.w)) {
-            let task = Head::<F> { from: output.pixels(y), part: output.part(), weights, bias, c: output.c, to };
+            let task = Head::line(output, y, weights, bias, to);
             // SAFETY: a line has a pixel for each of the `w` results.
             unsafe { dispatch_on(self.isa, task) }
         }

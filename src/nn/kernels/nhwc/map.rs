@@ -1,8 +1,8 @@
 //! Activations: lines of pixels, a pixel's channels side by side (NHWC).
 
+use super::arrangement::Arrangement;
 use super::buffer::{Buffer, Number};
 use super::format::Format;
-use super::layer::Arrangement;
 use crate::nn::kernels::winograd::SIDE;
 use rayon::prelude::*;
 use std::marker::PhantomData;

@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod arrangement;
 mod between;
 mod block;
 mod buffer;

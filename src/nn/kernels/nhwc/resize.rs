@@ -1,7 +1,19 @@
 //! Half the size, interpolation, and the last layer, a line at a time.
 
 use super::format::Format;
+use super::map::View;
 use crate::nn::kernels::simd::{Lanes, Task};
+
+/// The greatest of 2×2 values, those above first; what is no number comes out.
+///
+/// # Safety
+/// The instruction set of `L`.
+#[inline(always)]
+pub(super) unsafe fn greatest<L: Lanes>([[above_left, above_right], [below_left, below_right]]: [[L; 2]; 2]) -> L {
+    // Of two the second comes out if one of them is not a number.
+    // SAFETY: the caller's promise.
+    unsafe { below_right.max(below_left).max(above_right.max(above_left)) }
+}
 
 /// Maxima of 2×2 pixels: two lines to one of half the width.
 pub(super) struct Pool<F: Format> {
@@ -24,10 +36,8 @@ impl<F: Format> Task for Pool<F> {
                 // SAFETY: the lines hold 2 w pixels and the result w; maps may be read a vector past the end.
                 unsafe {
                     let load = |line: *const F::Value, at| F::load::<L>(line.add(at), self.part);
-                    // Of two the second comes out if one of them is not a number.
-                    let top = load(self.above, right).max(load(self.above, left));
-                    let bottom = load(self.below, right).max(load(self.below, left));
-                    F::store(bottom.max(top), self.to.add(x * self.c + c), self.to_part, L::WIDTH.min(self.c - c));
+                    let four = [[load(self.above, left), load(self.above, right)], [load(self.below, left), load(self.below, right)]];
+                    F::store(greatest(four), self.to.add(x * self.c + c), self.to_part, L::WIDTH.min(self.c - c));
                 }
             }
         }
@@ -52,6 +62,34 @@ pub(super) struct Raise<'a, F: Format> {
     pub to_part: usize,
     /// Distance of the result's pixels.
     pub to_pitch: usize,
+}
+
+impl<'a, F: Format> Raise<'a, F> {
+    /// Line `y` of `to`, its channels from `first_channel` on, from the two lines of `from` that it lies between.
+    pub fn line(
+        from: View<F>,
+        (low, weight): (usize, f32),
+        taps: &'a [(usize, f32)],
+        to: View<F>,
+        y: usize,
+        first_channel: usize,
+        blended: &'a mut [f32],
+    ) -> Self {
+        assert!(to.c >= first_channel + from.c, "channels of what is interpolated");
+        Self {
+            upper: from.pixels(low),
+            lower: from.pixels((low + 1).min(from.h - 1)),
+            weight,
+            part: from.part(),
+            taps,
+            w: from.w,
+            c: from.c,
+            blended,
+            to: to.pixels(y).wrapping_add(first_channel),
+            to_part: to.part(),
+            to_pitch: to.c,
+        }
+    }
 }
 
 impl<F: Format> Task for Raise<'_, F> {
@@ -90,6 +128,13 @@ pub(super) struct Head<'a, F: Format> {
     pub bias: f32,
     pub c: usize,
     pub to: &'a mut [f32],
+}
+
+impl<'a, F: Format> Head<'a, F> {
+    /// The logits of line `y`.
+    pub fn line(from: View<F>, y: usize, weights: &'a [f32], bias: f32, to: &'a mut [f32]) -> Self {
+        Self { from: from.pixels(y), part: from.part(), weights, bias, c: from.c, to }
+    }
 }
 
 impl<F: Format> Task for Head<'_, F> {

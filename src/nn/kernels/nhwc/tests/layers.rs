@@ -2,7 +2,7 @@
 
 use super::{Dice, Picture, assert_near, values_of};
 use crate::nn::kernels::Isa;
-use crate::nn::kernels::nhwc::layer::Arrangement;
+use crate::nn::kernels::nhwc::arrangement::Arrangement;
 use crate::nn::kernels::nhwc::{
     Brain, Buffer, Convolution, Layer, Map, Method, Multiply, Shape, Single, Split, average, head, interpolate, pool_with_places, unpool,
 };

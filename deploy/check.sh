@@ -9,7 +9,7 @@ for tool in shellcheck promtool systemd-analyze; do
         exit 1
     }
 done
-shellcheck ./*.sh hairline-station cuda/nvcc debian/* prometheus/*.sh ../systemd/*.sh
+shellcheck ./*.sh hairline-station cuda/nvcc debian/* prometheus/*.sh ../systemd/*.sh ../tests/emulated/*.sh
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

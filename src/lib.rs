@@ -23,9 +23,14 @@ pub mod picture_file;
 pub mod publish;
 pub mod review;
 pub mod simulate;
+#[cfg(test)]
+mod skipped;
 pub mod station;
 pub mod stitch;
 mod stop;
 pub mod telemetry;
 mod throttle;
 pub mod train;
+
+#[cfg(test)]
+pub(crate) use skipped::skipped;

@@ -149,12 +149,12 @@ impl Inspector {
         (self.engine.batch() / TILES_PER_SIDE).max(1)
     }
 
-    /// One inference of one row and one of as many as [`batch`](Self::batch), all empty, so that the first cells do not
-    /// pay for what is done only once.
+    /// One inference of one row, or of a tile where that is enough, and one of as many rows as [`batch`](Self::batch), all empty,
+    /// so that the first cells do not pay for what is done only once.
     pub fn warm_up(&mut self) -> Result<(), InspectError> {
         let batch = self.batch();
-        for rows in std::iter::once(1).chain((batch > 1).then_some(batch)) {
-            self.engine.probabilities(rows * TILES_PER_SIDE, &mut |tiles| tiles.fill(0.0))?;
+        for tiles in std::iter::once(self.engine.first_tiles()).chain((batch > 1).then_some(batch * TILES_PER_SIDE)) {
+            self.engine.probabilities(tiles, &mut |tiles| tiles.fill(0.0))?;
         }
         Ok(())
     }

@@ -272,7 +272,7 @@ fn batches() -> Vec<(Vec<f32>, Vec<f32>)> {
 
 #[test]
 fn kernels_for_cuda_reckon_as_the_host_does() {
-    let Some(kernels) = Learning::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let Some(kernels) = Learning::new() else { return crate::skipped!("there is no C++ compiler (`c++`)") };
     for (batch, (logits, labels)) in batches().iter().enumerate() {
         let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
         for (loss, key) in ALL {

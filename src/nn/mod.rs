@@ -15,7 +15,9 @@ mod seal;
 mod shape;
 
 pub use checkpoint::{Checkpoint, CheckpointMeta, Quantisation, first_not_finite};
-pub use engine::{BlockCost, Calibration, Engine, Probabilities, Roofline, cuda_device, engine, limit_instructions, ranges, unsuited};
+pub use engine::{
+    BlockCost, Calibration, Engine, Probabilities, Roofline, cuda_device, engine, keep_off, limit_instructions, ranges, unsuited,
+};
 pub use error::NnError;
 pub use kernels::keep_freed_memory;
 pub use network::{Mode, Network, trained_in};

@@ -140,6 +140,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub fn new(config: &StationConfig, mut options: RunOptions) -> Result<Self, StationError> {
+        crate::nn::keep_off(&config.network.threads);
         let checkpoint = match options.checkpoint.take() {
             Some(checkpoint) => checkpoint,
             None => Checkpoint::load(&config.network.model)?,

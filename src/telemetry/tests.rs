@@ -86,7 +86,7 @@ fn the_metrics_follow_the_conventions_of_prometheus() {
         .stderr(std::process::Stdio::piped())
         .spawn();
     let Ok(mut checker) = checker else {
-        eprintln!("skipped: promtool (Debian package prometheus) is not installed");
+        crate::skipped!("promtool (Debian package prometheus) is not installed");
         return;
     };
     checker.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();

@@ -165,6 +165,10 @@ impl Engine for CpuEngine {
         Some(self.pool.clone())
     }
 
+    fn first_tiles(&self) -> usize {
+        1 // they go through one after the other
+    }
+
     fn precision(&self) -> Precision {
         self.arithmetic.precision()
     }

@@ -20,6 +20,7 @@ pub use calibration::{Calibration, ranges};
 pub use cpu::unsuited;
 pub use device::cuda_device;
 pub use instructions::limit_instructions;
+pub use pool::keep_off;
 pub use roofline::{BlockCost, Roofline};
 
 #[cfg(feature = "cudnn")]
@@ -72,6 +73,11 @@ pub trait Engine: Send {
 
     /// Tiles that go through at a time at most; as many are handed over best.
     fn batch(&self) -> usize {
+        TILES_PER_SIDE
+    }
+
+    /// Tiles after whose inference, at a start, nothing is left that is done only once.
+    fn first_tiles(&self) -> usize {
         TILES_PER_SIDE
     }
 

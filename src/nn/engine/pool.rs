@@ -17,6 +17,23 @@ pub(super) fn pool(threads: &Threads) -> Result<rayon::ThreadPool, NnError> {
         .map_err(|error| NnError::Threads(error.to_string()))
 }
 
+/// Keeps this thread, and those that it starts from now on, off the CPUs that the network's threads are kept on. Where that would leave it
+/// none, it stays where it is.
+#[cfg(target_os = "linux")]
+pub fn keep_off(threads: &Threads) {
+    let Ok(mut others) = rustix::thread::sched_getaffinity(None) else { return };
+    threads.cpus.iter().for_each(|cpu| others.unset(*cpu));
+    if threads.cpus.is_empty() || others.count() == 0 {
+        return;
+    }
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &others) {
+        tracing::warn!(%error, "threads beside the network's cannot be kept off the CPUs of `network.cpus`");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn keep_off(_: &Threads) {}
+
 /// Keeps this thread on a CPU; where the system refuses, it says so and goes on.
 #[cfg(target_os = "linux")]
 fn keep_on(cpu: usize) {
@@ -35,6 +52,29 @@ fn keep_on(cpu: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn other_threads_are_kept_off_the_networks_cpus() {
+        let threads = |cpus| Threads { count: 0, cpus };
+        // In threads of their own: whoever is kept off stays off.
+        let left = |cpus: Vec<usize>| {
+            let started = || {
+                keep_off(&threads(cpus.clone()));
+                std::thread::spawn(|| rustix::thread::sched_getaffinity(None).unwrap()).join().unwrap()
+            };
+            std::thread::scope(|scope| scope.spawn(started).join().unwrap())
+        };
+        let all = rustix::thread::sched_getaffinity(None).unwrap();
+        let here: Vec<usize> = (0..1024).filter(|cpu| all.is_set(*cpu)).collect();
+        assert!(left(vec![]) == all && left(here.clone()) == all);
+        let [first, rest @ ..] = &here[..] else { panic!("a machine without a CPU") };
+        if rest.is_empty() {
+            return crate::skipped!("this machine has one CPU");
+        }
+        let others = left(vec![*first]);
+        assert!(!others.is_set(*first) && rest.iter().all(|cpu| others.is_set(*cpu)));
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

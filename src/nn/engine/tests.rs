@@ -59,7 +59,7 @@ fn ways() -> Vec<(Isa, Precision)> {
     ];
     let (here, missing): (Vec<_>, Vec<_>) = all.into_iter().partition(|(isa, _)| isa.is_here());
     for (isa, precision) in missing {
-        println!("skipped: {precision} with {isa}, which this processor has not");
+        crate::skipped!("{precision} with {isa}, which this processor has not");
     }
     here
 }
@@ -163,7 +163,7 @@ fn eight_bits_compute_about_the_same_once_the_ranges_are_known() {
         let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
         for isa in [Isa::Avx512Vnni, Isa::Amx] {
             if !isa.is_here() {
-                println!("skipped: int8 with {isa}, which this processor has not");
+                crate::skipped!("int8 with {isa}, which this processor has not");
                 continue;
             }
             let mut engine = CpuEngine::with_isa(&checkpoint, side, Precision::Int8, &2.into(), isa).unwrap();
@@ -228,6 +228,30 @@ fn what_is_no_number_comes_out_as_none() {
     }
 }
 
+/// Where the network that is trained has no finite logit, the engine has none: what is no number must not end as that of a good cell.
+#[test]
+fn what_is_not_finite_reaches_as_far_as_in_the_trained_network() {
+    let side = 48;
+    let unet = |base_width| [Upsampling::Bilinear, Upsampling::Transposed].map(|upsampling| checkpoint(base_width, upsampling));
+    let others = OTHERS.into_iter().filter(|architecture| *architecture != Architecture::SegNet).map(|architecture| other(architecture, 8));
+    for checkpoint in unet(8).into_iter().chain(unet(16)).chain(others) {
+        let network = Network::from_checkpoint(&checkpoint, &Device::Cpu).unwrap();
+        for (value, [y, x]) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().zip([[0, 0], [23, 47], [17, 26]]) {
+            let mut tile = pictures(1, side);
+            tile[y * side + x] = value;
+            let input = Tensor::from_slice(&tile, (1, 1, side, side), &Device::Cpu).unwrap();
+            let want: Vec<f32> = network.forward(&input, Mode::Eval).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            assert!(want.iter().any(|logit| !logit.is_finite()));
+            for (isa, precision) in ways() {
+                let mut engine = CpuEngine::with_isa(&checkpoint, side, precision, &2.into(), isa).unwrap();
+                let got = engine.logits(&tile, 1).unwrap();
+                let lost = want.iter().zip(&got).filter(|(want, got)| !want.is_finite() && got.is_finite()).count();
+                assert!(lost == 0, "{isa} {precision}, {value} at {y}, {x}: {lost} logits are finite; {:?}", checkpoint.meta.shape);
+            }
+        }
+    }
+}
+
 /// No sound network has an infinite logit, and one below zero would pass for a good cell.
 #[test]
 fn an_infinite_logit_is_no_answer() {
@@ -267,7 +291,7 @@ fn what_becomes_infinite_when_it_is_folded_is_refused_in_every_precision() {
     refusal(steps::Steps::new(&checkpoint, side, 1).err());
 
     if !Isa::Avx512Vnni.is_here() {
-        return println!("skipped: int8, which this processor has not");
+        return crate::skipped!("int8, which this processor has not");
     }
     let with = |changed: &[(&str, f32)]| {
         let mut ranges = ranges.clone();

@@ -36,7 +36,7 @@ fn gradients(y: &Tensor, inputs: &[&Var]) -> (Vec<f32>, Vec<Vec<f32>>) {
 
 #[test]
 fn norm_and_its_gradients_are_those_of_the_cpu() {
-    let Some(kernels) = Operators::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let Some(kernels) = Operators::new() else { return crate::skipped!("there is no C++ compiler (`c++`)") };
     for (shape, train) in SIZES.into_iter().flat_map(|shape| [(shape, true), (shape, false)]) {
         // Far from zero and narrow: sums of squares lose their digits there unless care is taken.
         let x = Var::from_tensor(&random(shape, 1).affine(0.5, 20.0).unwrap()).unwrap();
@@ -68,7 +68,7 @@ fn norm_and_its_gradients_are_those_of_the_cpu() {
 
 #[test]
 fn pooling_and_its_gradient_are_those_of_the_cpu() {
-    let Some(kernels) = Operators::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let Some(kernels) = Operators::new() else { return crate::skipped!("there is no C++ compiler (`c++`)") };
     for shape in SIZES {
         // Coarse, so that squares have several largest values.
         let x = Var::from_tensor(&(random(shape, 6).affine(2.0, 0.0).unwrap().round().unwrap())).unwrap();
@@ -83,7 +83,7 @@ fn pooling_and_its_gradient_are_those_of_the_cpu() {
 
 #[test]
 fn interpolation_and_its_gradient_are_those_of_the_cpu() {
-    let Some(kernels) = Operators::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let Some(kernels) = Operators::new() else { return crate::skipped!("there is no C++ compiler (`c++`)") };
     let sizes =
         [((2, 3, 7, 5), (14, 10)), ((1, 2, 1, 6), (4, 3)), ((1, 2, 6, 1), (1, 5)), ((2, 1, 9, 8), (9, 8)), ((1, 1, 3, 3), (56, 41))];
     for (shape, (h, w)) in sizes {

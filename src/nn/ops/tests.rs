@@ -72,7 +72,7 @@ fn conv_in(x: &Tensor, weight: &Tensor, dilation: usize, precision: Precision) -
 #[test]
 fn convolutions_are_as_exact_as_their_precision() {
     if !Isa::Amx.is_here() {
-        println!("skipped: tiles, which this processor has not; half of the products of f32 instead");
+        crate::skipped!("tiles, which this processor has not; half of the products of f32 instead");
     }
     let sizes = [[1, 8, 1, 1], [2, 9, 5, 33], [3, 16, 30, 47], [2, 40, 14, 14], [1, 70, 40, 60], [4, 64, 3, 2]];
     for (i, size) in sizes.iter().enumerate() {

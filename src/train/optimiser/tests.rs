@@ -99,7 +99,7 @@ fn the_state_of_another_network_or_rule_is_refused() {
 
 #[test]
 fn kernels_for_cuda_step_as_the_formulas_do() {
-    let Some(kernels) = Learning::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let Some(kernels) = Learning::new() else { return crate::skipped!("there is no C++ compiler (`c++`)") };
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let mut random = || (0..1001).map(|_| rng.random_range(-2.0..2.0)).collect::<Vec<f32>>();
     let tensor = |values: &[f32]| Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap();
@@ -124,7 +124,7 @@ fn kernels_for_cuda_step_as_the_formulas_do() {
 
 #[test]
 fn kernels_for_cuda_find_the_same_norm() {
-    let Some(kernels) = Learning::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let Some(kernels) = Learning::new() else { return crate::skipped!("there is no C++ compiler (`c++`)") };
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let gradients = [1, 63, 40_000].map(|values| (0..values).map(|_| rng.random_range(-2.0..2.0)).collect::<Vec<f32>>());
     let want: f64 = gradients.iter().flatten().map(|value| f64::from(*value).powi(2)).sum();

@@ -102,7 +102,7 @@ fn convolve(from: &Map, to: &Map, kernel: &Kernel, numbers: Numbers, memory: &mu
 #[test]
 fn steps_compute_the_network_with_the_kernels_that_cuda_gets() {
     for (numbers, most) in [(BRAINS, 0.15), (HALVES, 0.02)] {
-        let Some(kernels) = Kernels::new(numbers.halves) else { return println!("skipped: there is no C++ compiler (`c++`)") };
+        let Some(kernels) = Kernels::new(numbers.halves) else { return crate::skipped!("there is no C++ compiler (`c++`)") };
         for (base_width, upsampling) in [(8, Upsampling::Bilinear), (16, Upsampling::Transposed)] {
             let checkpoint = checkpoint(base_width, upsampling);
             let mut tiles = pictures(TILES, SIDE_PX);
@@ -132,7 +132,7 @@ fn steps_compute_the_network_with_the_kernels_that_cuda_gets() {
 #[test]
 fn a_map_that_leaves_the_range_of_halves_is_told_wherever_it_lies() {
     for (numbers, unsound) in [(BRAINS, [0, 0]), (HALVES, [1, 1])] {
-        let Some(kernels) = Kernels::new(numbers.halves) else { return println!("skipped: there is no C++ compiler (`c++`)") };
+        let Some(kernels) = Kernels::new(numbers.halves) else { return crate::skipped!("there is no C++ compiler (`c++`)") };
         for upsampling in [Upsampling::Bilinear, Upsampling::Transposed] {
             let mut steps = Steps::new(&checkpoint(8, upsampling), SIDE_PX, MOST).unwrap();
             let tiles = pictures(TILES, SIDE_PX);
@@ -158,7 +158,7 @@ fn bias_of(step: &mut Step) -> Option<&mut Vec<f32>> {
 
 #[test]
 fn halves_are_rounded_to_the_nearest_and_told_at_the_end_of_their_range() {
-    let Some(kernels) = Kernels::new(true) else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let Some(kernels) = Kernels::new(true) else { return crate::skipped!("there is no C++ compiler (`c++`)") };
     let sizes = Sizes { tiles: 1, side: 4, channels: 8 };
     // What kernel `first` makes of a black picture is its bias.
     let first = |bias: [f32; 8]| {

@@ -171,8 +171,15 @@ impl<F: Multiply> Block<F> {
         });
     }
 
-    /// Checks the maps' sizes.
+    /// Checks the maps: their sizes, and that they have all their lines.
     fn views(&self, source: &Source<F>, sinks: &mut Sinks<F>) -> Views<F> {
+        let read = match source {
+            Source::Picture(map) => map.is_whole(),
+            Source::Map(map) => map.is_whole(),
+            Source::Joined(skip, below) => skip.is_whole() && below.is_whole(),
+        };
+        let written = [&sinks.map, &sinks.pooled].into_iter().flatten().all(|map| map.is_whole());
+        assert!(read && written, "maps have all their lines");
         let mut scratch = self.scratch[0].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (picture, input, below) = match source {
             Source::Picture(map) => (Some(map.view()), None, None),

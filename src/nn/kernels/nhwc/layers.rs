@@ -56,7 +56,8 @@ pub(super) fn convolution<T: Number>(
     assert!(
         sources.channels.iter().sum::<usize>() == inputs
             && matches!(side, 1 | 3)
-            && convolution.weights.len() == inputs * outputs * side * side,
+            && convolution.weights.len() == inputs * outputs * side * side
+            && convolution.bias.len() == outputs,
         "size of a convolution's weights"
     );
     let unit = if side == 1 { 1 } else { best_unit(order, sources.channels, outputs, w) };

@@ -4,7 +4,8 @@ use super::format::Format;
 use super::map::View;
 use crate::nn::kernels::simd::{Lanes, Task};
 
-/// The greatest of 2×2 values, those above first; what is no number comes out.
+/// The greatest of 2×2 values, those above first. What is no number comes out where it stands above left, else not always: nothing is lost
+/// by that in a network, because the convolution before has spread it, and hands it on past the pooling, too.
 ///
 /// # Safety
 /// The instruction set of `L`.

@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn rows_of_pairs_are_turned_bit_for_bit() {
         if !Isa::Avx512.is_here() {
-            return println!("skipped: vectors of {}, which this processor has not", Isa::Avx512);
+            return crate::skipped!("vectors of {}, which this processor has not", Isa::Avx512);
         }
         const PITCH: usize = 20;
         // Among them what would be no number as an `f32`.

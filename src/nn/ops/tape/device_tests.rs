@@ -163,7 +163,7 @@ fn a_network_and_its_gradients_are_those_of_the_cpu_but_for_rounding() {
             }
             (logits, all, layers.running())
         };
-        let Some(kernels) = MapKernels::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+        let Some(kernels) = MapKernels::new() else { return crate::skipped!("there is no C++ compiler (`c++`)") };
         let (logits, gradients, running) = run(&Layers::new(), Box::new(DeviceTape::new(OnHost(kernels))));
         let (want_logits, wants, want_running) = run(&Layers::new(), Box::new(HostTape::new(Precision::F32)));
         assert!(relative_error(&logits, &want_logits) < 3e-2, "{}", relative_error(&logits, &want_logits));
@@ -180,7 +180,7 @@ fn a_network_and_its_gradients_are_those_of_the_cpu_but_for_rounding() {
 
 #[test]
 fn what_a_tape_of_a_device_cannot_do_is_refused() {
-    let Some(kernels) = MapKernels::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let Some(kernels) = MapKernels::new() else { return crate::skipped!("there is no C++ compiler (`c++`)") };
     let (layers, mut tape) = (Layers::new(), DeviceTape::new(OnHost(kernels)));
     let x = Tensor::zeros((1, 1, 4, 4), candle_core::DType::F32, &Device::Cpu).unwrap();
     let pictures = tape.pictures(&x).unwrap();
@@ -192,7 +192,7 @@ fn what_a_tape_of_a_device_cannot_do_is_refused() {
 
 #[test]
 fn sums_are_of_all_pixels_where_these_are_more_than_slices() {
-    let Some(kernels) = MapKernels::new() else { return println!("skipped: there is no C++ compiler (`c++`)") };
+    let Some(kernels) = MapKernels::new() else { return crate::skipped!("there is no C++ compiler (`c++`)") };
     let size = Dims { n: 2, c: 8, h: 130, w: 140 };
     let pixels = size.n * size.plane();
     let brains = |offset: f32| (0..pixels * size.c).map(|i| (i * 7919 % 4099) as f32 / 2048.0 - offset).collect::<Vec<_>>();

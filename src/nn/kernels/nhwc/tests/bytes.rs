@@ -5,7 +5,7 @@ use super::*;
 /// Bytes have no sign and hold 0 to 255: weights are scaled so that results do, and nothing is transposed.
 fn check_bytes(isa: Isa) {
     if !isa.is_here() {
-        return println!("skipped: bytes with {isa}, which this processor has not");
+        return crate::skipped!("bytes with {isa}, which this processor has not");
     }
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(6));
     for (h, w, [a, b]) in [(1, 1, [1, 1]), (1, 7, [3, 5]), (9, 17, [2, 33]), (20, 34, [8, 8]), (33, 66, [24, 16]), (4, 10, [256, 330])] {
@@ -73,7 +73,7 @@ fn bytes_of_whole_weights_are_exact() {
         picture.set_picture(&values);
         for isa in [Isa::Avx512Vnni, Isa::Amx] {
             if !isa.is_here() {
-                println!("skipped: bytes with {isa}, which this processor has not");
+                crate::skipped!("bytes with {isa}, which this processor has not");
                 continue;
             }
             let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&first, &second], None, 3);
@@ -116,7 +116,7 @@ fn bytes_of_transposed_convolutions_have_signs() {
         let want = of(&skip, h, w).below(&raised).convolved(&first).convolved(&second);
         for isa in [Isa::Avx512Vnni, Isa::Amx] {
             if !isa.is_here() {
-                println!("skipped: bytes with {isa}, which this processor has not");
+                crate::skipped!("bytes with {isa}, which this processor has not");
                 continue;
             }
             let bytes = |values: &[f32], h: usize, w: usize| {
@@ -137,7 +137,7 @@ fn bytes_of_transposed_convolutions_have_signs() {
 #[test]
 fn bytes_are_the_same_with_tiles_and_without() {
     if !Isa::Amx.is_here() {
-        return println!("skipped: bytes with {}, which this processor has not", Isa::Amx);
+        return crate::skipped!("bytes with {}, which this processor has not", Isa::Amx);
     }
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(7));
     let (h, w) = (12, 40);

@@ -6,6 +6,7 @@ mod layers;
 use super::*;
 use crate::nn::kernels::Isa;
 use crate::nn::kernels::simd::{Lanes, Plain};
+use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -148,10 +149,9 @@ fn assert_near(got: &[f64], want: &[f64], tolerance: f64, case: &str) {
 /// An encoder's block, and a decoder's on what it leaves.
 fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
     if !isa.is_here() {
-        println!("skipped: {} with {isa}, which this processor has not", std::any::type_name::<F>());
+        crate::skipped!("{} with {isa}, which this processor has not", std::any::type_name::<F>());
         return;
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(5));
     // One pixel, odd sides, lines longer and shorter than the tiles, channels beside the vectors' widths; large weights.
     let sizes = [
@@ -180,54 +180,71 @@ fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
         (6, 30, [256, 256]),
     ];
     let (of_squares, middle, last, more) = if method == Method::Winograd { (&even[..], 32, 16, 16) } else { (&[][..], 10, 6, 3) };
-    for (h, w, [a, b]) in sizes.iter().chain(of_squares).copied() {
-        let case = format!("{isa}, {h} × {w}, {a} and {b} channels");
-        let values = dice.values(h * w, 1.0);
-        let (first, second) = (dice.convolution(1, a), dice.convolution(a, b));
-        let mut picture = Map::new(h, w, 1, h);
-        picture.set_picture(&values);
-        let plain = Picture::of(1, h, w, |_, y, x| f64::from(values[y * w + x]));
-        let want = plain.convolved(&first).convolved(&second);
-        let mut block = Block::<F>::new(isa, method, [h, w], [&first, &second], None, 3);
-        let mixtures_of_b = mixtures(&mut dice, b);
-        let got = pool.install(|| mixed(&mut block, &Source::Picture(&picture), &mixtures_of_b, h * w));
-        assert_near(&got, &want.mixed(&mixtures_of_b), tolerance, &case);
-        let even = h % 2 + w % 2 == 0;
-        let (mut map, mut pooled) = (Map::new(h, w, b, h), Map::new(h / 2, w / 2, b, h / 2));
+    for (h, w, encoder) in sizes.iter().chain(of_squares).copied() {
+        check_case::<F>(isa, method, tolerance, &mut dice, &Case { size: [h, w], encoder, more, decoder: [middle, last], threads: 3 });
+    }
+}
+
+/// A size and numbers of channels.
+#[derive(Debug)]
+struct Case {
+    size: [usize; 2],
+    encoder: [usize; 2],
+    /// What a transposed convolution puts out beyond what it reads.
+    more: usize,
+    decoder: [usize; 2],
+    threads: usize,
+}
+
+/// An encoder's block, and, where the sides are even, a decoder's on what it leaves.
+fn check_case<F: Multiply>(isa: Isa, method: Method, tolerance: f64, dice: &mut Dice, case: &Case) {
+    let Case { size: [h, w], encoder: [a, b], more, decoder: [middle, last], threads } = *case;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let case = format!("{isa}, {h} × {w}, {a} and {b} channels, then {middle} and {last}");
+    let values = dice.values(h * w, 1.0);
+    let (first, second) = (dice.convolution(1, a), dice.convolution(a, b));
+    let mut picture = Map::new(h, w, 1, h);
+    picture.set_picture(&values);
+    let plain = Picture::of(1, h, w, |_, y, x| f64::from(values[y * w + x]));
+    let want = plain.convolved(&first).convolved(&second);
+    let mut block = Block::<F>::new(isa, method, [h, w], [&first, &second], None, threads);
+    let mixtures_of_b = mixtures(dice, b);
+    let got = pool.install(|| mixed(&mut block, &Source::Picture(&picture), &mixtures_of_b, h * w));
+    assert_near(&got, &want.mixed(&mixtures_of_b), tolerance, &case);
+    let even = h % 2 + w % 2 == 0;
+    let (mut map, mut pooled) = (Map::new(h, w, b, h), Map::new(h / 2, w / 2, b, h / 2));
+    pool.install(|| {
+        let pooled = even.then_some(&mut pooled);
+        block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled, logits: None });
+    });
+    assert_near(&values_of(&map), &want.values, tolerance, &case);
+    if even {
+        let mut alone = Map::new(h / 2, w / 2, b, h / 2);
         pool.install(|| {
-            let pooled = even.then_some(&mut pooled);
-            block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled, logits: None });
+            block.run(&Source::Picture(&picture), &mut Sinks { map: None, pooled: Some(&mut alone), logits: None });
         });
-        assert_near(&values_of(&map), &want.values, tolerance, &case);
-        if even {
-            let mut alone = Map::new(h / 2, w / 2, b, h / 2);
-            pool.install(|| {
-                block.run(&Source::Picture(&picture), &mut Sinks { map: None, pooled: Some(&mut alone), logits: None });
-            });
-            assert!(values_of(&alone) == values_of(&pooled), "{case}: pooled alone");
-        }
-        if !even {
-            continue;
-        }
-        let outputs = b + more;
-        let transposed =
-            Raising::Transposed { outputs, weights: dice.values(b * outputs * 4, 0.3), bias: dice.values(outputs, 0.2), zero: 0 };
-        for (raising, raised) in [(Raising::Bilinear, b), (transposed, outputs)] {
-            let (first, second) = (dice.convolution(b + raised, middle), dice.convolution(middle, last));
-            let want_raised = want.pooled().raised(&raising);
-            let joined = Picture::of(b, h, w, |c, y, x| want.at(c, y, x)).below(&want_raised);
-            let want = joined.convolved(&first).convolved(&second);
-            let mut block = Block::<F>::new(isa, method, [h, w], [&first, &second], Some((&raising, b, b)), 3);
-            let mixtures_of_last = mixtures(&mut dice, last);
-            let got = pool.install(|| mixed(&mut block, &Source::Joined(&map, &pooled), &mixtures_of_last, h * w));
-            let case = format!("{case}, joined");
-            assert_near(&got, &want.mixed(&mixtures_of_last), 2.0 * tolerance, &case);
-            let mut result = Map::new(h, w, last, h);
-            pool.install(|| {
-                block.run(&Source::Joined(&map, &pooled), &mut Sinks { map: Some(&mut result), pooled: None, logits: None });
-            });
-            assert_near(&values_of(&result), &want.values, 2.0 * tolerance, &case);
-        }
+        assert!(values_of(&alone) == values_of(&pooled), "{case}: pooled alone");
+    }
+    if !even {
+        return;
+    }
+    let outputs = b + more;
+    let transposed = Raising::Transposed { outputs, weights: dice.values(b * outputs * 4, 0.3), bias: dice.values(outputs, 0.2), zero: 0 };
+    for (raising, raised) in [(Raising::Bilinear, b), (transposed, outputs)] {
+        let (first, second) = (dice.convolution(b + raised, middle), dice.convolution(middle, last));
+        let want_raised = want.pooled().raised(&raising);
+        let joined = Picture::of(b, h, w, |c, y, x| want.at(c, y, x)).below(&want_raised);
+        let want = joined.convolved(&first).convolved(&second);
+        let mut block = Block::<F>::new(isa, method, [h, w], [&first, &second], Some((&raising, b, b)), threads);
+        let mixtures_of_last = mixtures(dice, last);
+        let got = pool.install(|| mixed(&mut block, &Source::Joined(&map, &pooled), &mixtures_of_last, h * w));
+        let case = format!("{case}, joined");
+        assert_near(&got, &want.mixed(&mixtures_of_last), 2.0 * tolerance, &case);
+        let mut result = Map::new(h, w, last, h);
+        pool.install(|| {
+            block.run(&Source::Joined(&map, &pooled), &mut Sinks { map: Some(&mut result), pooled: None, logits: None });
+        });
+        assert_near(&values_of(&result), &want.values, 2.0 * tolerance, &case);
     }
 }
 
@@ -244,6 +261,33 @@ fn f32_is_right_with_avx2() {
 #[test]
 fn f32_is_right_with_avx512() {
     check::<Single>(Isa::Avx512, Method::Direct, 1e-5);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+    /// What nobody thought of: sizes, channels and threads drawn at random, in every way that the processor has. Not for valgrind, under
+    /// which it takes minutes.
+    #[test]
+    fn blocks_of_any_shape_are_right(
+        size in [1_usize..24, 1_usize..24], doubled: bool, even: bool, channels in [1_usize..40, 1_usize..40, 1_usize..40, 1_usize..40],
+        more in 1_usize..20, threads in 1_usize..5, seed: u64,
+    ) {
+        let [a, b, middle, last] = channels.map(|c| if even { c.next_multiple_of(16) } else { c });
+        let size = if doubled { size.map(|side| side / 2 * 2 + 2) } else { size };
+        let case = Case { size, encoder: [a, b], more: if even { 16 } else { more }, decoder: [middle, last], threads };
+        let dice = || Dice(ChaCha8Rng::seed_from_u64(seed));
+        for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_here()) {
+            check_case::<Single>(isa, Method::Direct, 1e-5, &mut dice(), &case);
+            check_case::<Single>(isa, Method::Winograd, 1e-4, &mut dice(), &case);
+        }
+        if Isa::Avx512Bf16.is_here() {
+            check_case::<Brain>(Isa::Avx512Bf16, Method::Direct, 0.05, &mut dice(), &case);
+        }
+        if Isa::Amx.is_here() {
+            check_case::<Brain>(Isa::Amx, Method::Direct, 0.05, &mut dice(), &case);
+            check_case::<Split>(Isa::Amx, Method::Direct, 1e-4, &mut dice(), &case);
+        }
+    }
 }
 
 /// Heights of which a step of four or of two strips leaves one line, in a block that reads a map.
@@ -293,6 +337,23 @@ fn split_bf16_is_right_with_tiles() {
 fn an_instruction_set_that_cannot_is_refused() {
     let convolution = Convolution { inputs: 1, outputs: 1, side: 3, weights: vec![0.0; 9], bias: vec![0.0] };
     let _ = Block::<Split>::new(Isa::Portable, Method::Direct, [2, 2], [&convolution, &convolution], None, 1);
+}
+
+#[test]
+#[should_panic(expected = "maps have all their lines")]
+fn a_map_that_keeps_some_of_its_lines_is_refused() {
+    let convolution = Convolution { inputs: 1, outputs: 1, side: 3, weights: vec![0.0; 9], bias: vec![0.0] };
+    let mut block = Block::<Single>::new(Isa::Portable, Method::Direct, [8, 2], [&convolution, &convolution], None, 1);
+    let sinks = &mut Sinks { map: Some(&mut Map::new(8, 2, 1, 4)), pooled: None, logits: None };
+    block.run(&Source::Picture(&Map::new(8, 2, 1, 8)), sinks);
+}
+
+#[test]
+#[should_panic(expected = "size of a convolution's weights")]
+fn a_bias_of_another_length_is_refused() {
+    let convolution =
+        |bias: usize| Convolution { inputs: 16, outputs: 16, side: 3, weights: vec![0.0; 16 * 16 * 9], bias: vec![0.0; bias] };
+    let _ = Block::<Single>::new(Isa::best(), Method::Winograd, [8, 8], [&convolution(16), &convolution(32)], None, 1);
 }
 
 #[test]

@@ -67,7 +67,10 @@ impl Winograd {
     pub fn new(isa: Isa, convolution: &Convolution, sources: &[usize], above: usize) -> Self {
         let (inputs, outputs) = (convolution.inputs, convolution.outputs);
         assert!(
-            sources.iter().sum::<usize>() == inputs && convolution.weights.len() == inputs * outputs * 9 && above < SIDE,
+            sources.iter().sum::<usize>() == inputs
+                && convolution.weights.len() == inputs * outputs * 9
+                && convolution.bias.len() == outputs
+                && above < SIDE,
             "size of a convolution's weights"
         );
         let (_, width) = Order::single(isa).quanta();

@@ -43,7 +43,7 @@ fn random_map<F: Multiply>(isa: Isa, dice: &mut Dice, [h, w]: [usize; 2], c: usi
 
 fn check_layers<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
     if !isa.is_here() {
-        return crate::skipped!("{} with {isa}, which this processor has not", std::any::type_name::<F>());
+        return crate::skipped!("{} with {isa}, which this processor has not", super::format_name::<F>());
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(11));
@@ -110,7 +110,7 @@ fn layers_of_bf16_are_right() {
 
 fn check_between<F: Multiply>(isa: Isa, tolerance: f64) {
     if !isa.is_here() {
-        return crate::skipped!("{} with {isa}, which this processor has not", std::any::type_name::<F>());
+        return crate::skipped!("{} with {isa}, which this processor has not", super::format_name::<F>());
     }
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(12));
     for ([h, w], c) in [([1, 1], 3), ([2, 5], 8), ([7, 3], 20), ([12, 12], 33)] {

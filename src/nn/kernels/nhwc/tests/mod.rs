@@ -137,6 +137,10 @@ fn mixed<F: Multiply>(block: &mut Block<F>, source: &Source<F>, mixtures: &[Vec<
     all
 }
 
+fn format_name<F: Format>() -> &'static str {
+    std::any::type_name::<F>().rsplit("::").next().unwrap_or_default()
+}
+
 #[track_caller]
 fn assert_near(got: &[f64], want: &[f64], tolerance: f64, case: &str) {
     assert_eq!(got.len(), want.len(), "{case}");
@@ -149,7 +153,7 @@ fn assert_near(got: &[f64], want: &[f64], tolerance: f64, case: &str) {
 /// An encoder's block, and a decoder's on what it leaves.
 fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
     if !isa.is_here() {
-        crate::skipped!("{} with {isa}, which this processor has not", std::any::type_name::<F>());
+        crate::skipped!("{} with {isa}, which this processor has not", format_name::<F>());
         return;
     }
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(5));

@@ -29,7 +29,8 @@ test: setup-test
 test-portable: setup-test
 	HAIRLINE_TEST_INSTRUCTIONS=portable PROPTEST_RNG_SEED=1 cargo test --lib -- nn:: --skip on_cuda --skip on_host
 
-# The engine's kernels with AVX-512 and AMX on an emulated processor, where the machine has none; takes about an hour.
+# The engine's kernels with AVX-512 and AMX on an emulated processor, where the machine has none. Takes hours; tests/emulated/run.sh
+# with the names of a few tests takes minutes.
 test-emulated: setup
 	tests/emulated/run.sh
 

@@ -2,7 +2,8 @@
 # The library's tests on an emulated processor that has AVX-512 and AMX (Bochs's Sapphire Rapids), for machines that have not.
 #   tests/emulated/run.sh [ARGUMENT…]   of the tests' program; without any, those of the engine's kernels
 # It needs Bochs 3.0's source in target/emulated/bochs-3.0, or the archive target/emulated/bochs*3.0*.tar.* to take it from, and a Linux
-# of 5.16 or newer: KERNEL=vmlinuz, else the newest in /boot, else Debian's for the cloud. About 100 times slower than the machine itself.
+# of 5.16 or newer: KERNEL=vmlinuz, else the newest in /boot, else Debian's for the cloud.
+# Some hundred times slower than the machine itself: give the names of a few tests.
 set -eu
 
 cd "$(dirname "$0")/../.."

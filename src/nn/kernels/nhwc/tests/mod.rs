@@ -137,7 +137,7 @@ fn mixed<F: Multiply>(block: &mut Block<F>, source: &Source<F>, mixtures: &[Vec<
     all
 }
 
-fn format_name<F: Format>() -> &'static str {
+fn format_name<F>() -> &'static str {
     std::any::type_name::<F>().rsplit("::").next().unwrap_or_default()
 }
 

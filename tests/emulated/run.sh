@@ -1,11 +1,11 @@
 #!/bin/sh
 # The library's tests on an emulated processor that has AVX-512 and AMX (Bochs's Sapphire Rapids), for machines that have not.
 #   tests/emulated/run.sh [ARGUMENT…]   of the tests' program; without any, those of the engine's kernels
-# It needs Bochs 3.0's source in target/emulated/bochs-3.0, or the archive target/emulated/bochs*3.0*.tar.* to take it from, and a Linux
-# of 5.16 or newer: KERNEL=vmlinuz, else the newest in /boot, else Debian's for the cloud.
+# It needs Bochs 3.0's source, the archive target/emulated/bochs*3.0*.tar.*, and a Linux of 5.16 or newer: KERNEL=vmlinuz, else the newest in /boot, else Debian's for the cloud.
 # Some hundred times slower than the machine itself: give the names of a few tests.
 set -eu
 
+kernel=${KERNEL:+$(realpath "$KERNEL")}
 cd "$(dirname "$0")/../.."
 here="$PWD/tests/emulated"
 mkdir -p target/emulated
@@ -24,12 +24,12 @@ for file in $bios/bios.bin $isolinux $module; do
 done
 
 if [ ! -x bochs ]; then
-    if [ ! -d bochs-3.0 ]; then
-        archive=$(find . -maxdepth 1 -name 'bochs*3.0*.tar.*' ! -name '*debian.tar*' ! -name '*.asc' | head -1)
-        [ -n "$archive" ] || fail "Bochs's source is missing: put the archive of version 3.0 (from https://bochs.sourceforge.io, or \
+    archive=$(find . -maxdepth 1 -name 'bochs*3.0*.tar.*' ! -name '*debian.tar*' ! -name '*.asc' | head -1)
+    [ -n "$archive" ] || fail "Bochs's source is missing: put the archive of version 3.0 (from https://bochs.sourceforge.io, or \
 Debian's source package) into $PWD"
-        tar xf "$archive"
-    fi
+    # Anew, in case an earlier attempt left it half amended.
+    rm -rf bochs-3.0
+    tar xf "$archive"
     echo "emulated: building Bochs"
     "$here/amend.sh" bochs-3.0
     (cd bochs-3.0 && ./configure --with-nogui --enable-x86-64 --enable-cpu-level=6 --enable-avx --enable-evex --enable-amx \
@@ -38,7 +38,7 @@ Debian's source package) into $PWD"
     cp bochs-3.0/bochs bochs
 fi
 
-kernel=${KERNEL:-$(find /boot -name 'vmlinuz-*' 2>/dev/null | sort -V | tail -1)}
+[ -n "$kernel" ] || kernel=$(find /boot -name 'vmlinuz-*' 2>/dev/null | sort -V | tail -1)
 if [ -z "$kernel" ]; then
     if [ ! -e vmlinuz ]; then
         package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -1)

@@ -62,7 +62,7 @@ fn on_cuda(checkpoint: &Checkpoint, precision: Precision) -> Option<Box<dyn Engi
             Some(cuda)
         }
         Err(NnError::Device { reason, .. }) => {
-            skipped(&reason.to_string());
+            skipped(&reason);
             None
         }
         Err(other) => panic!("{other}"),

@@ -21,9 +21,12 @@ pub(super) fn pool(threads: &Threads) -> Result<rayon::ThreadPool, NnError> {
 /// none, it stays where it is.
 #[cfg(target_os = "linux")]
 pub fn keep_off(threads: &Threads) {
+    if threads.cpus.is_empty() {
+        return;
+    }
     let Ok(mut others) = rustix::thread::sched_getaffinity(None) else { return };
     threads.cpus.iter().for_each(|cpu| others.unset(*cpu));
-    if threads.cpus.is_empty() || others.count() == 0 {
+    if others.count() == 0 {
         return;
     }
     if let Err(error) = rustix::thread::sched_setaffinity(None, &others) {

@@ -149,11 +149,12 @@ impl Inspector {
         (self.engine.batch() / TILES_PER_SIDE).max(1)
     }
 
-    /// One inference of one row, or of a tile where that is enough, and one of as many rows as [`batch`](Self::batch), all empty,
-    /// so that the first cells do not pay for what is done only once.
+    /// One inference of one row, where the engine gains by it, and one of as many rows as [`batch`](Self::batch), all empty, so that
+    /// the first cells do not pay for what is done only once.
     pub fn warm_up(&mut self) -> Result<(), InspectError> {
         let batch = self.batch();
-        for tiles in std::iter::once(self.engine.first_tiles()).chain((batch > 1).then_some(batch * TILES_PER_SIDE)) {
+        let batches = [self.engine.first_tiles(), if batch > 1 { batch * TILES_PER_SIDE } else { 0 }];
+        for tiles in batches.into_iter().filter(|tiles| *tiles > 0) {
             self.engine.probabilities(tiles, &mut |tiles| tiles.fill(0.0))?;
         }
         Ok(())

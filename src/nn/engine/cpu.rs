@@ -3,18 +3,22 @@ use super::fold::Scale;
 use super::plan::{Plan, Run, Settings};
 use super::pool::pool;
 use super::{Engine, Probabilities, Roofline, check_count, check_tiles, quantise};
+use crate::cell::TILES_PER_SIDE;
 use crate::config::{Precision, Threads};
 use crate::nn::kernels::nhwc::{Brain, Byte, Method, Multiply, Single, Split};
 use crate::nn::kernels::{Isa, multiply_adds_a_second};
 use crate::nn::{Architecture, Checkpoint, NnError};
+use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A network compiled for the CPU.
 ///
-/// Tiles go through one after the other, each shared out among the threads.
+/// As many tiles go through at a time as there are threads, or as a row has, so that no thread waits for others at the end of
+/// every step; one whose tile is done helps with another's.
 pub(super) struct CpuEngine {
-    plan: Box<dyn Run>,
+    /// One network, with maps for each of the tiles at a time.
+    plans: Vec<Box<dyn Run>>,
     side: usize,
     pool: Arc<rayon::ThreadPool>,
     kept: Kept,
@@ -116,8 +120,10 @@ impl CpuEngine {
                 Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, settings, side)?),
             })
         })?;
+        let twins: Vec<_> = (1..threads.min(TILES_PER_SIDE)).map(|_| plan.twin()).collect();
+        let plans = std::iter::once(plan).chain(twins).collect();
         let name = format!("{} on the CPU, {} ({isa}), {threads} threads", checkpoint.meta.shape, arithmetic.precision());
-        Ok(Self { plan, side, pool, kept: Kept::default(), arithmetic, isa, name })
+        Ok(Self { plans, side, pool, kept: Kept::default(), arithmetic, isa, name })
     }
 }
 
@@ -131,11 +137,14 @@ pub fn unsuited(precision: Precision, architecture: Architecture) -> Option<&'st
     }
 }
 
-/// One tile of `pixels` after the other.
-fn run(plan: &mut dyn Run, pool: &rayon::ThreadPool, pixels: usize, tiles: &[f32], logits: &mut [f32]) {
+/// Tiles of `pixels`, as many at a time as there are `plans`.
+fn run(plans: &mut [Box<dyn Run>], pool: &rayon::ThreadPool, pixels: usize, tiles: &[f32], logits: &mut [f32]) {
+    let together = plans.len() * pixels;
     pool.install(|| {
-        for (tile, logits) in tiles.chunks_exact(pixels).zip(logits.chunks_exact_mut(pixels)) {
-            plan.run(tile, logits);
+        for (tiles, logits) in tiles.chunks(together).zip(logits.chunks_mut(together)) {
+            let at_once = tiles.len() / pixels;
+            let tiles = tiles.par_chunks_exact(pixels).zip(logits.par_chunks_exact_mut(pixels));
+            plans.par_iter_mut().zip(tiles).for_each(|(plan, (tile, logits))| plan.run(tile, logits, at_once));
         }
     });
 }
@@ -144,7 +153,7 @@ impl Engine for CpuEngine {
     fn logits(&mut self, tiles: &[f32], count: usize) -> Result<Vec<f32>, NnError> {
         check_tiles(tiles, count, self.side)?;
         let mut logits = vec![0.0; tiles.len()];
-        run(self.plan.as_mut(), &self.pool, self.side * self.side, tiles, &mut logits);
+        run(&mut self.plans, &self.pool, self.side * self.side, tiles, &mut logits);
         Ok(logits)
     }
 
@@ -156,7 +165,7 @@ impl Engine for CpuEngine {
         logits.resize(count * pixels, 0.0);
         probabilities.resize(count * pixels, 0);
         fill(tiles);
-        run(self.plan.as_mut(), &self.pool, pixels, tiles, logits);
+        run(&mut self.plans, &self.pool, pixels, tiles, logits);
         let sound = quantise(logits, probabilities, pixels, Some(&self.pool));
         Ok(Probabilities { values: Cow::Borrowed(probabilities), sound })
     }
@@ -166,7 +175,7 @@ impl Engine for CpuEngine {
     }
 
     fn first_tiles(&self) -> usize {
-        1 // they go through one after the other
+        0 // whatever it needs is there and was written to
     }
 
     fn precision(&self) -> Precision {
@@ -174,7 +183,11 @@ impl Engine for CpuEngine {
     }
 
     fn roofline(&self) -> Option<Roofline> {
-        let (blocks, tiles) = self.plan.costs();
+        let (mut blocks, mut tiles) = self.plans[0].costs();
+        for (others, more) in self.plans[1..].iter().map(|plan| plan.costs()) {
+            blocks.iter_mut().zip(others).for_each(|(block, other)| block.spent += other.spent);
+            tiles += more;
+        }
         let peak_a_second = self.arithmetic.products_for_each_of_f32(self.isa).map(|products| products * multiply_adds_a_second());
         Some(Roofline { blocks, tiles, threads: self.pool.current_num_threads(), peak_a_second })
     }

@@ -98,13 +98,19 @@ pub trait Engine: Send {
 /// Turns logits into probabilities, tiles of `pixels` on the threads of `pool`; for each whether all of its logits are finite: of a
 /// sound network none is infinite.
 fn quantise(logits: &[f32], values: &mut [u8], pixels: usize, pool: Option<&rayon::ThreadPool>) -> Vec<bool> {
+    /// Pixels that a thread takes at a time: tiles are too few to be shared evenly.
+    const PART: usize = 16 << 10;
     let turn = |(values, logits): (&mut [u8], &[f32])| {
         values.iter_mut().zip(logits).for_each(|(value, logit)| *value = quantised(*logit));
         logits.iter().all(|logit| logit.is_finite())
     };
+    let tiles = values.chunks_mut(pixels).zip(logits.chunks(pixels));
+    let shared = |(values, logits): (&mut [u8], &[f32])| {
+        values.par_chunks_mut(PART).zip(logits.par_chunks(PART)).map(turn).reduce(|| true, |a, b| a & b)
+    };
     match pool {
-        Some(pool) => pool.install(|| values.par_chunks_mut(pixels).zip(logits.par_chunks(pixels)).map(turn).collect()),
-        None => values.chunks_mut(pixels).zip(logits.chunks(pixels)).map(turn).collect(),
+        Some(pool) => pool.install(|| tiles.map(shared).collect()),
+        None => tiles.map(turn).collect(),
     }
 }
 

@@ -9,7 +9,7 @@ pub struct Roofline {
     pub blocks: Vec<BlockCost>,
     /// Tiles so far.
     pub tiles: u32,
-    /// Threads that share each tile.
+    /// Threads that share the tiles.
     pub threads: usize,
     /// Multiply-adds a second of one core in the numbers that are multiplied, from registers alone; none where that is not known.
     pub peak_a_second: Option<f64>,
@@ -27,6 +27,6 @@ pub struct BlockCost {
     pub done: u64,
     /// Bytes a tile of weights, and of maps that the block takes from or leaves in memory.
     pub bytes: u64,
-    /// What all tiles so far have taken together.
+    /// What all tiles so far have taken together, each its share of the time in which several are done at once.
     pub spent: Duration,
 }

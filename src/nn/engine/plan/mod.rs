@@ -16,8 +16,11 @@ use std::time::{Duration, Instant};
 
 /// A network ready to run on single tiles.
 pub(super) trait Run: Send {
-    /// The logits of one tile; runs on the current rayon pool.
-    fn run(&mut self, tile: &[f32], logits: &mut [f32]);
+    /// The logits of one tile; runs on the current rayon pool, which so many tiles share that are run `at_once`.
+    fn run(&mut self, tile: &[f32], logits: &mut [f32], at_once: usize);
+
+    /// The same network with maps of its own, for a tile at the same time.
+    fn twin(&self) -> Box<dyn Run>;
 
     /// What each block costs, and the tiles so far.
     fn costs(&self) -> (Vec<BlockCost>, u32);
@@ -30,14 +33,16 @@ pub(super) struct Settings<'a> {
     pub method: Method,
     /// What activations are counted in.
     pub scale: Scale<'a>,
-    /// That share a tile.
+    /// That share the tiles.
     pub threads: usize,
 }
 
 /// A network compiled for tiles of one size: batch norm folded into the weights, weights in the order in which they
 /// are read, every map allocated beforehand.
+#[derive(Clone)]
 pub(super) struct Plan<F: Multiply> {
     isa: Isa,
+    threads: usize,
     picture: Map<Single>,
     maps: Vec<RefCell<Map<F>>>,
     steps: Vec<Step<F>>,
@@ -50,6 +55,7 @@ pub(super) struct Plan<F: Multiply> {
 type MapId = usize;
 
 /// An operation, and what it costs.
+#[derive(Clone)]
 struct Step<F: Multiply> {
     /// Where it stands and how large its maps are, such as `down 464²`.
     name: String,
@@ -57,7 +63,7 @@ struct Step<F: Multiply> {
     work: Work,
     /// That it takes from or leaves in maps, the picture and the logits.
     bytes: usize,
-    /// Of all tiles together.
+    /// Of all tiles together, each its share of the time that several take at once.
     spent: Duration,
 }
 
@@ -71,12 +77,14 @@ enum Reads {
 }
 
 /// The last layer: weights, with zeros up to a whole vector, and bias.
+#[derive(Clone)]
 struct Head {
     weights: Vec<f32>,
     bias: f32,
 }
 
 /// What is done with maps.
+#[derive(Clone)]
 enum Operation<F: Multiply> {
     /// Two convolutions with what lies around them, and the last layer where it has one.
     Block { block: Block<F>, from: Reads, map: Option<MapId>, pooled: Option<MapId>, head: Option<Head> },
@@ -109,11 +117,11 @@ impl<F: Multiply> Plan<F> {
 }
 
 impl<F: Multiply> Run for Plan<F> {
-    fn run(&mut self, tile: &[f32], logits: &mut [f32]) {
+    fn run(&mut self, tile: &[f32], logits: &mut [f32], at_once: usize) {
         self.picture.set_picture(tile);
         self.tiles += 1;
         let mut clock = Clock(Instant::now());
-        let (isa, side) = (self.isa, self.picture.side());
+        let (isa, side, threads) = (self.isa, self.picture.side(), self.threads.div_ceil(at_once));
         let map = |id: MapId| self.maps[id].borrow();
         let sink = |id: MapId| self.maps[id].borrow_mut();
         for at in 0..self.steps.len() {
@@ -133,7 +141,7 @@ impl<F: Multiply> Run for Plan<F> {
                     };
                     let (mut to, mut pooled) = (to.map(sink), pooled.map(sink));
                     let logits = head.as_ref().map(|head| Logits { weights: &head.weights, bias: head.bias, to: &mut *logits });
-                    block.run(&source, &mut Sinks { map: to.as_deref_mut(), pooled: pooled.as_deref_mut(), logits });
+                    block.run(&source, &mut Sinks { map: to.as_deref_mut(), pooled: pooled.as_deref_mut(), logits }, threads);
                 }
                 Operation::Layer { layer, from, to, first_channel } => {
                     layer.run(&map(*from), &mut sink(*to), *first_channel, &mut self.room)
@@ -157,8 +165,15 @@ impl<F: Multiply> Run for Plan<F> {
                     }
                 }
             }
-            step.spent += clock.lap();
+            step.spent += clock.lap() / at_once as u32;
         }
+    }
+
+    fn twin(&self) -> Box<dyn Run> {
+        let mut twin = self.clone();
+        twin.tiles = 0;
+        twin.steps.iter_mut().for_each(|step| step.spent = Duration::ZERO);
+        Box::new(twin)
     }
 
     fn costs(&self) -> (Vec<BlockCost>, u32) {

@@ -2,7 +2,7 @@
 //!
 //! A task takes a band of lines and goes down it a few lines at a time: what one step puts out the next one finds in the
 //! cache. Lines that two bands need are computed by both. Where the weights are too large for that, or the picture too
-//! small, every step is done for the whole picture, shared out so that each weight is read once by one core. Neither
+//! small, every step is done for the whole picture, shared out so that each weight is read by as few cores as may be. Neither
 //! changes any result: bands begin where the strips of [`super::winograd`] do.
 
 use super::buffer::Buffer;
@@ -18,7 +18,7 @@ use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::simd::dispatch_on;
 use rayon::prelude::*;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Lines kept beside those of a step of what is between two. At a band's first step what is raised reaches from four lines
 /// above it to two below; the rest is room.
@@ -51,39 +51,75 @@ pub(in crate::nn) struct Logits<'a> {
     pub to: &'a mut [f32],
 }
 
-/// A block ready to run on maps of one size.
+/// A block ready to run on maps of one size. A clone has the same weights, and memory of its own for another picture at the same time.
+#[derive(Clone)]
 pub(in crate::nn) struct Block<F: Multiply> {
+    packed: Arc<Packed<F>>,
+    way: Way<F>,
+}
+
+/// The weights of a block, packed, and the size of its maps.
+struct Packed<F: Multiply> {
     isa: Isa,
     h: usize,
     w: usize,
     first: Filter<F>,
     second: Filter<F>,
     raised: Option<Raised<F>>,
-    scratch: Vec<Mutex<Scratch<F>>>,
-    /// Lines that a band takes in one step; none where each step is done for the whole picture.
-    step: Option<usize>,
 }
 
+/// How a block goes through a picture.
+#[derive(Clone)]
+enum Way<F: Format> {
+    /// So many lines at a time down bands. Memory is each thread's, for the blocks of all pictures: a thread is in one band at a time.
+    Bands { step: usize, scratch: Arc<[Mutex<Scratch<F>>]> },
+    /// Each step for the whole picture.
+    Whole(Box<Scratch<F>>),
+}
+
+#[derive(Clone)]
 struct Scratch<F: Format> {
     raised: Option<Map<F>>,
     middle: Map<F>,
-    output: Map<F>,
+    /// The result; made when it is first wanted, since most blocks are given a map for it.
+    output: Option<Map<F>>,
     blended: Vec<f32>,
     /// Of a convolution that is done for the whole picture.
     room: Buffer<f32>,
 }
 
-/// The maps of a run.
+/// The maps that a block is given.
 #[derive(Clone, Copy)]
-struct Views<F: Format> {
+struct Given<F: Format> {
     picture: Option<View<Single>>,
     /// The first source and, for a joined one, what comes from below.
     input: Option<View<F>>,
     below: Option<View<F>>,
+    output: Option<View<F>>,
+    pooled: Option<View<F>>,
+}
+
+/// The maps of a run.
+#[derive(Clone, Copy)]
+struct Views<F: Format> {
+    given: Given<F>,
     raised: Option<View<F>>,
     middle: View<F>,
     output: View<F>,
-    pooled: Option<View<F>>,
+}
+
+impl<F: Format> Given<F> {
+    /// Completed by maps that are kept for what is between two convolutions, and for a result of so many channels that is not asked
+    /// for.
+    fn with(self, scratch: &mut Scratch<F>, outputs: usize) -> Views<F> {
+        let Scratch { raised, middle, output, .. } = scratch;
+        Views {
+            given: self,
+            raised: raised.as_mut().map(Map::view_mut),
+            output: self.output.unwrap_or_else(|| output.get_or_insert_with(|| middle.like(outputs)).view_mut()),
+            middle: middle.view_mut(),
+        }
+    }
 }
 
 impl<F: Multiply> Block<F> {
@@ -117,62 +153,43 @@ impl<F: Multiply> Block<F> {
         let scratch = || Scratch {
             raised: raised.as_ref().map(|_| Map::new(h, w, sources[1], slots).with_zero(zero)),
             middle: Map::new(h, w, a.outputs, slots),
-            output: Map::new(h, w, b.outputs, slots),
+            output: None,
             blended: vec![0.0; (w / 2 + 1) * sources.get(1).unwrap_or(&0) + 16],
             room: Buffer::zeroed(if step.is_none() { first.room(h, w).max(second.room(h, w)) } else { 0 }),
         };
-        let scratch = (0..if step.is_none() { 1 } else { threads.max(1) }).map(|_| Mutex::new(scratch())).collect();
-        Self { isa, h, w, first, second, raised, scratch, step }
+        let way = match step {
+            Some(step) => Way::Bands { step, scratch: (0..threads.max(1)).map(|_| Mutex::new(scratch())).collect() },
+            None => Way::Whole(Box::new(scratch())),
+        };
+        Self { packed: Arc::new(Packed { isa, h, w, first, second, raised }), way }
     }
-}
 
-impl<F: Multiply> Block<F> {
     /// What there is to multiply in a picture, the last layer left out.
     pub fn work(&self) -> Work {
-        let convolutions = self.first.work(self.h, self.w) + self.second.work(self.h, self.w);
-        let Some(Raised::Transposed(products)) = &self.raised else { return convolutions };
+        let Packed { h, w, first, second, raised, .. } = &*self.packed;
+        let convolutions = first.work(*h, *w) + second.work(*h, *w);
+        let Some(Raised::Transposed(products)) = raised else { return convolutions };
         let of_line = |product: &Product<F::Value>| {
-            let multiply_adds = (self.h / 2 * (self.w / 2) * product.sources[0] * product.columns) as u64;
+            let multiply_adds = (h / 2 * (w / 2) * product.sources[0] * product.columns) as u64;
             Work { multiply_adds, done: multiply_adds, bytes: product.bytes() as u64 }
         };
         products.iter().map(of_line).fold(convolutions, std::ops::Add::add)
     }
 
-    /// Runs on the current rayon pool, which must not have more threads than the block was made for.
-    pub fn run(&mut self, source: &Source<F>, sinks: &mut Sinks<F>) {
-        let views = self.views(source, sinks);
-        if let Some(logits) = &sinks.logits {
-            assert!(
-                logits.to.len() == self.h * self.w && logits.weights.len() >= self.second.outputs().next_multiple_of(16),
-                "size of the logits"
-            );
+    /// Runs on the current rayon pool, which must not have more threads than the block was made for; `threads` of them are there
+    /// for this picture.
+    pub fn run(&mut self, source: &Source<F>, sinks: &mut Sinks<F>, threads: usize) {
+        let given = self.packed.given(source, sinks);
+        match &mut self.way {
+            Way::Bands { step, scratch } => self.packed.run_bands(given, *step, scratch, threads, &mut sinks.logits),
+            Way::Whole(scratch) => self.packed.run_whole(given, scratch, &mut sinks.logits),
         }
-        let Some(step) = self.step else { return self.run_whole(&views, sinks) };
-        debug_assert!(step.is_multiple_of(winograd::SIDE), "bands of whole strips");
-        // Two bands for each thread: one that is held up does not hold up all, and few lines are computed by two.
-        let lines = self.h.div_ceil(2 * self.scratch.len()).next_multiple_of(step);
-        let mut bands: Vec<(usize, Option<Logits>)> = (0..self.h).step_by(lines).map(|first| (first, None)).collect();
-        if let Some(Logits { weights, bias, to }) = &mut sinks.logits {
-            for (band, to) in bands.iter_mut().zip(to.chunks_mut(lines * self.w)) {
-                band.1 = Some(Logits { weights, bias: *bias, to });
-            }
-        }
-        let whole_output = views.output;
-        let has_map = sinks.map.is_some();
-        bands.into_par_iter().for_each(|(first, logits)| {
-            let slot = rayon::current_thread_index().unwrap_or(0) % self.scratch.len();
-            let mut scratch = self.scratch[slot].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let scratch = &mut *scratch;
-            let mut views = views;
-            views.raised = scratch.raised.as_mut().map(Map::view_mut);
-            views.middle = scratch.middle.view_mut();
-            views.output = if has_map { whole_output } else { scratch.output.view_mut() };
-            self.run_band(&views, first..(first + lines).min(self.h), step, &mut scratch.blended, logits);
-        });
     }
+}
 
+impl<F: Multiply> Packed<F> {
     /// Checks the maps: their sizes, and that they have all their lines.
-    fn views(&self, source: &Source<F>, sinks: &mut Sinks<F>) -> Views<F> {
+    fn given(&self, source: &Source<F>, sinks: &mut Sinks<F>) -> Given<F> {
         let read = match source {
             Source::Picture(map) => map.is_whole(),
             Source::Map(map) => map.is_whole(),
@@ -180,32 +197,47 @@ impl<F: Multiply> Block<F> {
         };
         let written = [&sinks.map, &sinks.pooled].into_iter().flatten().all(|map| map.is_whole());
         assert!(read && written, "maps have all their lines");
-        let mut scratch = self.scratch[0].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (picture, input, below) = match source {
             Source::Picture(map) => (Some(map.view()), None, None),
             Source::Map(map) => (None, Some(map.view()), None),
             Source::Joined(skip, below) => (None, Some(skip.view()), Some(below.view())),
         };
-        let views = Views {
-            picture,
-            input,
-            below,
-            raised: scratch.raised.as_mut().map(Map::view_mut),
-            middle: scratch.middle.view_mut(),
-            output: sinks.map.as_mut().map_or_else(|| scratch.output.view_mut(), |map| map.view_mut()),
-            pooled: sinks.pooled.as_mut().map(|map| map.view_mut()),
-        };
-        let size = |view: View<F>| [view.h, view.w];
-        assert!(views.picture.is_none_or(|view| [view.h, view.w] == [self.h, self.w]), "size of the picture");
-        assert!(views.input.is_none_or(|view| size(view) == [self.h, self.w]), "size of the input");
-        assert!(views.below.is_none_or(|view| [2 * view.h, 2 * view.w] == [self.h, self.w]), "size of what comes from below");
-        assert!(size(views.output) == [self.h, self.w] && views.output.c == self.second.outputs(), "size of the output");
-        assert!(
-            views.pooled.is_none_or(|view| [2 * view.h, 2 * view.w] == [self.h, self.w] && view.c == views.output.c),
-            "size of the pooled output"
-        );
-        assert!(views.below.is_some() == self.raised.is_some(), "a source for what is raised");
-        views
+        let output = sinks.map.as_mut().map(|map| map.view_mut());
+        let pooled = sinks.pooled.as_mut().map(|map| map.view_mut());
+        let (here, outputs) = ([self.h, self.w], self.second.outputs());
+        let whole = |view: View<F>| [view.h, view.w] == here;
+        let half = |view: View<F>| [2 * view.h, 2 * view.w] == here;
+        assert!(picture.is_none_or(|view| [view.h, view.w] == here), "size of the picture");
+        assert!(input.is_none_or(whole), "size of the input");
+        assert!(below.is_none_or(half), "size of what comes from below");
+        assert!(output.is_none_or(|view| whole(view) && view.c == outputs), "size of the output");
+        assert!(pooled.is_none_or(|view| half(view) && view.c == outputs), "size of the pooled output");
+        assert!(below.is_some() == self.raised.is_some(), "a source for what is raised");
+        if let Some(logits) = &sinks.logits {
+            assert!(logits.to.len() == self.h * self.w && logits.weights.len() >= outputs.next_multiple_of(16), "size of the logits");
+        }
+        Given { picture, input, below, output, pooled }
+    }
+
+    /// Band by band, as many as `threads` threads share.
+    fn run_bands(&self, given: Given<F>, step: usize, scratch: &[Mutex<Scratch<F>>], threads: usize, logits: &mut Option<Logits>) {
+        debug_assert!(step.is_multiple_of(winograd::SIDE), "bands of whole strips");
+        // Two bands for each thread: one that is held up does not hold up all, and few lines are computed by two. None are where the
+        // picture is one thread's.
+        let bands = if threads == 1 { 1 } else { 2 * threads };
+        let lines = self.h.div_ceil(bands).next_multiple_of(step);
+        let mut bands: Vec<(usize, Option<Logits>)> = (0..self.h).step_by(lines).map(|first| (first, None)).collect();
+        if let Some(Logits { weights, bias, to }) = logits {
+            for (band, to) in bands.iter_mut().zip(to.chunks_mut(lines * self.w)) {
+                band.1 = Some(Logits { weights, bias: *bias, to });
+            }
+        }
+        bands.into_par_iter().for_each(|(first, logits)| {
+            let slot = rayon::current_thread_index().unwrap_or(0) % scratch.len();
+            let mut scratch = scratch[slot].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let views = given.with(&mut scratch, self.second.outputs());
+            self.run_band(&views, first..(first + lines).min(self.h), step, &mut scratch.blended, logits);
+        });
     }
 
     /// Every step for the lines of a band, a few lines at a time.
@@ -241,8 +273,8 @@ impl<F: Multiply> Block<F> {
     }
 
     /// Every step for the whole picture.
-    fn run_whole(&self, views: &Views<F>, sinks: &mut Sinks<F>) {
-        let mut scratch = self.scratch[0].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn run_whole(&self, given: Given<F>, scratch: &mut Scratch<F>, logits: &mut Option<Logits>) {
+        let views = &given.with(scratch, self.second.outputs());
         let blended_room = scratch.blended.len();
         let room = scratch.room.values_mut();
         match &self.raised {
@@ -263,14 +295,14 @@ impl<F: Multiply> Block<F> {
             self.second.whole(self.isa, Input::Maps([views.middle; 2]), views.output, room);
         }
         (0..self.h / 2).into_par_iter().for_each(|y| self.pool_lines(views, 2 * y..2 * y + 2));
-        if let Some(Logits { weights, bias, to }) = &mut sinks.logits {
+        if let Some(Logits { weights, bias, to }) = logits {
             to.par_chunks_exact_mut(self.w).enumerate().for_each(|(y, to)| self.head_lines(views, y..y + 1, weights, *bias, to));
         }
     }
 
     /// What the first convolution reads.
     fn input(&self, views: &Views<F>) -> Input<F> {
-        match (views.picture, views.input) {
+        match (views.given.picture, views.given.input) {
             (Some(picture), _) => Input::Picture(picture),
             (None, Some(input)) => Input::Maps([input, views.raised.unwrap_or(input)]),
             (None, None) => panic!("a block without a source"),
@@ -279,7 +311,7 @@ impl<F: Multiply> Block<F> {
 
     /// Lines `ys`, from an even one on, of what comes from below.
     fn raise_lines(&self, views: &Views<F>, ys: Range<usize>, blocks: Option<Range<usize>>, blended: &mut [f32]) {
-        let (Some(raised), Some(below), Some(how)) = (views.raised, views.below, &self.raised) else { return };
+        let (Some(raised), Some(below), Some(how)) = (views.raised, views.given.below, &self.raised) else { return };
         match how {
             Raised::Transposed(products) => {
                 for (line, product) in products.iter().enumerate() {
@@ -302,7 +334,7 @@ impl<F: Multiply> Block<F> {
 
     /// Maxima of lines `ys`, from an even one on.
     fn pool_lines(&self, views: &Views<F>, ys: Range<usize>) {
-        let Some(pooled) = views.pooled else { return };
+        let Some(pooled) = views.given.pooled else { return };
         let output = views.output;
         for y in ys.start / 2..ys.end / 2 {
             let task = Pool::<F> {

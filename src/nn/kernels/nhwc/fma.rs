@@ -116,8 +116,8 @@ pub(super) trait Tiles {
             let mut first = 0;
             while first < units {
                 let left = units - first;
-                if left == UNITS || left > 2 * SHORT {
-                    self.tile::<L, UNITS, VECTORS>(first);
+                if left > 2 * SHORT || (left > SHORT && left <= UNITS && units >= UNITS) {
+                    self.tile::<L, UNITS, VECTORS>(first.min(units - UNITS));
                     first += UNITS;
                 } else {
                     self.tile::<L, SHORT, VECTORS>(first.min(units - SHORT));

@@ -14,11 +14,13 @@ use super::multiply::Multiply;
 use super::product::Sources;
 use crate::nn::kernels::isa::Isa;
 use rayon::prelude::*;
+use std::sync::Arc;
 
-/// A convolution with ReLU ready to run on maps of one size.
+/// A convolution with ReLU ready to run on maps of one size. A clone has the same weights, and maps of its own.
+#[derive(Clone)]
 pub(in crate::nn) struct Layer<F: Multiply> {
     isa: Isa,
-    filter: Filter<F>,
+    filter: Arc<Filter<F>>,
     inputs: usize,
     /// Where lines and pixels go that its taps are to find side by side.
     arrangement: [Arrangement; 2],
@@ -61,7 +63,7 @@ impl<F: Multiply> Layer<F> {
             result: (dilation > 1 || part).then(|| map(convolution.outputs)),
             step,
             threads: threads.max(1),
-            filter,
+            filter: filter.into(),
             arrangement,
         }
     }
@@ -105,7 +107,7 @@ impl<F: Multiply> Layer<F> {
         let output = self.result.as_mut().unwrap_or(to);
         assert!(output.size() == input.size() && output.channels() == self.filter.outputs(), "a layer's own maps");
         let (input, output) = (Input::Maps([input.view(); 2]), output.view_mut());
-        let (isa, filter) = (self.isa, &self.filter);
+        let (isa, filter) = (self.isa, &*self.filter);
         match self.step {
             // SAFETY: the layer was made for an instruction set that is here; the maps have the filter's channels and one size.
             None => unsafe { filter.whole(isa, input, output, room.values_mut()) },

@@ -26,6 +26,11 @@ impl<F: Format> Map<F> {
         Self { buffer: Buffer::zeroed((slots + 1) * F::PARTS * part(w, c)), slots, h, w, c }
     }
 
+    /// An empty map of its size that keeps as many lines, of `c` channels.
+    pub(super) fn like(&self, c: usize) -> Self {
+        Self::new(self.h, self.w, c, self.slots)
+    }
+
     /// The same map where `zero` stands for nothing; it has no other values yet.
     pub fn with_zero(mut self, zero: u8) -> Self {
         self.buffer.values_mut().fill(F::Value::whole(zero));

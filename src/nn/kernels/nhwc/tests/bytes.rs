@@ -154,7 +154,7 @@ fn bytes_are_the_same_with_tiles_and_without() {
     let run = |isa: Isa| {
         let (mut map, mut pooled) = (Map::new(h, w, 40, h), Map::new(h / 2, w / 2, 40, h / 2));
         let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&first, &second], None, 3);
-        block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled: Some(&mut pooled), logits: None });
+        block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled: Some(&mut pooled), logits: None }, 3);
         let mut all = Vec::new();
         for raising in [&Raising::Bilinear, &transposed] {
             let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&third, &last], Some((raising, 40, 40)), 3);

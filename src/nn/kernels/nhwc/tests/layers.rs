@@ -36,7 +36,7 @@ fn random_map<F: Multiply>(isa: Isa, dice: &mut Dice, [h, w]: [usize; 2], c: usi
     let [first, second] = [dice.convolution(1, c), dice.convolution(c, c)];
     let mut map = Map::new(h, w, c, h);
     let mut block = super::Block::<F>::new(isa, Method::Direct, [h, w], [&first, &second], None, 1);
-    block.run(&super::Source::Picture(&picture), &mut super::Sinks { map: Some(&mut map), pooled: None, logits: None });
+    block.run(&super::Source::Picture(&picture), &mut super::Sinks { map: Some(&mut map), pooled: None, logits: None }, 1);
     let values = values_of(&map);
     (map, Picture { c, h, w, values })
 }

@@ -131,7 +131,11 @@ fn mixed<F: Multiply>(block: &mut Block<F>, source: &Source<F>, mixtures: &[Vec<
     for mixture in mixtures {
         let mut weights = mixture.clone();
         weights.resize(weights.len().next_multiple_of(16), 0.0);
-        block.run(source, &mut Sinks { map: None, pooled: None, logits: Some(Logits { weights: &weights, bias: 0.0, to: &mut logits }) });
+        block.run(
+            source,
+            &mut Sinks { map: None, pooled: None, logits: Some(Logits { weights: &weights, bias: 0.0, to: &mut logits }) },
+            1,
+        );
         all.extend(logits.iter().map(|v| f64::from(*v)));
     }
     all
@@ -219,7 +223,7 @@ fn check_case<F: Multiply>(isa: Isa, method: Method, tolerance: f64, dice: &mut 
     let (mut map, mut pooled) = (Map::new(h, w, b, h), Map::new(h / 2, w / 2, b, h / 2));
     pool.install(|| {
         let pooled = even.then_some(&mut pooled);
-        block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled, logits: None });
+        block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled, logits: None }, threads);
     });
     assert_near(&values_of(&map), &want.values, tolerance, &case);
     if !even {
@@ -227,7 +231,7 @@ fn check_case<F: Multiply>(isa: Isa, method: Method, tolerance: f64, dice: &mut 
     }
     let mut alone = Map::new(h / 2, w / 2, b, h / 2);
     pool.install(|| {
-        block.run(&Source::Picture(&picture), &mut Sinks { map: None, pooled: Some(&mut alone), logits: None });
+        block.run(&Source::Picture(&picture), &mut Sinks { map: None, pooled: Some(&mut alone), logits: None }, threads);
     });
     assert!(values_of(&alone) == values_of(&pooled), "{case}: pooled alone");
     let outputs = b + more;
@@ -244,7 +248,7 @@ fn check_case<F: Multiply>(isa: Isa, method: Method, tolerance: f64, dice: &mut 
         assert_near(&got, &want.mixed(&mixtures_of_last), 2.0 * tolerance, &case);
         let mut result = Map::new(h, w, last, h);
         pool.install(|| {
-            block.run(&Source::Joined(&map, &pooled), &mut Sinks { map: Some(&mut result), pooled: None, logits: None });
+            block.run(&Source::Joined(&map, &pooled), &mut Sinks { map: Some(&mut result), pooled: None, logits: None }, threads);
         });
         assert_near(&values_of(&result), &want.values, 2.0 * tolerance, &case);
     }
@@ -304,7 +308,7 @@ fn a_last_line_alone_is_computed() {
         let run = |method| {
             let mut map = Map::new(h, w, 16, h);
             let mut block = Block::<Single>::new(Isa::best(), method, [h, w], [&first, &second], None, 1);
-            block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled: None, logits: None });
+            block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled: None, logits: None }, 1);
             let mut block = Block::<Single>::new(Isa::best(), method, [h, w], [&second, &second], None, 1);
             seen(&mut block, &Source::Map(&map), 16, 16, h * w)
         };
@@ -347,7 +351,7 @@ fn a_map_that_keeps_some_of_its_lines_is_refused() {
     let convolution = Convolution { inputs: 1, outputs: 1, side: 3, weights: vec![0.0; 9], bias: vec![0.0] };
     let mut block = Block::<Single>::new(Isa::Portable, Method::Direct, [8, 2], [&convolution, &convolution], None, 1);
     let sinks = &mut Sinks { map: Some(&mut Map::new(8, 2, 1, 4)), pooled: None, logits: None };
-    block.run(&Source::Picture(&Map::new(8, 2, 1, 8)), sinks);
+    block.run(&Source::Picture(&Map::new(8, 2, 1, 8)), sinks, 1);
 }
 
 #[test]
@@ -363,5 +367,5 @@ fn a_bias_of_another_length_is_refused() {
 fn a_map_of_another_size_is_refused() {
     let convolution = Convolution { inputs: 1, outputs: 1, side: 3, weights: vec![0.0; 9], bias: vec![0.0] };
     let mut block = Block::<Single>::new(Isa::Portable, Method::Direct, [2, 2], [&convolution, &convolution], None, 1);
-    block.run(&Source::Picture(&Map::new(2, 4, 1, 2)), &mut Sinks { map: None, pooled: None, logits: None });
+    block.run(&Source::Picture(&Map::new(2, 4, 1, 2)), &mut Sinks { map: None, pooled: None, logits: None }, 1);
 }

@@ -10,6 +10,7 @@
 
 use super::buffer::{Buffer, Number};
 use crate::nn::kernels::isa::Isa;
+use rayon::prelude::*;
 
 /// Inputs multiplied at once where they are bf16.
 pub(super) const BRAIN_INPUTS: usize = 32;
@@ -59,6 +60,21 @@ impl Order {
             Self::Byte { inputs } => (inputs, COLUMNS),
         }
     }
+
+    /// Where the weight of input `k` of a step and of column `n` of a block stands in that block of `width` columns.
+    fn place(self, step: usize, k: usize, n: usize, width: usize) -> usize {
+        match self {
+            Self::Single { .. } => step * width + n,
+            Self::Brain { parts } => {
+                let pair = n / COLUMNS * BRAIN_INPUTS / 2 + k / 2;
+                step * BRAIN_INPUTS * width * parts + pair * COLUMNS * 2 + n % COLUMNS * 2 + k % 2
+            }
+            Self::Byte { inputs } => {
+                let four = n / COLUMNS * inputs / 4 + k / 4;
+                step * inputs * width + four * COLUMNS * 4 + n % COLUMNS * 4 + k % 4
+            }
+        }
+    }
 }
 
 /// The weights of a product in the order in which they are read.
@@ -103,9 +119,9 @@ pub(in crate::nn) struct Recipe<'a> {
     pub unit: usize,
     pub columns: usize,
     pub relu: bool,
-    pub bias: &'a dyn Fn(usize) -> f32,
+    pub bias: &'a (dyn Fn(usize) -> f32 + Sync),
     /// Weight by column, source, line, and place among the values that a unit reads of a line.
-    pub weight: &'a dyn Fn(usize, usize, usize, usize) -> f32,
+    pub weight: &'a (dyn Fn(usize, usize, usize, usize) -> f32 + Sync),
 }
 
 /// Pixels of a unit that make the least work of a 3×3 convolution for lines of `w` pixels.
@@ -132,7 +148,7 @@ fn steps(channels: usize, read: usize, inputs: usize) -> Vec<usize> {
 }
 
 impl<T: Number> Product<T> {
-    fn packed(order: Order, recipe: &Recipe, put: impl Fn(&mut [T], usize, f32)) -> Self {
+    fn packed(order: Order, recipe: &Recipe, put: impl Fn(&mut [T], usize, f32) + Sync) -> Self {
         let window = if recipe.lines == 3 { recipe.unit + 2 } else { recipe.unit };
         let (inputs, column_quantum) = order.quanta();
         let reads: Vec<usize> = recipe.sources.channels.iter().map(|c| window * c).collect();
@@ -146,36 +162,24 @@ impl<T: Number> Product<T> {
         for (column, bias) in bias.values_mut().iter_mut().enumerate().take(recipe.columns) {
             *bias = (recipe.bias)(column);
         }
-        for column in 0..recipe.columns {
-            let first = column / block * block;
+        weights.values_mut().par_chunks_mut(depth * block).enumerate().for_each(|(number, of_block)| {
+            let first = number * block;
             let width = block.min(columns - first);
-            let of_block = &mut weights.values_mut()[depth * first..][..depth * width];
-            let mut before = 0;
-            for (source, (read, steps)) in reads.iter().zip(&steps).enumerate() {
-                for line in 0..recipe.lines {
-                    let inputs_of = |(step, first): (usize, &usize)| {
-                        (0..inputs.min(read - first)).map(move |k| (step, k, first + k)).collect::<Vec<_>>()
-                    };
-                    for (step, k, input) in steps.iter().enumerate().flat_map(inputs_of) {
-                        let (step, n) = (before + step, column - first);
-                        let at = match order {
-                            Order::Single { .. } => step * width + n,
-                            Order::Brain { parts } => {
-                                step * BRAIN_INPUTS * width * parts
-                                    + (n / COLUMNS * BRAIN_INPUTS / 2 + k / 2) * COLUMNS * 2
-                                    + n % COLUMNS * 2
-                                    + k % 2
+            for column in first..recipe.columns.min(first + width) {
+                let mut before = 0;
+                for (source, (read, steps)) in reads.iter().zip(&steps).enumerate() {
+                    for line in 0..recipe.lines {
+                        for (step, first_input) in (before..).zip(steps) {
+                            for k in 0..inputs.min(read - first_input) {
+                                let weight = (recipe.weight)(column, source, line, first_input + k);
+                                put(&mut of_block[order.place(step, k, column - first, width)..], BRAIN_INPUTS * width, weight);
                             }
-                            Order::Byte { inputs } => {
-                                step * inputs * width + (n / COLUMNS * inputs / 4 + k / 4) * COLUMNS * 4 + n % COLUMNS * 4 + k % 4
-                            }
-                        };
-                        put(&mut of_block[at..], BRAIN_INPUTS * width, (recipe.weight)(column, source, line, input));
+                        }
+                        before += steps.len();
                     }
-                    before += steps.len();
                 }
             }
-        }
+        });
         let (sources, lines, unit, relu) = (recipe.sources.channels.to_vec(), recipe.lines, recipe.unit, recipe.relu);
         Self {
             sources,

@@ -24,7 +24,7 @@ use crate::nn::kernels::winograd::{POINTS, REACH};
 use multiply::{Matrix, Multiply};
 use rayon::prelude::*;
 use std::ops::Range;
-use transform::{GatherAcross, GatherDown, ScatterAcross, ScatterDown, at_pair};
+use transform::{GatherAcross, GatherDown, ScatterAcross, ScatterDown, at_pairs};
 
 /// Pairs of points, one downward and one across: products that a square is made with.
 const PAIRS: usize = POINTS * POINTS;
@@ -74,9 +74,20 @@ impl Winograd {
             "size of a convolution's weights"
         );
         let (_, width) = Order::single(isa).quanta();
-        let kernel = |output: usize, input: usize| &convolution.weights[9 * (output * inputs + input)..][..9];
-        let matrix = |pair: usize| Matrix::new([inputs, outputs], width, |output, input| at_pair(kernel(output, input), pair));
-        let matrices = (0..PAIRS).into_par_iter().map(matrix).collect();
+        let mut matrices: Vec<Matrix> = (0..PAIRS).into_par_iter().map(|_| Matrix::new([inputs, outputs], width)).collect();
+        // Block by block of outputs, so that a kernel is read once for all pairs.
+        let block = matrices[0].block;
+        let mut blocks: Vec<Vec<&mut [f32]>> = (0..outputs).step_by(block).map(|_| Vec::with_capacity(PAIRS)).collect();
+        for matrix in &mut matrices {
+            blocks.iter_mut().zip(matrix.blocks()).for_each(|(pairs, weights)| pairs.push(weights));
+        }
+        blocks.into_par_iter().zip(convolution.weights.par_chunks(9 * inputs * block)).for_each(|(mut pairs, kernels)| {
+            let columns = kernels.len() / (9 * inputs);
+            for (input, output) in (0..inputs).flat_map(|input| (0..columns).map(move |output| (input, output))) {
+                let values = at_pairs(&kernels[9 * (output * inputs + input)..][..9]);
+                pairs.iter_mut().zip(values).for_each(|(weights, value)| weights[input * columns + output] = value);
+            }
+        });
         Self { isa, sources: sources.to_vec(), outputs, above, matrices, bias: convolution.bias.clone() }
     }
 

@@ -10,23 +10,20 @@ pub(super) struct Matrix {
     inputs: usize,
     outputs: usize,
     /// Outputs of a block.
-    block: usize,
+    pub block: usize,
     weights: Buffer<f32>,
 }
 
 impl Matrix {
-    /// Packs `weight`, which is asked by output and input, for vectors of `width` values.
-    pub fn new([inputs, outputs]: [usize; 2], width: usize, weight: impl Fn(usize, usize) -> f32) -> Self {
+    /// Without weights, for vectors of `width` values.
+    pub fn new([inputs, outputs]: [usize; 2], width: usize) -> Self {
         assert!(inputs.is_multiple_of(INPUTS) && outputs.is_multiple_of(width), "channels that come out even");
-        let block = 2 * width;
-        let mut weights = Buffer::zeroed(inputs * outputs);
-        for (first, weights) in (0..outputs).step_by(block).zip(weights.values_mut().chunks_mut(inputs * block)) {
-            let columns = block.min(outputs - first);
-            for (input, weights) in weights.chunks_exact_mut(columns).enumerate() {
-                weights.iter_mut().enumerate().for_each(|(output, to)| *to = weight(first + output, input));
-            }
-        }
-        Self { inputs, outputs, block, weights }
+        Self { inputs, outputs, block: 2 * width, weights: Buffer::zeroed(inputs * outputs) }
+    }
+
+    /// The weights of each block of outputs: by input, by output.
+    pub fn blocks(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.weights.values_mut().chunks_mut(self.inputs * self.block)
     }
 
     pub fn bytes(&self) -> usize {

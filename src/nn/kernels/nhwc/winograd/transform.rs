@@ -4,11 +4,21 @@ use crate::nn::kernels::nhwc::format::Format;
 use crate::nn::kernels::simd::{Lanes, Task};
 use crate::nn::kernels::winograd::{POINTS, REACH, SIDE, TAPS, gather, plus, scatter};
 
-/// A 3×3 kernel's value at a pair of points, `POINTS` times the one downward and the one across.
-pub(super) fn at_pair(kernel: &[f32], pair: usize) -> f32 {
-    let (down, across) = (TAPS[pair / POINTS], TAPS[pair % POINTS]);
-    let lines = kernel.chunks_exact(3).map(|line| line.iter().zip(across).map(|(tap, share)| f64::from(*tap) * share).sum::<f64>());
-    lines.zip(down).map(|(line, share)| line * share).sum::<f64>() as f32
+/// A 3×3 kernel's values at all pairs of points, by the one downward, then by the one across.
+pub(super) fn at_pairs(kernel: &[f32]) -> [f32; POINTS * POINTS] {
+    let mut across = [[0.0; 3]; POINTS];
+    for (y, line) in kernel.chunks_exact(3).enumerate() {
+        for (point, shares) in across.iter_mut().zip(TAPS) {
+            point[y] = f64::from(line[0]) * shares[0] + f64::from(line[1]) * shares[1] + f64::from(line[2]) * shares[2];
+        }
+    }
+    let mut values = [0.0; POINTS * POINTS];
+    for (values, shares) in values.chunks_exact_mut(POINTS).zip(TAPS) {
+        for (value, lines) in values.iter_mut().zip(&across) {
+            *value = (lines[0] * shares[0] + lines[1] * shares[1] + lines[2] * shares[2]) as f32;
+        }
+    }
+    values
 }
 
 /// Six lines to the points downward.

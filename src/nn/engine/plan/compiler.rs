@@ -28,7 +28,7 @@ impl<'a, F: Multiply> Compiler<'a, F> {
         let picture = Map::new(self.side, self.side, 1, self.side);
         let room = |step: &Step<F>| if let Operation::Layer { layer, .. } = &step.operation { layer.room() } else { 0 };
         let room = Buffer::zeroed(self.steps.iter().map(room).max().unwrap_or(0));
-        Plan { isa: self.settings.isa, threads: self.settings.threads, picture, maps: self.maps, steps: self.steps, room, tiles: 0 }
+        Plan { isa: self.settings.isa, picture, maps: self.maps, steps: self.steps, room, tiles: 0 }
     }
 
     /// A map of `side × side`.

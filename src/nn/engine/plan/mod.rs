@@ -42,7 +42,6 @@ pub(super) struct Settings<'a> {
 #[derive(Clone)]
 pub(super) struct Plan<F: Multiply> {
     isa: Isa,
-    threads: usize,
     picture: Map<Single>,
     maps: Vec<RefCell<Map<F>>>,
     steps: Vec<Step<F>>,
@@ -121,7 +120,7 @@ impl<F: Multiply> Run for Plan<F> {
         self.picture.set_picture(tile);
         self.tiles += 1;
         let mut clock = Clock(Instant::now());
-        let (isa, side, threads) = (self.isa, self.picture.side(), self.threads.div_ceil(at_once));
+        let (isa, side, threads) = (self.isa, self.picture.side(), rayon::current_num_threads().div_ceil(at_once));
         let map = |id: MapId| self.maps[id].borrow();
         let sink = |id: MapId| self.maps[id].borrow_mut();
         for at in 0..self.steps.len() {

@@ -116,6 +116,7 @@ pub(super) trait Tiles {
             let mut first = 0;
             while first < units {
                 let left = units - first;
+                // A short one, or two of them, where those do no more than a long one.
                 if left > 2 * SHORT || (left > SHORT && left <= UNITS && units >= UNITS) {
                     self.tile::<L, UNITS, VECTORS>(first.min(units - UNITS));
                     first += UNITS;

@@ -156,7 +156,12 @@ impl<T: Number> Product<T> {
         let block = order.block();
         let columns = recipe.columns.next_multiple_of(column_quantum);
         let parts = if let Order::Brain { parts } = order { parts } else { 1 };
-        let depth = recipe.lines * steps.iter().map(Vec::len).sum::<usize>() * inputs * parts;
+        // Source and line of each step, and which inputs it takes of that line.
+        let taken: Vec<_> = (reads.iter().zip(&steps).enumerate())
+            .flat_map(|(source, of_source)| (0..recipe.lines).map(move |line| (source, line, of_source)))
+            .flat_map(|(source, line, (read, steps))| steps.iter().map(move |first| (source, line, *first..*read.min(&(first + inputs)))))
+            .collect();
+        let depth = taken.len() * inputs * parts;
         let mut weights = Buffer::zeroed(depth * columns);
         let mut bias = Buffer::zeroed(recipe.columns.next_multiple_of(block));
         for (column, bias) in bias.values_mut().iter_mut().enumerate().take(recipe.columns) {
@@ -166,16 +171,10 @@ impl<T: Number> Product<T> {
             let first = number * block;
             let width = block.min(columns - first);
             for column in first..recipe.columns.min(first + width) {
-                let mut before = 0;
-                for (source, (read, steps)) in reads.iter().zip(&steps).enumerate() {
-                    for line in 0..recipe.lines {
-                        for (step, first_input) in (before..).zip(steps) {
-                            for k in 0..inputs.min(read - first_input) {
-                                let weight = (recipe.weight)(column, source, line, first_input + k);
-                                put(&mut of_block[order.place(step, k, column - first, width)..], BRAIN_INPUTS * width, weight);
-                            }
-                        }
-                        before += steps.len();
+                for (step, (source, line, inputs)) in taken.iter().enumerate() {
+                    for (k, input) in inputs.clone().enumerate() {
+                        let weight = (recipe.weight)(column, *source, *line, input);
+                        put(&mut of_block[order.place(step, k, column - first, width)..], BRAIN_INPUTS * width, weight);
                     }
                 }
             }

@@ -27,7 +27,7 @@ fn check_bytes(isa: Isa) {
         let mut picture = Map::new(h, w, 1, h);
         picture.set_picture(&values);
         let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&first, &second], None, 3);
-        let got = seen(&mut block, &Source::Picture(&picture), b, b.min(40), h * w);
+        let got = seen(&mut block, 3, &Source::Picture(&picture), [b, b.min(40)], h * w);
         // A weight is off by half of a 127th of the greatest at most, an activation of the first layer by one.
         let most = |c: &Convolution| c.weights.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
         let slack = 2.0 + f64::from(most(&second)) * (9.0 * a as f64).sqrt() * (255.0 / 254.0 + 2.0);
@@ -77,7 +77,7 @@ fn bytes_of_whole_weights_are_exact() {
                 continue;
             }
             let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&first, &second], None, 3);
-            let got = seen(&mut block, &Source::Picture(&picture), b, b.min(40), h * w);
+            let got = seen(&mut block, 3, &Source::Picture(&picture), [b, b.min(40)], h * w);
             for (i, (got, want)) in got.iter().zip(&want.values).enumerate() {
                 assert!((got - want.min(255.0)).abs() <= 0.51, "{isa}, {a} and {b} channels, value {i}: {got} instead of {want}");
             }
@@ -126,7 +126,7 @@ fn bytes_of_transposed_convolutions_have_signs() {
             };
             let (skip, below) = (bytes(&skip, h, w), bytes(&below, h / 2, w / 2));
             let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&first, &second], Some((&raising, 1, 1)), 2);
-            let got = seen(&mut block, &Source::Joined(&skip, &below), b, b, h * w);
+            let got = seen(&mut block, 2, &Source::Joined(&skip, &below), [b, b], h * w);
             for (i, (got, want)) in got.iter().zip(&want.values).enumerate() {
                 assert!((got - want.min(255.0)).abs() <= 0.51, "{isa}, {h} × {w}, {outputs} raised, value {i}: {got} instead of {want}");
             }
@@ -158,7 +158,7 @@ fn bytes_are_the_same_with_tiles_and_without() {
         let mut all = Vec::new();
         for raising in [&Raising::Bilinear, &transposed] {
             let mut block = Block::<Byte>::new(isa, Method::Direct, [h, w], [&third, &last], Some((raising, 40, 40)), 3);
-            all.extend(seen(&mut block, &Source::Joined(&map, &pooled), 6, 6, h * w));
+            all.extend(seen(&mut block, 3, &Source::Joined(&map, &pooled), [6, 6], h * w));
         }
         all
     };

@@ -98,9 +98,9 @@ impl Dice {
 }
 
 /// The first `seen` channels of a block's result, each seen through the last layer.
-fn seen<F: Multiply>(block: &mut Block<F>, source: &Source<F>, channels: usize, seen: usize, pixels: usize) -> Vec<f64> {
+fn seen<F: Multiply>(block: &mut Block<F>, threads: usize, source: &Source<F>, [channels, seen]: [usize; 2], pixels: usize) -> Vec<f64> {
     let alone = (0..seen).map(|channel| (0..channels).map(|c| f32::from(c == channel)).collect());
-    mixed(block, source, &alone.collect::<Vec<_>>(), pixels)
+    mixed(block, threads, source, &alone.collect::<Vec<_>>(), pixels)
 }
 
 /// All channels of a map, one after the other.
@@ -124,8 +124,8 @@ fn mixtures(dice: &mut Dice, channels: usize) -> Vec<Vec<f32>> {
     alone.into_iter().chain(mixed).collect()
 }
 
-/// A block's result seen through each of the mixtures.
-fn mixed<F: Multiply>(block: &mut Block<F>, source: &Source<F>, mixtures: &[Vec<f32>], pixels: usize) -> Vec<f64> {
+/// A block's result seen through each of the mixtures, shared out among so many threads.
+fn mixed<F: Multiply>(block: &mut Block<F>, threads: usize, source: &Source<F>, mixtures: &[Vec<f32>], pixels: usize) -> Vec<f64> {
     let mut logits = vec![0.0; pixels];
     let mut all = Vec::new();
     for mixture in mixtures {
@@ -134,7 +134,7 @@ fn mixed<F: Multiply>(block: &mut Block<F>, source: &Source<F>, mixtures: &[Vec<
         block.run(
             source,
             &mut Sinks { map: None, pooled: None, logits: Some(Logits { weights: &weights, bias: 0.0, to: &mut logits }) },
-            1,
+            threads,
         );
         all.extend(logits.iter().map(|v| f64::from(*v)));
     }
@@ -217,7 +217,7 @@ fn check_case<F: Multiply>(isa: Isa, method: Method, tolerance: f64, dice: &mut 
     let want = plain.convolved(&first).convolved(&second);
     let mut block = Block::<F>::new(isa, method, [h, w], [&first, &second], None, threads);
     let mixtures_of_b = mixtures(dice, b);
-    let got = pool.install(|| mixed(&mut block, &Source::Picture(&picture), &mixtures_of_b, h * w));
+    let got = pool.install(|| mixed(&mut block, threads, &Source::Picture(&picture), &mixtures_of_b, h * w));
     assert_near(&got, &want.mixed(&mixtures_of_b), tolerance, &case);
     let even = h % 2 + w % 2 == 0;
     let (mut map, mut pooled) = (Map::new(h, w, b, h), Map::new(h / 2, w / 2, b, h / 2));
@@ -243,7 +243,7 @@ fn check_case<F: Multiply>(isa: Isa, method: Method, tolerance: f64, dice: &mut 
         let want = joined.convolved(&first).convolved(&second);
         let mut block = Block::<F>::new(isa, method, [h, w], [&first, &second], Some((&raising, b, b)), threads);
         let mixtures_of_last = mixtures(dice, last);
-        let got = pool.install(|| mixed(&mut block, &Source::Joined(&map, &pooled), &mixtures_of_last, h * w));
+        let got = pool.install(|| mixed(&mut block, threads, &Source::Joined(&map, &pooled), &mixtures_of_last, h * w));
         let case = format!("{case}, joined");
         assert_near(&got, &want.mixed(&mixtures_of_last), 2.0 * tolerance, &case);
         let mut result = Map::new(h, w, last, h);
@@ -310,7 +310,7 @@ fn a_last_line_alone_is_computed() {
             let mut block = Block::<Single>::new(Isa::best(), method, [h, w], [&first, &second], None, 1);
             block.run(&Source::Picture(&picture), &mut Sinks { map: Some(&mut map), pooled: None, logits: None }, 1);
             let mut block = Block::<Single>::new(Isa::best(), method, [h, w], [&second, &second], None, 1);
-            seen(&mut block, &Source::Map(&map), 16, 16, h * w)
+            seen(&mut block, 1, &Source::Map(&map), [16, 16], h * w)
         };
         assert_near(&run(Method::Winograd), &run(Method::Direct), 1e-4, &format!("{h} × {w}"));
     }

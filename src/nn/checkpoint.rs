@@ -97,6 +97,18 @@ impl Checkpoint {
     /// Bytes that are no safetensors file, were damaged since they were written, carry no or an unknown description, or hold other
     /// tensors than the described network has: [`NnError::Unfit`] with what was found and what was expected.
     pub fn load_bytes(bytes: &[u8], origin: &str) -> Result<Self, NnError> {
+        // Hashing takes as long as all else: it is done beside it.
+        let hash = || hex::encode(Sha256::digest(bytes));
+        let (read, digest) = std::thread::scope(|scope| {
+            let hashing = std::thread::Builder::new().name("checkpoint-digest".into()).spawn_scoped(scope, hash);
+            let read = Self::read(bytes, origin);
+            (read, hashing.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(hash))
+        });
+        Ok(Self { digest, ..read? })
+    }
+
+    /// What [`Checkpoint::load_bytes`] gives, but for the digest.
+    fn read(bytes: &[u8], origin: &str) -> Result<Self, NnError> {
         let unfit = |found: String, expected: &str, remedy: &str| NnError::Unfit {
             origin: origin.into(),
             found,
@@ -141,8 +153,7 @@ impl Checkpoint {
             let tensor = read_tensor(name, &view, origin)?;
             tensors.insert(name.to_owned(), tensor);
         }
-        let digest = hex::encode(Sha256::digest(bytes));
-        let checkpoint = Self { meta, tensors, digest };
+        let checkpoint = Self { meta, tensors, digest: String::new() };
         checkpoint.check_named(origin)?;
         Ok(checkpoint)
     }

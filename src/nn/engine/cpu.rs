@@ -112,16 +112,16 @@ impl CpuEngine {
         let ranges = (arithmetic == Arithmetic::Byte).then(|| ranges(&checkpoint.meta)).transpose()?;
         let method = if arithmetic == Arithmetic::Winograd { Method::Winograd } else { Method::Direct };
         let settings = Settings { isa, method, scale: Scale(ranges), threads };
-        let plan = pool.install(|| -> Result<Box<dyn Run>, NnError> {
-            Ok(match arithmetic {
+        let plans = pool.install(|| -> Result<Vec<Box<dyn Run>>, NnError> {
+            let plan: Box<dyn Run> = match arithmetic {
                 Arithmetic::Single | Arithmetic::Winograd => Box::new(Plan::<Single>::new(checkpoint, settings, side)?),
                 Arithmetic::Split => Box::new(Plan::<Split>::new(checkpoint, settings, side)?),
                 Arithmetic::Byte => Box::new(Plan::<Byte>::new(checkpoint, settings, side)?),
                 Arithmetic::Brain => Box::new(Plan::<Brain>::new(checkpoint, settings, side)?),
-            })
+            };
+            let twins: Vec<_> = (1..threads.min(TILES_PER_SIDE)).map(|_| plan.twin()).collect();
+            Ok(std::iter::once(plan).chain(twins).collect())
         })?;
-        let twins: Vec<_> = (1..threads.min(TILES_PER_SIDE)).map(|_| plan.twin()).collect();
-        let plans = std::iter::once(plan).chain(twins).collect();
         let name = format!("{} on the CPU, {} ({isa}), {threads} threads", checkpoint.meta.shape, arithmetic.precision());
         Ok(Self { plans, side, pool, kept: Kept::default(), arithmetic, isa, name })
     }

@@ -1,16 +1,21 @@
 //! Zeroed memory that begins at a cache line.
 
+use rayon::prelude::*;
 use std::marker::PhantomData;
 
 /// Bytes past the end that whole vectors and tile rows may read.
 const SLACK: usize = 256;
+
+/// Cache lines (1 MiB) that a thread writes at a time where a buffer is made. Memory is had from the system page by page, as it is
+/// first written to: a large network's maps and weights take one thread longer than their computation.
+const PART: usize = 16 << 10;
 
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 struct CacheLine([u8; 64]);
 
 /// Values of `T`, for which every pattern of bits must be a value, as it is for numbers.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(in crate::nn) struct Buffer<T> {
     lines: Vec<CacheLine>,
     length: usize,
@@ -21,7 +26,8 @@ impl<T: Number> Buffer<T> {
     /// `length` zeros, and some more that only whole vectors read.
     pub fn zeroed(length: usize) -> Self {
         let bytes = length * size_of::<T>() + SLACK;
-        Self { lines: vec![CacheLine([0; 64]); bytes.div_ceil(64)], length, of: PhantomData }
+        let lines = made(rayon::iter::repeat_n(CacheLine([0; 64]), bytes.div_ceil(64)));
+        Self { lines, length, of: PhantomData }
     }
 
     pub fn values(&self) -> &[T] {
@@ -47,6 +53,17 @@ impl<T: Number> Buffer<T> {
     pub fn bytes(&self) -> usize {
         self.lines.len() * 64
     }
+}
+
+impl<T> Clone for Buffer<T> {
+    fn clone(&self) -> Self {
+        Self { lines: made(self.lines.par_iter().copied()), length: self.length, of: PhantomData }
+    }
+}
+
+/// Lines written by the threads of the pool at hand; a single part, by this one.
+fn made(lines: impl IndexedParallelIterator<Item = CacheLine>) -> Vec<CacheLine> {
+    lines.with_min_len(PART).collect()
 }
 
 /// Numbers that a [`Buffer`] may hold: zero bytes are zero.

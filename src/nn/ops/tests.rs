@@ -74,9 +74,11 @@ fn convolutions_are_as_exact_as_their_precision() {
     if !Isa::Amx.is_here() {
         crate::skipped!("tiles, which this processor has not; half of the products of f32 instead");
     }
-    let sizes = [[1, 8, 1, 1], [2, 9, 5, 33], [3, 16, 30, 47], [2, 40, 14, 14], [1, 70, 40, 60], [4, 64, 3, 2]];
+    let sizes = [[1, 8, 1, 1], [2, 9, 5, 33], [3, 16, 30, 47], [2, 40, 14, 14], [1, 70, 20, 40], [4, 64, 3, 2]];
+    let kinds = [(8, 3, 1), (13, 1, 1), (16, 3, 2), (40, 3, 1), (65, 3, 4)];
     for (i, size) in sizes.iter().enumerate() {
-        for (outputs, side, dilation) in [(8, 3, 1), (13, 1, 1), (16, 3, 2), (40, 3, 1), (65, 3, 4)] {
+        // Every size with every kind takes minutes under valgrind.
+        for (outputs, side, dilation) in [kinds[i % 5], kinds[(i + 3) % 5]] {
             let x = var(size, i as u64);
             let weight = var(&[outputs, size[1], side, side], 100 + i as u64);
             let target = random(&[size[0], outputs, size[2], size[3]], 200 + i as u64);

@@ -29,18 +29,25 @@ impl Picture {
     }
 
     fn convolved(&self, convolution: &Convolution) -> Self {
-        Self::of(convolution.outputs, self.h, self.w, |o, y, x| {
-            let mut sum = f64::from(convolution.bias[o]);
-            for c in 0..self.c {
-                for tap in 0..9 {
-                    let (y, x) = ((y + tap / 3).wrapping_sub(1), (x + tap % 3).wrapping_sub(1));
-                    if y < self.h && x < self.w {
-                        sum += f64::from(convolution.weights[(o * self.c + c) * 9 + tap]) * self.at(c, y, x);
+        let (h, w) = (self.h, self.w);
+        let mut values = Vec::with_capacity(convolution.outputs * h * w);
+        for o in 0..convolution.outputs {
+            let mut plane = vec![f64::from(convolution.bias[o]); h * w];
+            for (c, tap) in (0..self.c).flat_map(|c| (0..9).map(move |tap| (c, tap))) {
+                let weight = f64::from(convolution.weights[(o * self.c + c) * 9 + tap]);
+                let (down, right) = (tap / 3, tap % 3);
+                // Pixels whose neighbour there lies within the picture.
+                let xs = usize::from(right == 0)..w - usize::from(right == 2);
+                for y in usize::from(down == 0)..h - usize::from(down == 2) {
+                    let neighbours = &self.values[(c * h + y + down - 1) * w..][..w][xs.start + right - 1..];
+                    for (sum, value) in plane[y * w..][xs.clone()].iter_mut().zip(neighbours) {
+                        *sum += weight * value;
                     }
                 }
             }
-            sum.max(0.0)
-        })
+            values.extend(plane.iter().map(|sum| sum.max(0.0)));
+        }
+        Self { c: convolution.outputs, h, w, values }
     }
 
     fn pooled(&self) -> Self {
@@ -69,12 +76,11 @@ impl Picture {
         }
     }
 
-    /// Seen through each of the mixtures.
-    fn mixed(&self, mixtures: &[Vec<f32>]) -> Vec<f64> {
-        let at = |mixture: &[f32], pixel: usize| -> f64 {
-            mixture.iter().enumerate().map(|(c, share)| f64::from(*share) * self.values[c * self.h * self.w + pixel]).sum()
-        };
-        mixtures.iter().flat_map(|mixture| (0..self.h * self.w).map(move |pixel| at(mixture, pixel))).collect()
+    /// Seen through the last layer.
+    fn mixed(&self, mixture: &[f32]) -> Vec<f64> {
+        let at =
+            |pixel: usize| mixture.iter().enumerate().map(|(c, share)| f64::from(*share) * self.values[c * self.h * self.w + pixel]).sum();
+        (0..self.h * self.w).map(at).collect()
     }
 
     fn below(mut self, other: &Self) -> Self {
@@ -99,8 +105,8 @@ impl Dice {
 
 /// The first `seen` channels of a block's result, each seen through the last layer.
 fn seen<F: Multiply>(block: &mut Block<F>, threads: usize, source: &Source<F>, [channels, seen]: [usize; 2], pixels: usize) -> Vec<f64> {
-    let alone = (0..seen).map(|channel| (0..channels).map(|c| f32::from(c == channel)).collect());
-    mixed(block, threads, source, &alone.collect::<Vec<_>>(), pixels)
+    let alone = |channel| (0..channels).map(|c| f32::from(c == channel)).collect::<Vec<_>>();
+    (0..seen).flat_map(|channel| mixed(block, threads, source, &alone(channel), pixels)).collect()
 }
 
 /// All channels of a map, one after the other.
@@ -117,28 +123,14 @@ fn values_of<F: Multiply>(map: &Map<F>) -> Vec<f64> {
     Picture::of(view.c, view.h, view.w, value).values
 }
 
-/// What the last layer is to show of so many channels: a few of them alone, and all of them mixed.
-fn mixtures(dice: &mut Dice, channels: usize) -> Vec<Vec<f32>> {
-    let alone = [0, 1, channels / 2, channels - 1].map(|channel| (0..channels).map(|c| f32::from(c == channel)).collect());
-    let mixed = [0; 2].map(|_| dice.values(channels, 1.0 / (channels as f32).sqrt()));
-    alone.into_iter().chain(mixed).collect()
-}
-
-/// A block's result seen through each of the mixtures, shared out among so many threads.
-fn mixed<F: Multiply>(block: &mut Block<F>, threads: usize, source: &Source<F>, mixtures: &[Vec<f32>], pixels: usize) -> Vec<f64> {
+/// A block's result seen through a last layer of these weights, shared out among so many threads.
+fn mixed<F: Multiply>(block: &mut Block<F>, threads: usize, source: &Source<F>, mixture: &[f32], pixels: usize) -> Vec<f64> {
     let mut logits = vec![0.0; pixels];
-    let mut all = Vec::new();
-    for mixture in mixtures {
-        let mut weights = mixture.clone();
-        weights.resize(weights.len().next_multiple_of(16), 0.0);
-        block.run(
-            source,
-            &mut Sinks { map: None, pooled: None, logits: Some(Logits { weights: &weights, bias: 0.0, to: &mut logits }) },
-            threads,
-        );
-        all.extend(logits.iter().map(|v| f64::from(*v)));
-    }
-    all
+    let mut weights = mixture.to_vec();
+    weights.resize(weights.len().next_multiple_of(16), 0.0);
+    let last = Logits { weights: &weights, bias: 0.0, to: &mut logits };
+    block.run(source, &mut Sinks { map: None, pooled: None, logits: Some(last) }, threads);
+    logits.iter().map(|v| f64::from(*v)).collect()
 }
 
 fn format_name<F>() -> &'static str {
@@ -216,9 +208,9 @@ fn check_case<F: Multiply>(isa: Isa, method: Method, tolerance: f64, dice: &mut 
     let plain = Picture::of(1, h, w, |_, y, x| f64::from(values[y * w + x]));
     let want = plain.convolved(&first).convolved(&second);
     let mut block = Block::<F>::new(isa, method, [h, w], [&first, &second], None, threads);
-    let mixtures_of_b = mixtures(dice, b);
-    let got = pool.install(|| mixed(&mut block, threads, &Source::Picture(&picture), &mixtures_of_b, h * w));
-    assert_near(&got, &want.mixed(&mixtures_of_b), tolerance, &case);
+    let mixture = dice.values(b, 1.0 / (b as f32).sqrt());
+    let got = pool.install(|| mixed(&mut block, threads, &Source::Picture(&picture), &mixture, h * w));
+    assert_near(&got, &want.mixed(&mixture), tolerance, &case);
     let even = h % 2 + w % 2 == 0;
     let (mut map, mut pooled) = (Map::new(h, w, b, h), Map::new(h / 2, w / 2, b, h / 2));
     pool.install(|| {
@@ -242,10 +234,10 @@ fn check_case<F: Multiply>(isa: Isa, method: Method, tolerance: f64, dice: &mut 
         let joined = Picture::of(b, h, w, |c, y, x| want.at(c, y, x)).below(&want_raised);
         let want = joined.convolved(&first).convolved(&second);
         let mut block = Block::<F>::new(isa, method, [h, w], [&first, &second], Some((&raising, b, b)), threads);
-        let mixtures_of_last = mixtures(dice, last);
-        let got = pool.install(|| mixed(&mut block, threads, &Source::Joined(&map, &pooled), &mixtures_of_last, h * w));
+        let mixture = dice.values(last, 1.0 / (last as f32).sqrt());
+        let got = pool.install(|| mixed(&mut block, threads, &Source::Joined(&map, &pooled), &mixture, h * w));
         let case = format!("{case}, joined");
-        assert_near(&got, &want.mixed(&mixtures_of_last), 2.0 * tolerance, &case);
+        assert_near(&got, &want.mixed(&mixture), 2.0 * tolerance, &case);
         let mut result = Map::new(h, w, last, h);
         pool.install(|| {
             block.run(&Source::Joined(&map, &pooled), &mut Sinks { map: Some(&mut result), pooled: None, logits: None }, threads);

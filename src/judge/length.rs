@@ -4,6 +4,9 @@ use crate::cell::Squeeze;
 /// Pixels on either side that a centre line is averaged over.
 const SMOOTHING_PX: usize = 3;
 
+/// How far a spur may run along the crack, by how far it may stand out of it.
+const LONGEST_SPUR: f64 = 4.0;
+
 /// The centre line of one component, measured.
 #[derive(Debug, Default)]
 pub(super) struct CentreLine {
@@ -44,30 +47,70 @@ pub(super) fn measure(skeleton: &mut Skeleton, pixels: &mut Vec<usize>, squeeze:
     line
 }
 
-/// Removes the spurs: branches that end outside the crack's width around their junction by less than
-/// about that width.
+/// Removes the spurs, the shortest first, until there are none: without its own spurs a branch may turn out to be one.
 fn prune(skeleton: &mut Skeleton, pixels: &mut Vec<usize>) {
-    let mut spurs = Vec::new();
-    for_each_chain(skeleton, pixels, |skeleton, chain| {
-        let (Some(first), Some(last)) = (chain.pixels.first(), chain.pixels.last()) else { return };
-        let reach = |index: usize| skeleton.links(index).count_ones();
-        let (junction, end, branch) = match (reach(*first), reach(*last)) {
-            (3.., 1) => (*first, *last, &chain.pixels[1..]),
-            (1, 3..) => (*last, *first, &chain.pixels[..chain.pixels.len() - 1]),
-            _ => return,
-        };
-        let depth_px = skeleton.depth_px(junction);
-        let [dx, dy] = between(skeleton.position(junction), skeleton.position(end));
-        if dx.hypot(dy) + skeleton.depth_px(end) - depth_px < (1.2 * depth_px).max(1.5) {
-            spurs.extend_from_slice(branch);
+    loop {
+        let mut branches = Vec::new();
+        for_each_chain(skeleton, pixels, |skeleton, chain| branches.extend(branch_from_its_end(skeleton, &chain)));
+        branches.sort_by_key(Vec::len);
+        let mut erased = Vec::new();
+        for branch in &branches {
+            if is_spur(skeleton, branch) {
+                let spur = &branch[..branch.len() - 1];
+                spur.iter().for_each(|index| skeleton.erase(*index));
+                erased.extend_from_slice(spur);
+            }
         }
-    });
-    for index in &spurs {
-        skeleton.erase(*index);
-    }
-    if !spurs.is_empty() {
+        if erased.is_empty() {
+            return;
+        }
+        skeleton.thin_beside(&erased);
         pixels.retain(|index| skeleton.is_centre(*index));
     }
+}
+
+/// A chain's pixels from the end of the line to the junction, where it has both.
+fn branch_from_its_end(skeleton: &Skeleton, chain: &Chain) -> Option<Vec<usize>> {
+    let reach = |index: &usize| skeleton.links(*index).count_ones();
+    match (chain.pixels.first().map(reach)?, chain.pixels.last().map(reach)?) {
+        (1, 3..) => Some(chain.pixels.to_vec()),
+        (3.., 1) => Some(chain.pixels.iter().rev().copied().collect()),
+        _ => None,
+    }
+}
+
+/// Whether a short branch, given from its end to its junction, ends outside the crack's width around the rest of the centre line by less
+/// than about that width. The rest is not the junction alone: along a crack at a low angle to the grid a spur runs beside the line.
+fn is_spur(skeleton: &Skeleton, branch: &[usize]) -> bool {
+    let (end, junction) = (branch[0], branch[branch.len() - 1]);
+    let most_px = |depth_px: f64| (1.2 * depth_px).max(2.5);
+    // What is left of a line when all else was its spurs stays.
+    let is_last = skeleton.links(junction).count_ones() < 2;
+    if is_last || branch.len() as f64 > LONGEST_SPUR * most_px(skeleton.depth_px(junction)) {
+        return false;
+    }
+    let end_px = skeleton.depth_px(end);
+    around(skeleton, branch).into_iter().any(|near| {
+        let [dx, dy] = between(skeleton.position(near), skeleton.position(end));
+        let depth_px = skeleton.depth_px(near);
+        dx.hypot(dy) + end_px - depth_px < most_px(depth_px)
+    })
+}
+
+/// The centre line on both sides of a branch's junction, about as far as the branch is long.
+fn around(skeleton: &Skeleton, branch: &[usize]) -> Vec<usize> {
+    let mut line = vec![branch[branch.len() - 1]];
+    let mut seen = 0;
+    while seen < line.len() && line.len() <= 2 * branch.len() {
+        for direction in directions(skeleton.links(line[seen])) {
+            let index = skeleton.step(line[seen], direction);
+            if !branch.contains(&index) && !line.contains(&index) {
+                line.push(index);
+            }
+        }
+        seen += 1;
+    }
+    line
 }
 
 /// Calls `f` with every chain once: those between ends and junctions, then the closed ones.

@@ -29,11 +29,14 @@ impl Skeleton {
         let stride = width_px + 2;
         let around = NEIGHBOURS.map(|[dx, dy]| dy * stride as isize + dx);
         let mut skeleton = Self { flags: vec![0; stride * (height_px + 2)], stride, around };
-        for run in &components.runs {
-            let start = skeleton.index(run.start, run.y);
-            skeleton.flags[start..start + run.end - run.start].fill(CRACK | CENTRE);
-        }
-        skeleton.thin(components);
+        let runs = || {
+            components.runs.iter().map(|run| {
+                let line = (run.y + 1) * stride + 1;
+                line + run.start..line + run.end
+            })
+        };
+        runs().for_each(|run| skeleton.flags[run].fill(CRACK | CENTRE));
+        skeleton.thin(runs().flatten());
         skeleton
     }
 
@@ -105,14 +108,18 @@ impl Skeleton {
         bits.fold(0, |all, bit| all | bit)
     }
 
-    fn thin(&mut self, components: &Components) {
+    /// Thins the centre line anew beside pixels that were taken off it.
+    pub(super) fn thin_beside(&mut self, erased: &[usize]) {
+        let beside = erased.iter().flat_map(|index| (0..8).map(|direction| self.step(*index, direction)));
+        let beside: Vec<_> = beside.filter(|index| self.is_centre(*index)).collect();
+        self.thin(beside);
+    }
+
+    fn thin(&mut self, pixels: impl IntoIterator<Item = usize>) {
         let mut queues = [Vec::new(), Vec::new()];
-        for run in &components.runs {
-            let start = self.index(run.start, run.y);
-            for index in start..start + run.end - run.start {
-                if self.neighbourhood(index) != 0xff {
-                    self.enqueue(index, &mut queues);
-                }
+        for index in pixels {
+            if self.neighbourhood(index) != 0xff {
+                self.enqueue(index, &mut queues);
             }
         }
         let mut doomed = Vec::new();

@@ -2,6 +2,8 @@ use super::draw::{Drawing, band, curve, line};
 use crate::cell::{CELL_PX, Defect, Mask, Squeeze, TILE_PX};
 use crate::judge::defects;
 use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::f64::consts::{PI, TAU};
 
 const SIDE: usize = 400;
@@ -63,19 +65,15 @@ proptest! {
 
     /// Frayed borders add hardly any length: the network's masks are never smooth.
     #[test]
-    fn frayed_borders_add_hardly_any_length(degrees in 0.0..180.0f64, seed in any::<u64>()) {
+    fn frayed_borders_add_hardly_any_length(degrees in 0.0..180.0f64, width in 2.0..10.0f64, frayed in 0.1..0.5f64, seed in any::<u64>()) {
         let measured = length(|m| {
-            band(m, [MIDDLE, MIDDLE], degrees.to_radians(), 150.0, 4.0);
+            band(m, [MIDDLE, MIDDLE], degrees.to_radians(), 150.0, width);
             let smooth = m.clone();
-            let mut state = seed | 1;
-            for y in 1..SIDE - 1 {
-                for x in 1..SIDE - 1 {
-                    let sides = [(x - 1, y), (x + 1, y), (x, y - 1), (x, y + 1)];
-                    let inside = sides.iter().filter(|(x, y)| smooth.get(*x, *y)).count();
-                    state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                    if !smooth.get(x, y) && inside > 0 && state >> 62 == 0 {
-                        m.set(x, y, true);
-                    }
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            for (x, y) in (1..SIDE - 1).flat_map(|y| (1..SIDE - 1).map(move |x| (x, y))) {
+                let beside = [(x - 1, y), (x + 1, y), (x, y - 1), (x, y + 1)].iter().any(|(x, y)| smooth.get(*x, *y));
+                if beside && random.random_bool(frayed) {
+                    m.set(x, y, true);
                 }
             }
         });
@@ -102,6 +100,16 @@ fn branches_are_added() {
     assert_near(length(y_shape), 80.0 + 2.0 * 57.0 * 2f64.sqrt() + 1.5, 0.02);
     let thick = |m: &mut Mask| [0.5, 2.6, 4.7].iter().for_each(|angle| band(m, [MIDDLE, MIDDLE], *angle, 90.0, 4.0));
     assert_near(length(thick), 270.0, 0.03);
+    let slight = |m: &mut Mask| {
+        line(m, [100, 200], [300, 200]);
+        line(m, [200, 200], [208, 208]);
+    };
+    assert_near(length(slight), 201.0 + 8.0 * 2f64.sqrt(), 0.01);
+    let at_a_low_angle = |m: &mut Mask| {
+        band(m, [100.0, 200.0], 0.0, 200.0, 3.0);
+        band(m, [180.0, 200.0], 0.26, 70.0, 3.0);
+    };
+    assert_near(length(at_a_low_angle), 270.0, 0.05);
 }
 
 #[test]
@@ -170,6 +178,8 @@ fn specks_and_blobs_have_about_their_diameter() {
         }
     };
     assert_near(length(disc), 25.0, 0.1);
+    let star = |m: &mut Mask| [[200, 198], [202, 200], [200, 202], [198, 200]].iter().for_each(|to| line(m, [200, 200], *to));
+    assert!((2.0..=5.0).contains(&length(star)), "{}", length(star));
 }
 
 #[test]

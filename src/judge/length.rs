@@ -1,11 +1,16 @@
 use super::skeleton::Skeleton;
 use crate::cell::Squeeze;
+use std::collections::HashSet;
 
 /// Pixels on either side that a centre line is averaged over.
 const SMOOTHING_PX: usize = 3;
 
 /// How far a spur may run along the crack, by how far it may stand out of it.
-const LONGEST_SPUR: f64 = 4.0;
+const LONGEST_SPUR: f64 = 3.0;
+
+/// How far a spur may stand out of a hairline, and at the end of one, whose length it would take with it.
+const LEAST_PX: f64 = 2.5;
+const LEAST_AT_END_PX: f64 = 1.5;
 
 /// The centre line of one component, measured.
 #[derive(Debug, Default)]
@@ -51,11 +56,12 @@ pub(super) fn measure(skeleton: &mut Skeleton, pixels: &mut Vec<usize>, squeeze:
 fn prune(skeleton: &mut Skeleton, pixels: &mut Vec<usize>) {
     loop {
         let mut branches = Vec::new();
-        for_each_chain(skeleton, pixels, |skeleton, chain| branches.extend(branch_from_its_end(skeleton, &chain)));
+        for_each_chain(skeleton, pixels, |skeleton, chain| branches.extend(short_branch(skeleton, &chain)));
         branches.sort_by_key(Vec::len);
+        let doubtful: HashSet<usize> = branches.iter().flat_map(|branch| &branch[..branch.len() - 1]).copied().collect();
         let mut erased = Vec::new();
         for branch in &branches {
-            if is_spur(skeleton, branch) {
+            if is_spur(skeleton, branch, &doubtful) {
                 let spur = &branch[..branch.len() - 1];
                 spur.iter().for_each(|index| skeleton.erase(*index));
                 erased.extend_from_slice(spur);
@@ -69,31 +75,40 @@ fn prune(skeleton: &mut Skeleton, pixels: &mut Vec<usize>) {
     }
 }
 
-/// A chain's pixels from the end of the line to the junction, where it has both.
-fn branch_from_its_end(skeleton: &Skeleton, chain: &Chain) -> Option<Vec<usize>> {
-    let reach = |index: &usize| skeleton.links(*index).count_ones();
-    match (chain.pixels.first().map(reach)?, chain.pixels.last().map(reach)?) {
-        (1, 3..) => Some(chain.pixels.to_vec()),
-        (3.., 1) => Some(chain.pixels.iter().rev().copied().collect()),
-        _ => None,
-    }
+/// How far a spur may stand out of a crack: about the crack's width, at least `least_px`.
+fn most_px(depth_px: f64, least_px: f64) -> f64 {
+    (1.2 * depth_px).max(least_px)
 }
 
-/// Whether a short branch, given from its end to its junction, ends outside the crack's width around the rest of the centre line by less
-/// than about that width. The rest is not the junction alone: along a crack at a low angle to the grid a spur runs beside the line.
-fn is_spur(skeleton: &Skeleton, branch: &[usize]) -> bool {
+/// A chain from the end of the line to a junction, in this order, where it is no longer than a spur.
+fn short_branch(skeleton: &Skeleton, chain: &Chain) -> Option<Vec<usize>> {
+    let reach = |index: &usize| skeleton.links(*index).count_ones();
+    let branch: Vec<usize> = match (chain.pixels.first().map(reach)?, chain.pixels.last().map(reach)?) {
+        (1, 3..) => chain.pixels.to_vec(),
+        (3.., 1) => chain.pixels.iter().rev().copied().collect(),
+        _ => return None,
+    };
+    let junction_px = skeleton.depth_px(branch[branch.len() - 1]);
+    (branch.len() as f64 <= LONGEST_SPUR * most_px(junction_px, LEAST_PX)).then_some(branch)
+}
+
+/// Whether a branch, given from its end to its junction, ends outside the crack's width around the rest of the centre line by less than
+/// about that width. The rest is not the junction alone, since along a crack at a low angle to the grid a spur runs beside the line; nor
+/// are it the pixels of branches that are `doubtful` themselves: a crack with teeth like a comb's would be eaten one by one.
+fn is_spur(skeleton: &Skeleton, branch: &[usize], doubtful: &HashSet<usize>) -> bool {
     let (end, junction) = (branch[0], branch[branch.len() - 1]);
-    let most_px = |depth_px: f64| (1.2 * depth_px).max(2.5);
-    // What is left of a line when all else was its spurs stays.
-    let is_last = skeleton.links(junction).count_ones() < 2;
-    if is_last || branch.len() as f64 > LONGEST_SPUR * most_px(skeleton.depth_px(junction)) {
-        return false;
-    }
+    let least_px = match skeleton.links(junction).count_ones() {
+        // What is left of a line when all else was its spurs stays.
+        0 | 1 => return false,
+        // With its junction's other spurs gone it is an end of the line.
+        2 => LEAST_AT_END_PX,
+        _ => LEAST_PX,
+    };
     let end_px = skeleton.depth_px(end);
-    around(skeleton, branch).into_iter().any(|near| {
+    around(skeleton, branch).into_iter().filter(|near| !doubtful.contains(near)).any(|near| {
         let [dx, dy] = between(skeleton.position(near), skeleton.position(end));
         let depth_px = skeleton.depth_px(near);
-        dx.hypot(dy) + end_px - depth_px < most_px(depth_px)
+        dx.hypot(dy) + end_px - depth_px < most_px(depth_px, least_px)
     })
 }
 

@@ -100,7 +100,7 @@ impl Checkpoint {
         // Hashing takes as long as all else: it is done beside it.
         let hash = || hex::encode(Sha256::digest(bytes));
         let (read, digest) = std::thread::scope(|scope| {
-            let hashing = std::thread::Builder::new().name("checkpoint-digest".into()).spawn_scoped(scope, hash);
+            let hashing = std::thread::Builder::new().name("digest".into()).spawn_scoped(scope, hash);
             let read = Self::read(bytes, origin);
             (read, hashing.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(hash))
         });

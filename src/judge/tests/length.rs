@@ -81,6 +81,21 @@ proptest! {
     }
 }
 
+/// Every other line shifted, as a camera whose odd and even lines do not fit makes them: combs, of which nothing may be eaten.
+#[test]
+fn cracks_with_teeth_are_no_shorter_than_they_are() {
+    for (width, shift) in [(1, 3), (4, 3), (8, 5), (10, 6)] {
+        let comb = |m: &mut Mask| {
+            for y in 100..300 {
+                let left = 200 + y % 2 * shift;
+                line(m, [left, y], [left + width - 1, y]);
+            }
+        };
+        let long = drawn(comb).iter().map(|crack| crack.length_mm).sum::<f64>();
+        assert!(long >= 180.0, "{width} px wide, shifted by {shift} px: {long}");
+    }
+}
+
 #[test]
 fn curves_are_measured_along_themselves() {
     for radius in [15.0, 40.0, 120.0] {

@@ -78,7 +78,7 @@ fn convolutions_are_as_exact_as_their_precision() {
     let kinds = [(8, 3, 1), (13, 1, 1), (16, 3, 2), (40, 3, 1), (65, 3, 4)];
     for (i, size) in sizes.iter().enumerate() {
         // Every size with every kind takes minutes under valgrind.
-        for (outputs, side, dilation) in [kinds[i % 5], kinds[(i + 3) % 5]] {
+        for (outputs, side, dilation) in [kinds[i % 5], kinds[(i + 2) % 5]] {
             let x = var(size, i as u64);
             let weight = var(&[outputs, size[1], side, side], 100 + i as u64);
             let target = random(&[size[0], outputs, size[2], size[3]], 200 + i as u64);

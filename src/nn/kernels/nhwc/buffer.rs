@@ -61,7 +61,7 @@ impl<T> Clone for Buffer<T> {
     }
 }
 
-/// Lines written by the threads of the pool at hand; a single part, by this one.
+/// Lines written by the threads of the pool that this is called on, a part each.
 fn made(lines: impl IndexedParallelIterator<Item = CacheLine>) -> Vec<CacheLine> {
     lines.with_min_len(PART).collect()
 }

@@ -1,4 +1,4 @@
-use super::components::Components;
+use super::components::{Components, Run};
 
 /// Offsets of the eight neighbours, clockwise from north: [dx, dy]. Even ones share a side.
 const NEIGHBOURS: [[isize; 2]; 8] = [[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1]];
@@ -29,14 +29,13 @@ impl Skeleton {
         let stride = width_px + 2;
         let around = NEIGHBOURS.map(|[dx, dy]| dy * stride as isize + dx);
         let mut skeleton = Self { flags: vec![0; stride * (height_px + 2)], stride, around };
-        let runs = || {
-            components.runs.iter().map(|run| {
-                let line = (run.y + 1) * stride + 1;
-                line + run.start..line + run.end
-            })
+        let span = |run: &Run| {
+            let start = skeleton.index(run.start, run.y);
+            start..start + run.end - run.start
         };
-        runs().for_each(|run| skeleton.flags[run].fill(CRACK | CENTRE));
-        skeleton.thin(runs().flatten());
+        let spans: Vec<_> = components.runs.iter().map(span).collect();
+        spans.iter().for_each(|span| skeleton.flags[span.clone()].fill(CRACK | CENTRE));
+        skeleton.thin(spans.into_iter().flatten());
         skeleton
     }
 

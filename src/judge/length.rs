@@ -55,8 +55,7 @@ pub(super) fn measure(skeleton: &mut Skeleton, pixels: &mut Vec<usize>, squeeze:
 /// Removes the spurs, the shortest first, until there are none: without its own spurs a branch may turn out to be one.
 fn prune(skeleton: &mut Skeleton, pixels: &mut Vec<usize>) {
     loop {
-        let mut branches = Vec::new();
-        for_each_chain(skeleton, pixels, |skeleton, chain| branches.extend(short_branch(skeleton, &chain)));
+        let mut branches: Vec<_> = pixels.iter().filter_map(|index| short_branch(skeleton, *index)).collect();
         branches.sort_by_key(Vec::len);
         let doubtful: HashSet<usize> = branches.iter().flat_map(|branch| &branch[..branch.len() - 1]).copied().collect();
         let mut erased = Vec::new();
@@ -80,16 +79,25 @@ fn most_px(depth_px: f64, least_px: f64) -> f64 {
     (1.2 * depth_px).max(least_px)
 }
 
-/// A chain from the end of the line to a junction, in this order, where it is no longer than a spur.
-fn short_branch(skeleton: &Skeleton, chain: &Chain) -> Option<Vec<usize>> {
-    let reach = |index: &usize| skeleton.links(*index).count_ones();
-    let branch: Vec<usize> = match (chain.pixels.first().map(reach)?, chain.pixels.last().map(reach)?) {
-        (1, 3..) => chain.pixels.to_vec(),
-        (3.., 1) => chain.pixels.iter().rev().copied().collect(),
-        _ => return None,
-    };
-    let junction_px = skeleton.depth_px(branch[branch.len() - 1]);
-    (branch.len() as f64 <= LONGEST_SPUR * most_px(junction_px, LEAST_PX)).then_some(branch)
+/// The branch from `end` to its junction, in this order, where it is one and no longer than a spur.
+fn short_branch(skeleton: &Skeleton, end: usize) -> Option<Vec<usize>> {
+    let mut links = skeleton.links(end);
+    if links.count_ones() != 1 {
+        return None;
+    }
+    let mut branch = vec![end];
+    loop {
+        let direction = links.trailing_zeros() as usize;
+        let index = skeleton.step(branch[branch.len() - 1], direction);
+        branch.push(index);
+        let back = (direction + 4) % 8;
+        links = skeleton.links(index) & !(1 << back);
+        match links.count_ones() {
+            0 => return None,
+            1 => {}
+            _ => return (branch.len() as f64 <= LONGEST_SPUR * most_px(skeleton.depth_px(index), LEAST_PX)).then_some(branch),
+        }
+    }
 }
 
 /// Whether a branch, given from its end to its junction, ends outside the crack's width around the rest of the centre line by less than

@@ -3,6 +3,7 @@
 mod changes;
 mod divergence;
 mod keeper;
+mod pace;
 mod settings;
 #[cfg(test)]
 pub(super) mod tests;
@@ -15,6 +16,7 @@ use crate::nn::Network;
 use candle_core::Device;
 use divergence::LastStep;
 use keeper::Keeper;
+use pace::Pace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -126,12 +128,14 @@ pub fn fit(
     let learning_rate = |step: u64, progress: f64| settings.schedule.at(settings.learning_rate, step, progress);
     let mut last = LastStep { step: at.step, learning_rate: learning_rate(at.step, progress), gradient_norm: 0.0, batch: None };
     let elapsed = || before + started.elapsed();
+    let mut pace = Pace::from(progress);
 
     let end = loop {
         if stop.load(Ordering::Relaxed) {
             break Ok(());
         }
         if at.evaluation_due {
+            let begun = Instant::now();
             match keeper.evaluate(at.step, elapsed(), stop, observer) {
                 Ok(()) => {}
                 Err(TrainError::NoNumber { picture }) => {
@@ -142,6 +146,9 @@ pub fn fit(
             at = Position { elapsed: elapsed(), evaluated: true, evaluation_due: false, ..at };
             keeper.save_state(&at, &optimiser)?;
             saved = Instant::now();
+            // A time limit goes on through an evaluation, which may be what it ends in.
+            progress = settings.progress(at.step, at.elapsed);
+            pace = Pace::after(progress, begun.elapsed());
         }
         if progress >= 1.0 {
             break Ok(());
@@ -156,11 +163,10 @@ pub fn fit(
         let learning_rate = learning_rate(step, progress);
         (last.step, last.learning_rate) = (step, learning_rate);
         let loss = learn(settings, network, &mut optimiser, batch, &mut last)?;
-        let progress_before = progress;
         progress = settings.progress(step, elapsed());
         let gradient_norm = last.gradient_norm;
         observer.step(&StepReport { step, progress, loss, learning_rate, gradient_norm, elapsed: elapsed(), waited: wait })?;
-        let evaluation_due = settings.evaluation_due(step, progress_before, progress) || progress >= 1.0;
+        let evaluation_due = pace.evaluation_due(settings, step, progress);
         at = Position { step, elapsed: elapsed(), waited: at.waited + wait, evaluated: false, evaluation_due };
         // Also before an evaluation, which may take long.
         let save_due = saved.elapsed() >= settings.save_every;

@@ -69,7 +69,8 @@ pub struct FitSettings {
     pub steps: u64,
     /// Time, at most, from the first step. The learning rate then follows the larger of both shares.
     pub time: Option<Duration>,
-    /// Steps between evaluations; absent: [`EVALUATIONS`](Self::EVALUATIONS) in all.
+    /// Steps between evaluations; absent: [`EVALUATIONS`](Self::EVALUATIONS) in all, fewer where time is limited and they
+    /// would take more than half of it.
     pub eval_every: Option<u64>,
     /// Time after which what was learnt is saved, where no evaluation has done so.
     pub save_every: Duration,
@@ -174,16 +175,5 @@ impl FitSettings {
     pub(super) fn progress(&self, steps: u64, elapsed: Duration) -> f64 {
         let by_time = self.time.map_or(0.0, |time| elapsed.as_secs_f64() / time.as_secs_f64().max(1e-9));
         (steps as f64 / self.steps as f64).max(by_time).min(1.0)
-    }
-
-    /// Whether an evaluation is due after `step`, which took progress from `before` to `after`.
-    pub(super) fn evaluation_due(&self, step: u64, before: f64, after: f64) -> bool {
-        match self.eval_every {
-            Some(every) => step.is_multiple_of(every),
-            None => {
-                let share = |progress: f64| (progress * Self::EVALUATIONS as f64) as u64;
-                share(after) > share(before)
-            }
-        }
     }
 }

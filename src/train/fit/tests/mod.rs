@@ -1,6 +1,7 @@
 //! The whole of training, small: crops of 32 px, a network of base width 2, seconds.
 
 mod resume;
+mod slow;
 
 use super::*;
 use crate::cell::Mask;

@@ -31,7 +31,7 @@ pub struct TrainFitArgs {
     /// Folder that is made for this training and can be resumed, such as runs/NAME
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Where the trained model goes
+    /// Where the trained model goes; a new training takes no file's place
     #[arg(long, value_name = "FILE.safetensors")]
     out: Option<PathBuf>,
     /// Continue the training in this run folder as it was told when it began
@@ -48,6 +48,13 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
     let TrainFitArgs { run, out, resume, options, machine } = args;
     if let Some(out) = &out {
         anyhow::ensure!(!out.is_dir(), "--out {0}: is a folder; give a file such as {0}/model.safetensors", out.display());
+        // Resumed, a training writes over what it left there itself.
+        anyhow::ensure!(
+            resume.is_some() || !out.exists(),
+            "--out {0}: exists already; choose another name or move it away; to go on from its weights give --init {1} and another --out",
+            out.display(),
+            quoted(out)
+        );
         if let Some(folder) = out.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("--out: cannot make the folder {}", folder.display()))?;
         }
@@ -77,7 +84,7 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
             let interrupt = Interrupt::listen()?;
             let outcome = train(&options, &settings, source, &machine, &out.with_extension("jsonl"), None, &interrupt)?;
             if outcome.stopped {
-                note!("stopped early; continue from its weights with --init {}", quoted(&settings.files.last));
+                note!("stopped early; continue from its weights with --init {} and another --out", quoted(&settings.files.last));
             }
             Ok(ended(&outcome))
         }

@@ -136,6 +136,30 @@ fn a_run_is_never_begun_over_another_and_settings_are_not_changed_on_the_way() {
 }
 
 #[test]
+fn a_new_training_takes_no_models_place_but_one_that_goes_on_writes_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    pictures(&root.join("pictures"));
+    std::fs::write(root.join("model.safetensors"), "another model").unwrap();
+    let mut begun = fit(root, "run", 1);
+    let refused = begun.args(["--out", "model.safetensors", "--init", "not-even-read.safetensors"]).output().unwrap();
+    let said = told(&refused);
+    assert!(!refused.status.success() && said.contains("--out model.safetensors: exists already") && !said.contains("not-even"), "{said}");
+    let mut alone = train();
+    alone.current_dir(root).args(["fit", "--simulate", "laser", "--out", "model.safetensors"]);
+    let refused = alone.output().unwrap();
+    assert!(!refused.status.success() && told(&refused).contains("exists already"), "{}", told(&refused));
+    assert_eq!(std::fs::read(root.join("model.safetensors")).unwrap(), b"another model");
+    assert!(!root.join("run").exists() && !root.join("model.jsonl").exists());
+    let mut first = fit(root, "run", 1);
+    first.args(["--out", "own.safetensors"]);
+    succeed(first);
+    let mut resumed = train();
+    resumed.current_dir(root).args(["fit", "--resume", "run", "--out", "own.safetensors", "--device", "cpu", "--threads", "1"]);
+    succeed(resumed);
+}
+
+#[test]
 fn a_full_disk_is_named_and_nothing_half_written_is_left() {
     let dir = tempfile::tempdir().unwrap();
     pictures(&dir.path().join("pictures"));

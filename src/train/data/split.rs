@@ -86,7 +86,7 @@ impl SplitPlan {
         let split = if let HeldBack::File(path) = &self.held_back { Some((path, "split")) } else { None };
         let groups = if let Grouping::File(path) = &self.grouping { Some((path, "groups")) } else { None };
         for (path, what) in [split, groups].into_iter().flatten() {
-            let strangers: Vec<String> = told_in(path, what)?.into_keys().filter(|name| !known.contains(name.as_str())).collect();
+            let strangers: Vec<String> = told_in(path, &known, what)?.into_keys().filter(|name| !known.contains(name.as_str())).collect();
             if !strangers.is_empty() {
                 let (count, some) = (strangers.len(), some_of(&strangers));
                 warnings.push(format!("{}: {count} lines tell of pictures that are not there: {some}", path.display()));
@@ -168,7 +168,7 @@ fn from_file(path: &Path, groups: &[(String, String)], parts: &[String], order: 
 
 /// The second column of a file of two, for each of `names`; pictures may be named with or without extension.
 fn looked_up(path: &Path, names: &[String], what: &str) -> Result<Vec<String>, TrainError> {
-    let told = told_in(path, what)?;
+    let told = told_in(path, &names.iter().map(String::as_str).collect(), what)?;
     let missing: Vec<String> = names.iter().filter(|name| !told.contains_key(*name)).cloned().collect();
     if !missing.is_empty() {
         let problem = format!("has no line for {}; add one `picture,{what}` for each", some_of(&missing));
@@ -177,15 +177,15 @@ fn looked_up(path: &Path, names: &[String], what: &str) -> Result<Vec<String>, T
     Ok(names.iter().filter_map(|name| told.get(name).cloned()).collect())
 }
 
-/// The second column of a file of two by the picture's name.
-fn told_in(path: &Path, what: &str) -> Result<BTreeMap<String, String>, TrainError> {
+/// The second column of a file of two by the picture's name, as one of `known` has it where it is among these.
+fn told_in(path: &Path, known: &BTreeSet<&str>, what: &str) -> Result<BTreeMap<String, String>, TrainError> {
     let unfit = |problem: String| TrainError::Data { path: path.to_owned(), problem };
     let text = std::fs::read_to_string(path).map_err(TrainError::file(path, "cannot read it"))?;
     let mut told: BTreeMap<String, String> = BTreeMap::new();
     // Spreadsheets begin a CSV with the mark of its byte order.
     for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let (name, value) = line.rsplit_once(',').ok_or_else(|| unfit(format!("line {number}: `{line}` is not `picture,{what}`")))?;
-        let name = super::pictures::picture_name(name.trim()).to_owned();
+        let name = meant(name.trim(), known).to_owned();
         if let Some(before) = told.insert(name.clone(), value.trim().to_owned())
             && before != value.trim()
         {
@@ -193,6 +193,14 @@ fn told_in(path: &Path, what: &str) -> Result<BTreeMap<String, String>, TrainErr
         }
     }
     Ok(told)
+}
+
+/// The picture that a line means: the one that is called so as it stands (`c00.tif.png` is called `c00.tif`), else without folder
+/// and extension.
+fn meant<'a>(told: &'a str, known: &BTreeSet<&str>) -> &'a str {
+    let without_folder = told.rsplit(['/', '\\']).next().unwrap_or(told);
+    let as_told = [told, without_folder].into_iter().find(|name| known.contains(name));
+    as_told.unwrap_or_else(|| super::pictures::picture_name(told))
 }
 
 #[cfg(test)]
@@ -267,5 +275,20 @@ mod tests {
             &[("lot".to_owned(), "cell0".to_owned()), ("lot".into(), "cell1".into()), ("x".into(), "cell0".into())],
         );
         assert!(torn.contains("cell0 and cell1"), "{torn}");
+    }
+
+    #[test]
+    fn names_that_end_like_files_are_looked_up_as_they_are_told_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("split.csv");
+        let names: Vec<String> = ["c00.tif", "c00", "a\\b", "d"].map(str::to_owned).into();
+        std::fs::write(&path, "c00.tif,1\nc00,2\na\\b,3\nimages/d.png,4\nstray.png,5\n").unwrap();
+        assert_eq!(looked_up(&path, &names, "group").unwrap(), ["1", "2", "3", "4"]);
+        let of_file = SplitPlan { grouping: Grouping::File(path), ..plan(HeldBack::Share(0.5)) };
+        let strangers = of_file.strangers(&names).unwrap();
+        assert!(
+            matches!(strangers.as_slice(), [one] if one.ends_with("1 lines tell of pictures that are not there: stray")),
+            "{strangers:?}"
+        );
     }
 }

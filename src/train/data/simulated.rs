@@ -88,6 +88,11 @@ impl Simulated {
         numbered_wafer(kinds, seed, cracked_share, Self::FIRST_TEST + index)
     }
 
+    /// Whether a validation wafer shows a crack, of the first [`RATIO_WAFERS`](Self::RATIO_WAFERS).
+    pub fn validation_shows_a_crack(&self) -> bool {
+        self.ratio().is_some()
+    }
+
     /// What it was told.
     fn told(&self) -> serde_json::Value {
         let SimulatedSettings { kinds, seed, cracked_share, validation_wafers } = self.settings;
@@ -100,7 +105,11 @@ impl Simulated {
         })
     }
 
-    fn ratio(&self) -> Option<String> {
+    fn ratio(&self) -> &Option<String> {
+        self.crack_to_background.get_or_init(|| self.counted_ratio())
+    }
+
+    fn counted_ratio(&self) -> Option<String> {
         let wafers = (0..self.settings.validation_wafers.min(Self::RATIO_WAFERS)).map_while(|index| self.validation(index).ok());
         let add = |(crack, all), picture: Picture| (crack + picture.truth.count(), all + (picture.width_px * picture.height_px) as u64);
         let (crack, all) = wafers.fold((0, 0), add);
@@ -153,7 +162,7 @@ impl Source for Simulated {
 
     fn summary(&self) -> serde_json::Value {
         let mut summary = self.told();
-        summary["crack_to_background"] = serde_json::json!(self.crack_to_background.get_or_init(|| self.ratio()));
+        summary["crack_to_background"] = serde_json::json!(self.ratio());
         summary
     }
 }

@@ -3,6 +3,7 @@
 use super::{fit, pictures, succeed, told, train};
 use hairline::cell::SEEN_PX;
 use hairline::nn::{Checkpoint, CheckpointMeta, Normalisation};
+use hairline::train::Source;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -315,4 +316,22 @@ fn a_model_can_be_evaluated_on_squares_around_the_cracks_as_its_training_was_val
     let simulated = eval(&["--simulate", "laser", "--wafers", "1", "--validation-crop", "32"]);
     let said = told(&simulated);
     assert!(!simulated.status.success() && said.contains("--validation-crop") && said.contains("--simulate"), "{said}");
+}
+
+#[test]
+fn simulated_wafers_that_show_no_crack_are_warned_of_as_a_folders_pictures_are() {
+    use hairline::train::{Kinds, Simulated, SimulatedSettings};
+    let clean = |seed: &u64| {
+        let one = SimulatedSettings { kinds: Kinds::Laser, seed: *seed, cracked_share: 0.75, validation_wafers: 1 };
+        Simulated::new(one).unwrap().validation(0).unwrap().truth.count() == 0
+    };
+    let seed_of = |wanted: bool| (1..100).find(|seed| clean(seed) == wanted).unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    for (run, seed, warned) in [("clean", seed_of(true), true), ("cracked", seed_of(false), false)] {
+        let mut command = train();
+        command.current_dir(dir.path()).args(["fit", "--simulate", "laser", "--validation-wafers", "1", "--seed", &seed, "--run", run]);
+        command.args(["--base-width", "2", "--crop", "32", "--batch", "1", "--steps", "1", "--device", "cpu", "--threads", "1"]);
+        let said = told(&succeed(command));
+        assert_eq!(said.contains("warning: no validation wafer shows a crack"), warned, "{said}");
+    }
 }

@@ -26,7 +26,13 @@ impl FitOptions {
         }
         let kinds = self.simulate.context("nothing to learn from: give --data DIR or --simulate KIND")?;
         let FitOptions { seed, cracked_share, validation_wafers, .. } = *self;
-        Ok(Arc::new(Simulated::new(SimulatedSettings { kinds, seed, cracked_share, validation_wafers })?))
+        let wafers = Simulated::new(SimulatedSettings { kinds, seed, cracked_share, validation_wafers })?;
+        if !wafers.validation_shows_a_crack() {
+            note!(
+                "warning: no validation wafer shows a crack: IoU and PA will tell nothing; take more --validation-wafers or another --seed"
+            );
+        }
+        Ok(Arc::new(wafers))
     }
 
     /// What [`source`](Self::source) depends on: options of the same key have the same data.

@@ -22,12 +22,13 @@ pub struct Compared {
     pub pa: f64,
     /// See `iou`.
     pub oii: f64,
-    /// The first evaluation that reached half of the last one's IoU.
+    /// The first evaluation that reached half of the last one's IoU; absent where that is 0.
     pub half_step: Option<u64>,
 }
 
 /// One table a data set, in Markdown: a row for each loss, columns for each network; mean and sample standard
-/// deviation over the seeds, how early half of the final IoU was reached, the paper's figure beside.
+/// deviation over the seeds, how early half of the final IoU was reached (on average over those that ended above 0; over how many
+/// stands beside where these are not all), the paper's figure beside.
 pub fn comparison_tables(all: &[Compared]) -> String {
     let mut text = String::new();
     for data in distinct(all, |c| &c.data) {
@@ -47,8 +48,13 @@ pub fn comparison_tables(all: &[Compared]) -> String {
                 let cell: Vec<&&Compared> = of_data.iter().filter(|c| c.loss == loss && c.network == *network).collect();
                 let of = |value: fn(&Compared) -> f64| spread(&cell.iter().map(|c| value(c)).collect::<Vec<_>>());
                 let halves: Vec<f64> = cell.iter().filter_map(|c| c.half_step).map(|step| step as f64).collect();
-                let half =
-                    if halves.is_empty() { "–".into() } else { format!("{:.0}", halves.iter().sum::<f64>() / halves.len() as f64) };
+                let half = match halves.len() {
+                    0 => "–".into(),
+                    some => {
+                        let mean = halves.iter().sum::<f64>() / some as f64;
+                        format!("{mean:.0}") + &if some < cell.len() { format!(" ({some} of {})", cell.len()) } else { String::new() }
+                    }
+                };
                 let paper = paper_iou(data, network, loss).map_or("–".into(), |iou| format!("{iou:.3}"));
                 let means = spread(&cell.iter().filter_map(|c| c.mean_iou).collect::<Vec<_>>());
                 let _ = write!(text, " {} | {means} | {} | {} | {half} | {paper} |", of(|c| c.iou), of(|c| c.pa), of(|c| c.oii));
@@ -107,5 +113,9 @@ mod tests {
         assert_eq!(lines[0], "### Crack");
         assert_eq!(lines[4], "| dibe | 0.710 ± 0.014 (2) | 0.650 | 0.800 ± 0.000 (2) | 0.100 ± 0.000 (2) | 15 | 0.723 |");
         assert_eq!(lines[5], "| tversky | 0.600 | 0.650 | 0.800 | 0.100 | 10 | – |");
+        let found_nothing = Compared { half_step: None, ..one("dibe", 2, 0.72) };
+        let text = comparison_tables(&[one("dibe", 1, 0.7), found_nothing.clone()]);
+        assert!(text.contains("| 10 (1 of 2) | 0.723 |"), "{text}");
+        assert!(comparison_tables(&[found_nothing]).contains("| – | 0.723 |"));
     }
 }

@@ -90,7 +90,8 @@ pub fn run(args: TrainCompareArgs, commit: Option<&str>) -> anyhow::Result<ExitC
         mean_iou: result.mean_iou,
         pa: result.pa,
         oii: result.oii,
-        half_step: result.step_of_half_the_final_iou,
+        // Trainings of earlier versions tell one though their last evaluation found nothing.
+        half_step: result.step_of_half_the_final_iou.filter(|_| result.last.iou > 0.0),
         ..name
     };
     let failed: Vec<String> = ends.iter().filter_map(|end| end.as_ref().err().cloned()).collect();

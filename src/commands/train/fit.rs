@@ -224,10 +224,10 @@ fn result(outcome: &Outcome, log: &[serde_json::Value]) -> serde_json::Value {
 }
 
 /// The first evaluation that reached half of the last one's IoU: how early a training became convincing (the
-/// paper's Fig. 11).
+/// paper's Fig. 11). `None` where the last found nothing: any step has half of that.
 fn step_of_half(log: &[serde_json::Value]) -> Option<u64> {
     let evaluations = || log.iter().filter(|e| e["event"] == "evaluation");
-    let last = evaluations().next_back()?["iou"].as_f64()?;
+    let last = evaluations().next_back()?["iou"].as_f64().filter(|iou| *iou > 0.0)?;
     evaluations().find(|e| e["iou"].as_f64().is_some_and(|iou| iou >= last / 2.0))?["step"].as_u64()
 }
 
@@ -328,8 +328,9 @@ mod tests {
     #[test]
     fn the_step_of_half_the_final_iou_is_the_first_that_reached_it() {
         let evaluation = |(step, iou): (u64, f64)| json!({ "event": "evaluation", "step": step, "iou": iou });
-        let log: Vec<_> = [(10, 0.1), (20, 0.35), (30, 0.3), (40, 0.6)].into_iter().map(evaluation).collect();
-        assert_eq!(step_of_half(&log), Some(20));
+        let log = |ious: [f64; 4]| -> Vec<_> { [10, 20, 30, 40].into_iter().zip(ious).map(evaluation).collect() };
+        assert_eq!(step_of_half(&log([0.1, 0.35, 0.3, 0.6])), Some(20));
+        assert_eq!(step_of_half(&log([0.1, 0.35, 0.3, 0.0])), None);
         assert_eq!(step_of_half(&[]), None);
     }
 }

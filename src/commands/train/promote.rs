@@ -16,7 +16,7 @@ use std::process::ExitCode;
 ///
 /// The golden set is a folder that no training has seen, or simulated test wafers. The new model is refused if
 /// its IoU or PA is lower by more than --tolerance, if it finds fewer of the cracked cells or alarms on more of
-/// the clean ones. Pictures of the golden set that a training has learnt from, as the manifest.json beside the new model
+/// the clean ones; that no picture is clean, so that alarms were not compared, is warned of. Pictures of the golden set that a training has learnt from, as the manifest.json beside the new model
 /// tells, are warned of. A model of the same name is kept as NAME.previous.safetensors, to be taken back.
 ///
 /// A station works with the new model once its configuration names it (network.model) and it was restarted.
@@ -128,6 +128,9 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
             bail!("{}: not promoted: {}", args.new.display(), reasons.join("; "));
         }
     }
+    if new.found.clean == 0 {
+        note!("warning: no picture is clean: whether it alarms more often was not compared");
+    }
     std::fs::create_dir_all(&args.models).with_context(|| args.models.display().to_string())?;
     if model.exists() {
         let previous = args.models.join(format!("{name}.previous.safetensors"));
@@ -238,6 +241,7 @@ fn model_card(new: &Candidate, compared: &Comparison) -> String {
             format!("| tolerance of IoU and PA | {tolerance} instead of {TOLERANCE} |\n"),
         ),
         format!("| golden set | {golden} |\n"),
+        unusual(new.found.clean == 0, "| of it, clean pictures | none: whether it alarms more often was not compared |\n".into()),
         unusual(*learnt > 0, format!("| of it, pictures that the model has learnt from | {learnt} |\n")),
         format!("\n{table}"),
     ]

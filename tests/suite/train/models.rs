@@ -135,7 +135,31 @@ fn only_a_model_that_is_no_worse_is_promoted_and_it_gets_a_card() {
     for word in ["# Model crack", "| α | 0.5 |", "digest of the training data", "compared with | crack (SHA-256", "| new: crack"] {
         assert!(card.contains(word), "{card}");
     }
-    assert!(card.contains("learnt from | 6 |") && !card.contains("tolerance"), "{card}");
+    assert!(card.contains("learnt from | 6 |") && !card.contains("tolerance") && !card.contains("clean pictures"), "{card}");
+    // Cracked ones only: what it costs in good cells is not known.
+    for part in ["images", "masks"] {
+        std::fs::create_dir_all(root.join("cracked").join(part)).unwrap();
+        for i in [0, 2] {
+            let file = format!("{part}/cell{i}.png");
+            std::fs::copy(root.join("pictures").join(&file), root.join("cracked").join(&file)).unwrap();
+        }
+    }
+    let mut cracked = train();
+    cracked.current_dir(root).args([
+        "promote",
+        "good/best.safetensors",
+        "--data",
+        "cracked",
+        "--device",
+        "cpu",
+        "--first",
+        "--models",
+        "other",
+    ]);
+    let said = told(&succeed(cracked));
+    assert!(said.contains("warning: no picture is clean: whether it alarms more often was not compared"), "{said}");
+    let card = std::fs::read_to_string(root.join("other/crack.md")).unwrap();
+    assert!(card.contains("| of it, clean pictures | none: whether it alarms more often was not compared |"), "{card}");
     let fifth = root.join("fifth");
     let mut elsewhere = promote(root, "good/best.safetensors", &["--current", "poor/best.safetensors", "--tolerance", "0.5"]);
     elsewhere.arg("--models").arg(&fifth);

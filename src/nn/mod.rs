@@ -16,7 +16,7 @@ mod shape;
 
 pub use checkpoint::{Checkpoint, CheckpointMeta, Quantisation, first_not_finite};
 pub use engine::{
-    BlockCost, Calibration, Engine, Probabilities, Roofline, cuda_device, engine, keep_off, limit_instructions, ranges, unsuited,
+    BlockCost, Calibration, Engine, Probabilities, Roofline, cuda_device, engine, keep_off, limit_instructions, ranges, unable, unsuited,
 };
 pub use error::NnError;
 pub use kernels::keep_freed_memory;

@@ -5,7 +5,7 @@ use crate::cell::{SEEN_PX, TILE_PX};
 use crate::commands::terminal::{note, say};
 use crate::config::{DeviceChoice, Precision};
 use crate::measure::Counts;
-use crate::nn::{Calibration, Checkpoint, Quantisation};
+use crate::nn::{Calibration, Checkpoint, Quantisation, unable};
 use crate::train::{Picture, evaluate};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,6 +40,10 @@ pub struct TrainQuantiseArgs {
 
 /// Runs the command.
 pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
+    // Finding ranges takes minutes: what cannot be compared afterwards is told before.
+    if let Some(why) = unable(Precision::Int8) {
+        bail!("{why}; prepare the model on a machine with AVX-512 VNNI or AMX, or leave it as it is for every other precision");
+    }
     let mut checkpoint = Checkpoint::load(&args.model).context("--model")?;
     let pictures = args.pictures.open()?;
     if args.calibrate == 0 || pictures.count() <= args.calibrate {
@@ -65,20 +69,13 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
     let compared = pictures.count() - args.calibrate;
     let counts = |precision: Precision| -> anyhow::Result<Counts> {
         let mut engine = crate::nn::engine(&checkpoint, DeviceChoice::Cpu, precision, args.threads)?;
-        if engine.precision() != precision {
-            bail!(
-                "this processor cannot multiply in {precision} ({}); prepare the model on a machine with AVX-512 VNNI or AMX, or \
-                 leave it as it is for every other precision",
-                engine.describe()
-            );
-        }
         let (normalisation, threshold) = (&checkpoint.meta.normalisation, checkpoint.meta.threshold);
         let picture = |index| pictures.get(args.calibrate + index);
         let found = evaluate(engine.as_mut(), normalisation, threshold, compared, picture, |_| Ok(()))?.pixels.counts(threshold);
         say!("{precision:10} IoU {:.4}  PA {:.4}  OII {:+.3}   {}", found.iou(), found.pa(), found.oii(), engine.describe())?;
         Ok(found)
     };
-    let (exact, coarse) = (counts(Precision::F32)?, counts(Precision::Int8)?);
+    let exact = counts(Precision::F32)?;
     if exact.tp + exact.fn_ == 0 {
         bail!(
             "none of the {compared} pictures that int8 was compared on shows a crack: nothing is known of its cost; give more or other pictures"
@@ -89,6 +86,7 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
             "the model finds none of the cracks in f32 either: nothing is known of what int8 costs; give a model that has learnt something"
         );
     }
+    let coarse = counts(Precision::Int8)?;
     let cost = exact.iou() - coarse.iou();
     say!("on {compared} pictures int8 costs {:.2} points of IoU", 100.0 * cost)?;
     if cost > args.tolerance {

@@ -106,8 +106,8 @@ impl CpuEngine {
         let pool = Arc::new(pool(threads)?);
         let threads = pool.current_num_threads();
         let arithmetic = Arithmetic::of(precision, isa);
-        if arithmetic == Arithmetic::Winograd && precision != Precision::F32Grade {
-            tracing::warn!(asked = %precision, used = "f32-grade", processor = %isa, "network: this processor cannot multiply so");
+        if let Some(why) = unable_on(isa, precision) {
+            tracing::warn!(asked = %precision, used = "f32-grade", "network: {why}");
         }
         let ranges = (arithmetic == Arithmetic::Byte).then(|| ranges(&checkpoint.meta)).transpose()?;
         let method = if arithmetic == Arithmetic::Winograd { Method::Winograd } else { Method::Direct };
@@ -135,6 +135,16 @@ pub fn unsuited(precision: Precision, architecture: Architecture) -> Option<&'st
         (Precision::Int8, Architecture::SegNet | Architecture::PspNet | Architecture::DeepLabV3) => Some("int8 is for U-Nets"),
         _ => None,
     }
+}
+
+/// Why this machine's processor computes no network in a precision, but in `f32-grade`.
+pub fn unable(precision: Precision) -> Option<String> {
+    unable_on(Isa::best(), precision)
+}
+
+pub(super) fn unable_on(isa: Isa, precision: Precision) -> Option<String> {
+    let able = Arithmetic::of(precision, isa).precision() == precision;
+    (!able).then(|| format!("this processor ({isa}) cannot multiply in {precision}"))
 }
 
 /// Tiles of `pixels`, as many at a time as there are `plans`.

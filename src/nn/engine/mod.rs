@@ -17,7 +17,7 @@ mod tensors;
 mod tests;
 
 pub use calibration::{Calibration, ranges};
-pub use cpu::unsuited;
+pub use cpu::{unable, unsuited};
 pub use device::cuda_device;
 pub use instructions::limit_instructions;
 pub use pool::keep_off;

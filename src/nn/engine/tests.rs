@@ -233,6 +233,9 @@ fn the_description_says_what_is_done_really() {
     assert!(name(Precision::Bf16, Isa::Portable).contains("f32-grade (portable), 1 threads"));
     assert!(name(Precision::F32Grade, Isa::Portable).contains("f32-grade (portable)"));
     assert!(name(Precision::F16, Isa::Portable).contains("f32-grade (portable)"));
+    assert_eq!(cpu::unable_on(Isa::Avx512, Precision::Int8).unwrap(), "this processor (AVX-512) cannot multiply in int8");
+    let all_but_f16 = [Precision::F32, Precision::F32Grade, Precision::Bf16, Precision::Int8];
+    assert!(all_but_f16.into_iter().all(|precision| cpu::unable_on(Isa::Amx, precision).is_none()));
     let not_in = |precision| {
         let all = OTHERS.into_iter().chain([Architecture::UNet]);
         all.filter(|architecture| unsuited(precision, *architecture).is_some()).collect::<Vec<_>>()

@@ -359,3 +359,23 @@ fn simulated_wafers_that_show_no_crack_are_warned_of_as_a_folders_pictures_are()
         assert_eq!(said.contains("warning: no validation wafer shows a crack"), warned, "{said}");
     }
 }
+
+#[test]
+fn a_model_is_prepared_for_int8_only_where_its_cost_can_be_told() {
+    use hairline::config::Precision;
+    let dir = tempfile::tempdir().unwrap();
+    pictures(&dir.path().join("pictures"));
+    // After a step it still calls nothing a crack.
+    succeed(fit(dir.path(), "run", 1));
+    let mut command = train();
+    command.current_dir(dir.path()).args(["quantise", "--model", "run/best.safetensors", "--out", "int8.safetensors", "--calibrate", "1"]);
+    let refused = command.args(["--data", "pictures", "--threads", "1"]).output().unwrap();
+    let said = told(&refused);
+    assert!(!refused.status.success() && !dir.path().join("int8.safetensors").exists(), "{said}");
+    let why = hairline::nn::unable(Precision::Int8);
+    let why = why.as_deref().unwrap_or("finds none of the cracks in f32");
+    // Neither ranges nor a look in int8 where that comes to nothing.
+    let looked_in = |precision: &str| said.lines().any(|line| line.starts_with(&format!("{precision} ")));
+    assert!(said.contains(why) && !looked_in("int8"), "{said}");
+    assert_eq!(looked_in("f32"), why.contains("in f32"), "{said}");
+}

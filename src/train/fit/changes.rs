@@ -1,4 +1,4 @@
-//! How data differ from those that a training began with, by the manifests of both.
+//! How data and settings differ from those that a training began with.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -23,6 +23,25 @@ pub(super) fn changes(before: &Value, now: &Value) -> Vec<String> {
     moved.map(|(picture, _, new)| format!("{picture} is for {} now", new["set"].as_str().unwrap_or("another part"))).collect()
 }
 
+/// What a checkpoint tells of its training that must not change on the way.
+const LASTING: [&str; 9] = ["loss", "parameters", "batch", "crop_px", "sampling", "learning_rate", "schedule", "optimiser", "seed"];
+
+/// The lasting settings that differ, each with its value `before` and `now`; what earlier versions did not tell is not compared.
+pub(super) fn setting_changes(before: &Value, now: &Value) -> Vec<String> {
+    LASTING.iter().flat_map(|key| value_changes(key, &before[key], &now[key])).collect()
+}
+
+fn value_changes(key: &str, before: &Value, now: &Value) -> Vec<String> {
+    match (before, now) {
+        (Value::Null, _) => Vec::new(),
+        (Value::Object(before), Value::Object(_)) => {
+            before.iter().flat_map(|(part, before)| value_changes(&format!("{key}.{part}"), before, &now[part])).collect()
+        }
+        _ if before == now => Vec::new(),
+        _ => vec![format!("{key} was {before} and is {now}")],
+    }
+}
+
 fn by_picture(manifest: &Value) -> BTreeMap<&str, &Value> {
     let pictures = manifest["pictures"].as_array().map_or(&[][..], Vec::as_slice);
     pictures.iter().filter_map(|entry| Some((entry["picture"].as_str()?, entry))).collect()
@@ -45,5 +64,14 @@ mod tests {
         let dealt = json!({ "pictures": [entry("a", "1", "validation"), entry("b", "2", "validation")] });
         assert_eq!(changes(&before, &dealt), ["images/a.png is for validation now"]);
         assert!(changes(&before, &before).is_empty() && changes(&Value::Null, &json!({ "source": "simulated" })).is_empty());
+    }
+
+    #[test]
+    fn settings_that_differ_are_named_with_both_values_and_what_was_not_told_is_not_compared() {
+        let before = json!({ "loss": "dibe", "batch": 4, "steps": 10, "optimiser": { "rule": { "sgd": { "momentum": 0.9 } } } });
+        let now = json!({ "loss": "dibe", "batch": 8, "steps": 20, "seed": 3, "optimiser": { "rule": { "sgd": { "momentum": 0.8 } }, "new": 1 } });
+        assert_eq!(setting_changes(&before, &now), ["batch was 4 and is 8", "optimiser.rule.sgd.momentum was 0.9 and is 0.8"]);
+        let other_rule = json!({ "loss": "dibe", "batch": 4, "optimiser": { "rule": "adam_w" } });
+        assert_eq!(setting_changes(&before, &other_rule), [r#"optimiser.rule was {"sgd":{"momentum":0.9}} and is "adam_w""#]);
     }
 }

@@ -1,4 +1,4 @@
-use super::changes::changes;
+use super::changes::{changes, setting_changes};
 use super::{FitSettings, Observer, Position};
 use crate::config::Precision;
 use crate::loss::Loss;
@@ -36,6 +36,22 @@ impl Keeper<'_> {
         let problem = format!(
             "the data have changed since this training was interrupted ({what}); restore them, or begin a new training with --init from \
              its last checkpoint; of a folder that grows, train on a copy of images/ and masks/"
+        );
+        Err(TrainError::Setting { name: "resume", problem })
+    }
+
+    /// Refuses a state that was trained with other settings; more steps or time are none.
+    pub fn check_settings(&self, state: &TrainingState) -> Result<(), TrainError> {
+        // As it is read back from a state, to the last bit.
+        let now = serde_json::from_str(&self.training(state.step, state.elapsed).to_string()).unwrap_or_default();
+        let changes = setting_changes(&state.weights.meta.training, &now);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let problem = format!(
+            "the settings have changed since this training was interrupted ({}); restore its settings.json, or begin a new training \
+             with --init from its last checkpoint",
+            changes.join(", ")
         );
         Err(TrainError::Setting { name: "resume", problem })
     }
@@ -115,9 +131,10 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    fn checkpoint(&self, step: u64, elapsed: Duration) -> Result<Checkpoint, TrainError> {
+    /// What a checkpoint tells of the training.
+    fn training(&self, step: u64, elapsed: Duration) -> serde_json::Value {
         let settings = self.settings;
-        let training = json!({
+        json!({
             "loss": settings.objective.loss(),
             "parameters": settings.objective.parameters(),
             "steps": step,
@@ -130,13 +147,17 @@ impl Keeper<'_> {
             "optimiser": settings.optimiser,
             "seed": settings.seed,
             "data": self.source.summary(),
-        });
+        })
+    }
+
+    fn checkpoint(&self, step: u64, elapsed: Duration) -> Result<Checkpoint, TrainError> {
+        let settings = self.settings;
         let meta = CheckpointMeta {
             normalisation: settings.normalisation,
             threshold: settings.threshold,
             mm_per_px_min: settings.mm_per_px.0,
             mm_per_px_max: settings.mm_per_px.1,
-            training,
+            training: self.training(step, elapsed),
             data_digest: self.data_digest.clone(),
             ..CheckpointMeta::of(*self.network.shape(), &settings.name)
         };

@@ -99,7 +99,7 @@ struct Position {
 /// interrupted or not, unless a time limit makes the learning rate depend on the machine.
 ///
 /// # Errors
-/// Settings that make no sense, data that cannot be read or are not those that the state was trained on, files that cannot be
+/// Settings that make no sense, data that cannot be read, data or settings that are not those of the state, files that cannot be
 /// written; [`TrainError::Diverged`] where a loss, a gradient, a weight or an answer is no number any more: nothing is saved
 /// then, so that what was good is kept.
 pub fn fit(
@@ -198,6 +198,7 @@ pub fn fit(
 /// Takes up the training that `state` was saved from; returns how far it is.
 fn resume(state: &TrainingState, keeper: &mut Keeper, optimiser: &mut Optimiser, device: &Device) -> Result<Position, TrainError> {
     keeper.check_data(state)?;
+    keeper.check_settings(state)?;
     optimiser.restore(&state.optimiser, state.step, device)?;
     let TrainingState { step, elapsed, waited, evaluated, evaluation_due, best, .. } = *state;
     keeper.best = best;

@@ -76,6 +76,24 @@ fn what_was_learnt_before_a_picture_could_not_be_read_is_kept() {
 }
 
 #[test]
+fn other_settings_are_refused_with_both_values_but_more_steps_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), 3);
+    let run = RunFolder::create(&folder.path().join("run"), &serde_json::json!({})).unwrap();
+    train_in_parts(&settings, &run, &[Some(2)]);
+    let resumed = |settings: &FitSettings| train_in(settings, &run, Arc::new(Speckled::new(5)), Notes::default()).0;
+    for (other, told) in [
+        (FitSettings { learning_rate: 0.5, ..settings.clone() }, "learning_rate was 0.05 and is 0.5"),
+        (FitSettings { batch: 2, ..settings.clone() }, "batch was 4 and is 2"),
+        (FitSettings { objective: Objective::new(Loss::Wbce, Hyperparameters::of(Loss::Wbce)).unwrap(), ..settings.clone() }, "loss was"),
+    ] {
+        let error = resumed(&other).unwrap_err().to_string();
+        assert!(error.contains(told) && error.contains("restore its settings.json") && error.contains("--init"), "{error}");
+    }
+    assert_eq!(resumed(&FitSettings { steps: 5, ..settings }).unwrap().steps, 5);
+}
+
+#[test]
 fn an_evaluation_that_is_stopped_is_done_by_whoever_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     for steps in [5, 8] {

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 /// validation pictures lies within the goal: at most floor(log2 N) + 1 trainings. A grid trains all N. A training is
 /// measured by its last evaluation, not its best, which is a matter of luck. Every training is a run folder in --dir;
 /// the same command goes on where it was interrupted, and grid and guided search share their trainings. A training
-/// that fails is left out and named. Takes the options of `train fit`. Leaves table.md and oii.svg in --dir.
+/// that fails, or whose data have changed, is left out and named. Takes the options of `train fit`. Leaves table.md and oii.svg in --dir.
 #[derive(Debug, clap::Args)]
 pub struct TrainSearchArgs {
     /// Folder of the trainings, the table and the plot

@@ -6,6 +6,7 @@ use super::machine::MachineOptions;
 use super::options::FitOptions;
 use crate::commands::terminal::note;
 use crate::config::DeviceChoice;
+use crate::nn::Checkpoint;
 use crate::train::{Journal, RunFolder};
 use anyhow::Context;
 use serde::Deserialize;
@@ -74,8 +75,9 @@ struct ResultFile {
     best: Option<TrialResult>,
 }
 
-/// Whether the data of trainings can be used, by what tells them apart: each is read once, however many trainings take it.
-type Checked = Mutex<HashMap<String, Result<(), String>>>;
+/// Digests of the data of trainings, or why these cannot be used, by what tells them apart: each is read once, however many
+/// trainings take it.
+type Checked = Mutex<HashMap<String, Result<String, String>>>;
 
 impl TrialOptions {
     /// Does the trainings that are not done yet, going on with those that were begun; their ends in their order. One
@@ -124,17 +126,12 @@ impl TrialOptions {
                  another --dir, or remove it",
                 root.display()
             );
-            return Ok(Ok(run));
+            return Ok(finished_on_these_data(&run, &trial.options, checked).map(|()| run));
         }
         // Told wrongly or without data, a training leaves no folder.
         let machine = MachineOptions { device: self.devices[lane % self.devices.len()], threads: self.threads, workers: self.workers };
         let told = trial.options.check(&machine).map_err(|error| format!("{error:#}"));
-        let usable = told.and_then(|()| {
-            let mut checked = checked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let read = || trial.options.source().map(drop).map_err(|error| format!("{error:#}"));
-            checked.entry(trial.options.data_key()).or_insert_with(read).clone()
-        });
-        if let Err(problem) = usable {
+        if let Err(problem) = told.and_then(|()| digest(&trial.options, checked)) {
             return Ok(Err(format!("{}: the training cannot be begun: {problem}", root.display())));
         }
         Ok(Ok(RunFolder::create(root, &settings_json(&trial.options, commit))?))
@@ -180,6 +177,40 @@ impl TrialOptions {
         let device = self.devices[lane % self.devices.len()].to_string();
         ["--device", &device, "--threads", &threads.to_string(), "--workers", &self.workers.to_string()].map(str::to_owned).into()
     }
+}
+
+/// The digest of a training's data, or why they cannot be used.
+fn digest(options: &FitOptions, checked: &Checked) -> Result<String, String> {
+    let mut checked = checked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let read = || options.source().and_then(|source| Ok(source.digest()?)).map_err(|error| format!("{error:#}"));
+    checked.entry(options.data_key()).or_insert_with(read).clone()
+}
+
+/// Refuses the result of a training whose data have changed since. One that is not finished finds that out when it goes on; one whose
+/// data cannot be read any more counts as it is.
+fn finished_on_these_data(run: &RunFolder, options: &FitOptions, checked: &Checked) -> Result<(), String> {
+    let root = run.root().display();
+    if !run.path("result.json").exists() {
+        return Ok(());
+    }
+    let Some(before) = learnt_digest(run) else { return Ok(()) };
+    match digest(options, checked) {
+        Ok(now) if now != before => Err(format!(
+            "{root}: its data have changed since this training ended; restore them, or remove the folder or choose another --dir"
+        )),
+        Ok(_) => Ok(()),
+        Err(problem) => {
+            note!("warning: {root}: its data cannot be read any more, its result is taken as it is: {problem}");
+            Ok(())
+        }
+    }
+}
+
+/// The digest of the data that a training has learnt from, as its manifest or its best checkpoint tells it.
+fn learnt_digest(run: &RunFolder) -> Option<String> {
+    let manifest: Option<serde_json::Value> = run.read_json("manifest.json").ok().flatten();
+    let told = manifest.and_then(|manifest| Some(manifest["digest"].as_str()?.to_owned()));
+    told.or_else(|| Some(Checkpoint::load(run.path("best.safetensors")).ok()?.meta.data_digest)).filter(|digest| !digest.is_empty())
 }
 
 /// Waits for a training, and hands it the wish to stop: a terminal's Ctrl-C reaches it by itself, a signal to this process

@@ -30,6 +30,19 @@ fn a_search_trains_each_alpha_once_and_goes_on_with_what_is_there() {
     succeed(search_for("--goal=0.999,1", "guided"));
     let table = std::fs::read_to_string(dir.path().join("search/table.md")).unwrap();
     assert!(table.contains("\ngoal 0.999 to 1: not reached, the nearest is told\n"), "{table}");
+    // A result of other data is none; where there are none any more, it stands.
+    let mask = dir.path().join("pictures/masks/cell0.png");
+    let drawn = std::fs::read(&mask).unwrap();
+    std::fs::copy(dir.path().join("pictures/masks/cell2.png"), &mask).unwrap();
+    let changed = search("guided").output().unwrap();
+    let said = told(&changed);
+    assert!(!changed.status.success() && said.contains("search/alpha-0.5000: its data have changed"), "{said}");
+    assert!(said.contains("restore them, or remove the folder or choose another --dir"), "{said}");
+    std::fs::write(&mask, drawn).unwrap();
+    std::fs::rename(dir.path().join("pictures"), dir.path().join("moved")).unwrap();
+    let said = told(&succeed(search("both")));
+    assert!(said.contains("| 3-way grid | dibe | 3 |") && said.contains("its result is taken as it is"), "{said}");
+    std::fs::rename(dir.path().join("moved"), dir.path().join("pictures")).unwrap();
     // One that cannot be gone on with is left out.
     std::fs::remove_file(dir.path().join("search/alpha-0.1667/result.json")).unwrap();
     std::fs::write(dir.path().join("search/alpha-0.1667/state.safetensors"), "torn").unwrap();

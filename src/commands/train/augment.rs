@@ -12,7 +12,8 @@ use std::process::ExitCode;
 /// and more saturated.
 ///
 /// Writes OUT/images and OUT/masks (PNG) and OUT/split.csv; validation pictures are copied once, as they are. Train with
-/// `train fit --data OUT --split OUT/split.csv --augment none`.
+/// `train fit --data OUT --split OUT/split.csv --augment none`; without --split that is refused, as variants of one picture
+/// would be learnt from and validated with.
 ///
 /// Contrast and brightness change the pictures' own values here. The network normalises every tile by its own mean and
 /// deviation, which undoes them but for what became white or black; and it sees grey, which saturation leaves as it is. So

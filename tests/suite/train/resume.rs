@@ -142,7 +142,7 @@ fn a_new_training_takes_no_models_place_but_one_that_goes_on_writes_its_own() {
     pictures(&root.join("pictures"));
     std::fs::write(root.join("model.safetensors"), "another model").unwrap();
     let mut begun = fit(root, "run", 1);
-    let refused = begun.args(["--out", "model.safetensors", "--init", "not-even-read.safetensors"]).output().unwrap();
+    let refused = begun.args(["--out", "model.safetensors", "--split", "not-even-read.csv"]).output().unwrap();
     let said = told(&refused);
     assert!(!refused.status.success() && said.contains("--out model.safetensors: exists already") && !said.contains("not-even"), "{said}");
     let mut alone = train();
@@ -157,6 +157,31 @@ fn a_new_training_takes_no_models_place_but_one_that_goes_on_writes_its_own() {
     let mut resumed = train();
     resumed.current_dir(root).args(["fit", "--resume", "run", "--out", "own.safetensors", "--device", "cpu", "--threads", "1"]);
     succeed(resumed);
+}
+
+#[test]
+fn data_that_tell_their_own_split_are_not_dealt_out_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    pictures(&root.join("pictures"));
+    succeed(fit(root, "before", 1));
+    std::fs::rename(root.join("before/split.csv"), root.join("pictures/split.csv")).unwrap();
+    let refused = fit(root, "run", 1).output().unwrap();
+    let said = told(&refused);
+    assert!(!refused.status.success() && said.contains("pictures/split.csv, or move it away"), "{said}");
+    assert!(said.contains("give --split") && !root.join("run").exists(), "{said}");
+    for (run, asked) in [("by-file", ["--split", "pictures/split.csv"]), ("by-lot", ["--group-by", "[0-9]"])] {
+        let mut command = fit(root, run, 1);
+        command.args(asked);
+        succeed(command);
+    }
+    // What was begun before goes on, and a finished model is looked at with all of them.
+    let mut resumed = train();
+    resumed.current_dir(root).args(["fit", "--resume", "before", "--device", "cpu", "--threads", "1"]);
+    succeed(resumed);
+    let mut looked = train();
+    looked.current_dir(root).args(["eval", "--model", "before/best.safetensors", "--data", "pictures", "--device", "cpu"]);
+    succeed(looked);
 }
 
 #[test]

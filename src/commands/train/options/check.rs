@@ -16,13 +16,25 @@ impl FitOptions {
         self.source()
     }
 
-    /// Whether a training can be begun with these options, its data aside.
+    /// Whether a training can be begun with these options, its pictures aside.
     pub(in crate::commands::train) fn check(&self, machine: &MachineOptions) -> anyhow::Result<()> {
         self.settings(Files::beside(Path::new("model")), "model", machine)?.check()?;
         let shape = *self.network(&Device::Cpu)?.shape();
         // Image pooling, or the lowest level of a crop of 16 px, leaves one value a channel and picture, whose variance is none.
         let pools = matches!(shape.architecture, Architecture::PspNet | Architecture::DeepLabV3) || self.crop <= 16;
         anyhow::ensure!(!pools || self.batch > 1, "--batch 1: {shape} needs at least 2 crops in a batch to learn its statistics from");
+        self.check_split()
+    }
+
+    /// Whether data that tell their own split, as those of `train augment` do, are split by it or as was asked for: dealt out anew,
+    /// variants of one picture would be learnt from and validated with.
+    fn check_split(&self) -> anyhow::Result<()> {
+        let asked = self.split.is_some() || self.folds.is_some() || self.groups.is_some() || self.group_by.is_some();
+        if let Some(split) = self.data.as_ref().filter(|_| !asked).map(|data| data.join("split.csv"))
+            && split.exists()
+        {
+            anyhow::bail!("--data: tells its own split, which would not be kept; give --split {}, or move it away", split.display());
+        }
         Ok(())
     }
 

@@ -81,7 +81,7 @@ enum Way<F: Format> {
 struct Scratch<F: Format> {
     raised: Option<Map<F>>,
     middle: Map<F>,
-    /// The result; made when it is first wanted, since most blocks are given a map for it.
+    /// The result; made when it is first wanted, by the thread that wants it, since most blocks are given a map for it.
     output: Option<Map<F>>,
     blended: Vec<f32>,
     /// Of a convolution that is done for the whole picture.
@@ -234,6 +234,7 @@ impl<F: Multiply> Packed<F> {
         }
         bands.into_par_iter().for_each(|(first, logits)| {
             let slot = rayon::current_thread_index().unwrap_or(0) % scratch.len();
+            // Nothing below may wait for the pool: this thread would take another band meanwhile, and wait for its own lock.
             let mut scratch = scratch[slot].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let views = given.with(&mut scratch, self.second.outputs());
             self.run_band(&views, first..(first + lines).min(self.h), step, &mut scratch.blended, logits);

@@ -25,9 +25,18 @@ pub(in crate::nn) struct Buffer<T> {
 impl<T: Number> Buffer<T> {
     /// `length` zeros, and some more that only whole vectors read.
     pub fn zeroed(length: usize) -> Self {
-        let bytes = length * size_of::<T>() + SLACK;
-        let lines = made(rayon::iter::repeat_n(CacheLine([0; 64]), bytes.div_ceil(64)));
-        Self { lines, length, of: PhantomData }
+        Self { lines: made(rayon::iter::repeat_n(CacheLine([0; 64]), Self::lines_of(length))), length, of: PhantomData }
+    }
+
+    /// As [`Buffer::zeroed`], by this thread alone: one that waits for its pool may be given other work meanwhile, which must not be
+    /// where it holds a lock.
+    pub fn zeroed_alone(length: usize) -> Self {
+        Self { lines: vec![CacheLine([0; 64]); Self::lines_of(length)], length, of: PhantomData }
+    }
+
+    /// Cache lines that hold so many values and what whole vectors read behind them.
+    fn lines_of(length: usize) -> usize {
+        (length * size_of::<T>() + SLACK).div_ceil(64)
     }
 
     pub fn values(&self) -> &[T] {

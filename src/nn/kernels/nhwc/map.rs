@@ -23,12 +23,17 @@ impl<F: Format> Map<F> {
     /// A map of `h` lines of `w` pixels of `c` channels, of which `slots` are kept.
     pub fn new(h: usize, w: usize, c: usize, slots: usize) -> Self {
         let slots = slots.min(h);
-        Self { buffer: Buffer::zeroed((slots + 1) * F::PARTS * part(w, c)), slots, h, w, c }
+        Self { buffer: Buffer::zeroed(Self::length(w, c, slots)), slots, h, w, c }
     }
 
-    /// An empty map of its size that keeps as many lines, of `c` channels.
+    /// An empty map of its size that keeps as many lines, of `c` channels; made without the pool's other threads.
     pub(super) fn like(&self, c: usize) -> Self {
-        Self::new(self.h, self.w, c, self.slots)
+        let Self { slots, h, w, .. } = *self;
+        Self { buffer: Buffer::zeroed_alone(Self::length(w, c, slots)), slots, h, w, c }
+    }
+
+    fn length(w: usize, c: usize, slots: usize) -> usize {
+        (slots + 1) * F::PARTS * part(w, c)
     }
 
     /// The same map where `zero` stands for nothing; it has no other values yet.

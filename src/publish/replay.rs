@@ -72,11 +72,14 @@ impl Reader {
                     Done::Answer { peer, body }
                 }
                 Job::Read { replay, run, lane, from, limit } => {
-                    let (found, error) = match self.ledger.replay(&run, &lane, from, limit) {
+                    let is_ours = run == self.station.run;
+                    let (messages, error) = match self.ledger.replay(&run, &lane, from, limit) {
+                        Ok(found) if is_ours => (self.unrecorded.add_to(found, &lane, from, limit), None),
                         Ok(found) => (found, None),
+                        // What lies in the ledger between two that are kept must not be passed over: the client asks on from the last.
+                        Err(error) if is_ours => (self.unrecorded.without_gap(&lane, from, limit), Some(error)),
                         Err(error) => (Vec::new(), Some(error)),
                     };
-                    let messages = if run == self.station.run { self.unrecorded.add_to(found, &lane, from, limit) } else { found };
                     let error = error.or_else(|| messages.is_empty().then(|| self.known(&lane, Some(&run)).err()).flatten());
                     Done::Read { replay, complete: messages.len() < limit, messages, error }
                 }
@@ -220,9 +223,11 @@ impl Active {
             let (reply, payload) = match (self.ready.front(), &self.end) {
                 (Some(stored), _) => match resent(stored) {
                     Ok(reply) => (reply, stored.payload.as_slice()),
+                    // No asking again would get it, nor what follows, if the replay ended here.
                     Err(error) => {
-                        self.ready.clear();
-                        self.end = Some(Err(error));
+                        tracing::error!("left out of a replay: {error}");
+                        self.next = stored.number.saturating_add(1);
+                        self.ready.pop_front();
                         continue;
                     }
                 },

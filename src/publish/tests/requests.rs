@@ -76,9 +76,22 @@ fn what_was_not_recorded_is_replayed_too() {
     assert_eq!(numbers(20, 7), (20..27).collect::<Vec<_>>());
 
     station.ledger.broken.store(true, Ordering::Relaxed);
-    let (resent, end) = station.client().replay(json!({"request": "replay", "lane": "a", "from": 40}));
-    assert_eq!(resent.iter().map(|(m, _)| m.number).collect::<Vec<_>>(), [42, 45, 48]);
-    assert!(matches!(end, ReplyBody::Error { error } if error.contains("the disk is gone")));
+    // Asked on from the last number, nothing that the ledger has may be passed over.
+    for (from, got) in [(41, &[][..]), (42, &[42])] {
+        let (resent, end) = station.client().replay(json!({"request": "replay", "lane": "a", "from": from}));
+        assert_eq!(resent.iter().map(|(m, _)| m.number).collect::<Vec<_>>(), got);
+        assert!(matches!(end, ReplyBody::Error { error } if error.contains("the disk is gone")));
+    }
+}
+
+/// The station had given up waiting for the disk, which took the verdict all the same.
+#[test]
+fn what_was_published_is_replayed_whatever_the_ledger_holds_of_it() {
+    let station = Station::start();
+    station.ledger.record(&samples::pass("a", 1), &[]);
+    station.tell(&VerdictMessage { recorded: false, ..samples::hold("a", 1) }, &[]);
+    let (resent, _) = station.client().replay(json!({"request": "replay", "lane": "a", "from": 1}));
+    assert_eq!(resent.iter().map(|(m, _)| (m.number, m.recorded)).collect::<Vec<_>>(), [(1, false)]);
 }
 
 #[test]
@@ -160,14 +173,13 @@ fn blind_times_are_told_again_in_portions() {
 }
 
 #[test]
-fn a_stored_verdict_that_cannot_be_read_ends_the_replay_with_its_number() {
+fn a_stored_verdict_that_cannot_be_read_is_left_out_and_what_follows_comes() {
     let station = Station::start();
-    station.tell(&samples::pass("a", 1), &[]);
-    station.tell(&samples::pass("a", 2), &[]);
+    (1..=3).for_each(|number| station.tell(&samples::pass("a", number), &[]));
     station.ledger.verdicts.lock().unwrap()[1].2.header = b"{".to_vec();
     let (resent, end) = station.client().replay(json!({"request": "replay", "lane": "a", "from": 1}));
-    assert_eq!(resent.len(), 1);
-    assert!(matches!(end, ReplyBody::Error { error } if error.contains("the stored verdict 2 cannot be read")));
+    assert_eq!(resent.iter().map(|(m, _)| m.number).collect::<Vec<_>>(), [1, 3]);
+    assert!(matches!(end, ReplyBody::ReplayEnd { sent: 2, next: 4, .. }));
 }
 
 #[test]

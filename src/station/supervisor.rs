@@ -162,7 +162,7 @@ impl Running {
         let mut status = tokio::time::interval(self.status_every);
         let watchdog_every = sd_notify::watchdog_enabled().map(|timeout| timeout / 3);
         let mut last_pet = Instant::now();
-        // The network has run once and every thread runs. A camera that is not there yet, or a belt that stands, is no reason
+        // The network is ready and every thread runs. A camera that is not there yet, or a belt that stands, is no reason
         // for systemd to start anew; whether cells are seen is told by `/ready`, the metrics and the status messages.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         let mut ready_told = false;
@@ -177,6 +177,9 @@ impl Running {
                     }
                     if self.stages[Stage::Verdicts as usize].iter().all(JoinHandle::is_finished) {
                         return self.ended_by_themselves();
+                    }
+                    if self.inspection_failed() {
+                        return Err(StationError::Failed("inspection".into()));
                     }
                     if !self.office.publisher.is_running() {
                         return Err(StationError::Failed("publish".into()));
@@ -194,6 +197,12 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Without the inspection lanes that can wait would do so for ever.
+    fn inspection_failed(&mut self) -> bool {
+        let ended: Vec<_> = self.stages[Stage::Inspection as usize].extract_if(.., |thread| thread.is_finished()).collect();
+        ended.into_iter().any(|thread| thread.join().is_err())
     }
 
     /// Every lane is over though nobody asked for it: as it should be after the last picture of a folder, not with a camera.

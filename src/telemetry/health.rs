@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Whether the station lives and whether it is ready, with the reasons.
 ///
-/// *Ready* is a latch: it opens once the warm-up inference has run and every lane has its camera,
+/// *Ready* is a latch: it opens once the network is ready and every lane has its camera,
 /// sending or idle, and closes when the station begins to stop. A camera that is lost later is
 /// told by the metrics and does not close it.
 ///
@@ -73,7 +73,7 @@ impl Health {
         Pulse { last_beat_ms, health: Arc::downgrade(self), started: self.started }
     }
 
-    /// The warm-up inference has run.
+    /// The network is loaded and compiled, and has run where its first run takes longer than the others (CUDA).
     pub fn warmed_up(&self) {
         self.warm.store(true, Relaxed);
     }
@@ -112,7 +112,7 @@ impl Health {
             reasons.push("the station is stopping".to_owned());
         }
         if !self.warm.load(Relaxed) {
-            reasons.push("the network has not run its warm-up inference yet".to_owned());
+            reasons.push("the network is not ready yet".to_owned());
         }
         for (lane, _) in self.lanes.iter().filter(|(_, ready)| !ready.load(Relaxed)) {
             reasons.push(format!("lane `{lane}` has seen nothing of its camera yet"));

@@ -92,9 +92,17 @@ for folder in configs models; do
     [ -d "$source/$folder" ] || fail "$source/$folder is missing: run this from a whole source tree"
 done
 
-install -D -m 755 "$binaries/hairline" "$root/bin/hairline"
-install -D -m 755 "$binaries/train" "$root/bin/hairline-train"
-install -D -m 755 "$here/hairline-station" "$root/sbin/hairline-station"
+# place MODE FILE TO: all of it or, on a full disk, what was there before; never half.
+place() {
+    if ! { install -D -m "$1" "$2" "$3.new" && mv -f "$3.new" "$3"; }; then
+        rm -f "$3.new"
+        fail "$3 could not be written, and is what it was; make room and run this again"
+    fi
+}
+
+place 755 "$binaries/hairline" "$root/bin/hairline"
+place 755 "$binaries/train" "$root/bin/hairline-train"
+place 755 "$here/hairline-station" "$root/sbin/hairline-station"
 
 # put FILE AS: a file of the source tree to share/AS, or beside it where that is not the one that was put there.
 put() {
@@ -103,7 +111,7 @@ put() {
         echo "install.sh: $to was changed since it was installed, and stays; the new one is $to.shipped" >&2
         to=$to.shipped
     fi
-    install -D -m 644 "$source/$1" "$to"
+    place 644 "$source/$1" "$to"
     (cd "$share" && sha256sum "${to#"$share/"}") >>"$manifest.new"
 }
 install -d "$share"

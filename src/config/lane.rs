@@ -163,6 +163,9 @@ fn read_wafer(t: &mut Reader, camera: &Camera) -> Wafer {
         t.error("format", "is missing", "give \"M2\", \"M6\", \"M10\" or \"G12\", or both `width_mm` and `length_mm`");
     }
     let corners_mm = read_corners(t);
+    if let (Some(width_mm), Some(length_mm)) = (width_mm, length_mm) {
+        check_corners(t, corners_mm, width_mm, length_mm);
+    }
     let tolerance_mm = t.number("tolerance_mm", "millimetres, 0.05 to 50", 0.05..=50.0, 2.0);
     let (width_mm, length_mm) = (width_mm.unwrap_or(182.0), length_mm.unwrap_or(182.0));
     if matches!(camera.kind, CameraKind::Simulated(_)) && width_mm != length_mm {
@@ -176,6 +179,23 @@ fn read_wafer(t: &mut Reader, camera: &Camera) -> Wafer {
         t.error("corner_mm", "has legs that differ, and corners of simulated wafers are all alike", "give one number");
     }
     Wafer { width_mm, length_mm, corners_mm, tolerance_mm }
+}
+
+/// Two cut corners that overlap would leave no edge between them, and take for a cut corner what has to be judged.
+fn check_corners(t: &mut Reader, [leading_left, leading_right, trailing_right, trailing_left]: [f64; 4], width_mm: f64, length_mm: f64) {
+    let sides = [
+        ("leading", leading_left, leading_right, width_mm),
+        ("right", leading_right, trailing_right, length_mm),
+        ("trailing", trailing_left, trailing_right, width_mm),
+        ("left", leading_left, trailing_left, length_mm),
+    ];
+    let overlaps = sides.iter().filter(|(_, one_mm, other_mm, side_mm)| one_mm + other_mm > *side_mm);
+    let told: Vec<String> =
+        overlaps.map(|(name, one_mm, other_mm, side_mm)| format!("{one_mm} + {other_mm} mm on the {name} side of {side_mm} mm")).collect();
+    if !told.is_empty() {
+        let what = format!("has corners that overlap: {}", told.join(", "));
+        t.error("corner_mm", what, "give the legs of the cut corners, not a radius or a diagonal, or correct the wafer's size");
+    }
 }
 
 fn read_corners(t: &mut Reader) -> [f64; 4] {

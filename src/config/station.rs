@@ -250,6 +250,24 @@ mod tests {
     }
 
     #[test]
+    fn cut_corners_that_overlap_are_refused_with_the_sides_that_they_share() {
+        let station = |wafer: &str| {
+            let lane = LANE.replace("\"simulated\"", "\"files\"\npath = \"p\"\ncell_px = 1300").replace("format = \"M10\"", wafer);
+            load(&format!("[network]\nmodel = \"m\"\n{lane}"))
+        };
+        let told = station("format = \"M10\"\ncorner_mm = 100").expect_err("half of the wafer").to_string();
+        assert!(told.contains("`lane[0].wafer.corner_mm` has corners that overlap") && told.contains("remedy: "), "{told}");
+        for side in ["leading", "right", "trailing", "left"] {
+            assert!(told.contains(&format!("100 + 100 mm on the {side} side of 182 mm")), "{told}");
+        }
+        let told = station("width_mm = 182.0\nlength_mm = 91.0\ncorner_mm = [60, 0, 18, 40]").expect_err("two of them").to_string();
+        assert!(told.contains("60 + 40 mm on the left side of 91 mm") && told.matches(" side of ").count() == 1, "{told}");
+        for fits in ["format = \"M10\"\ncorner_mm = 91", "width_mm = 182.0\nlength_mm = 91.0\ncorner_mm = [90, 0, 18, 1]"] {
+            station(fits).expect("corners that meet at most");
+        }
+    }
+
+    #[test]
     fn a_drawn_gap_that_is_none_is_refused_and_left_out_looks_as_the_belts() {
         let station = |camera: &str, belt: &str| {
             let lane = LANE.replace("\"simulated\"", &format!("\"files\"\npath = \"p\"\ncell_px = 1300\n{camera}"));

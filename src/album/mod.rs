@@ -15,7 +15,7 @@ mod tests;
 pub use error::AlbumError;
 pub use name::Name;
 
-use crate::cell::{CellId, Mask, Spans, VerdictKind};
+use crate::cell::{CellId, Mask, Spans, VerdictKind, without_rim};
 use crate::config;
 use crate::throttle::Throttle;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -195,6 +195,11 @@ impl Album {
     /// The mask that was found, as PNG, until another truth is told.
     pub fn found(&self, name: &Name) -> Option<Vec<u8>> {
         std::fs::read(&shelf::masks(&self.dir, name)[1]).ok()
+    }
+
+    /// Where the network looked for cracks on each line of a cell, as its picture tells; `None` where that is not on the disk.
+    pub fn judged(&self, name: &Name) -> Option<Spans> {
+        Some(without_rim(&picture::outline(&self.picture(name)?)?).into())
     }
 
     /// Takes nothing any more; the thread ends when all that was taken is on the disk.

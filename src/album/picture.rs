@@ -1,6 +1,6 @@
 //! Stitched cells as PNG.
 
-use crate::cell::{CELL_PX, Spans};
+use crate::cell::{CELL_PX, Span, Spans};
 use png::{BitDepth, ColorType, Compression, Encoder, EncodingError};
 use std::sync::Arc;
 
@@ -23,4 +23,14 @@ pub(super) fn encode(rows: &[(Arc<[u16]>, Spans); 3]) -> Result<Vec<u8>, Encodin
     writer.write_image_data(&bytes)?;
     writer.finish()?;
     Ok(file)
+}
+
+/// The outline on each line of a cell, read off its picture; `None` where that is no picture any more.
+pub(super) fn outline(png: &[u8]) -> Option<Vec<Span>> {
+    let picture = image::load_from_memory_with_format(png, image::ImageFormat::Png).ok()?.into_luma16();
+    let span = |line: &[u16]| match (line.iter().position(|v| *v != 0), line.iter().rposition(|v| *v != 0)) {
+        (Some(first), Some(last)) => Span { start: first as u16, end: last as u16 + 1 },
+        _ => Span::default(),
+    };
+    Some(picture.chunks_exact((picture.width() as usize).max(1)).map(span).collect())
 }

@@ -143,6 +143,12 @@ fn a_picture_can_be_looked_at_before_and_after_its_truth() {
     let crack_px = || mask_png::decode_drawn(&album.mask(&name).unwrap(), CELL_PX).unwrap().count();
     let (before, found) = (album.picture(&name), crack_px());
     assert!(before.is_some() && found == 1);
+    // The rim of the outline, 10 to 20 px from the sides, is 5 px wide.
+    let judged = album.judged(&name).unwrap();
+    assert_eq!(
+        [4, 5, CELL_PX - 6].map(|y| judged[y]),
+        [Span::default(), Span { start: 15, end: CELL_PX as u16 - 25 }, Span { start: 15, end: CELL_PX as u16 - 25 }]
+    );
     album.tell(name.clone(), Arc::new(Mask::new(CELL_PX, CELL_PX)));
     wait("no pair", &|| album.waiting().unwrap().is_empty());
     assert_eq!((album.picture(&name), crack_px()), (before, 0));

@@ -5,6 +5,7 @@ use super::rooms::Rooms;
 use super::told::{ToldTruth, picture as picture_answer, true_mask};
 use crate::album::{Album, Name, Told};
 use crate::cell::{CELL_PX, mask_png};
+use crate::review::Found;
 use crate::telemetry::apply_truth;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -47,10 +48,14 @@ async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): Told
         move || {
             // The album forgets what was found once something else was told.
             let kept = || album.found(&name).map(|kept| mask_png::decode_drawn(&kept, CELL_PX).map(Arc::new)).transpose();
+            let is_recent = recent.is_some();
             let found = recent.map_or_else(kept, |mask| Ok(Some(mask))).map_err(|e| Refusal::bad(format!("{name}: {e}")))?;
             let mask = true_mask(&truth, || found.clone().ok_or_else(|| forgotten(&album, &name)))?;
             match album.tell(name.clone(), mask) {
-                Told::Kept => Ok(found),
+                Told::Kept => {
+                    let of_forgotten = found.filter(|_| !is_recent).zip(album.judged(&name));
+                    Ok(of_forgotten.map(|(mask, judged)| Found { mask, judged }))
+                }
                 Told::NoPicture => Err(missing(&name)),
                 Told::Waits => Err(unavailable(format!(
                     "the truth about {name} waits for the album's disk, which is slow, and may be kept yet: it is once `/album` lists the \
@@ -62,14 +67,13 @@ async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): Told
             }
         }
     });
-    let found = told.await??;
-    let counted = match cell.zip(found) {
-        Some(((cell, verdict), found)) => {
+    let of_forgotten = told.await??;
+    let counted = cell.is_some_and(|(cell, verdict)| {
+        if let Some(found) = of_forgotten {
             rooms.review.recall(&cell, found, verdict);
-            apply_truth(&rooms.review, &rooms.metrics, &cell, &truth).is_ok()
         }
-        None => false,
-    };
+        apply_truth(&rooms.review, &rooms.metrics, &cell, &truth).is_ok()
+    });
     tracing::info!(%name, counted, "the truth was told");
     Ok(Json(json!({ "name": name.to_string(), "in_album": true, "counted": counted })))
 }

@@ -1,5 +1,5 @@
-use super::{ReviewError, Reviewed, Truth};
-use crate::cell::{CellId, Mask, VerdictKind};
+use super::{Found, ReviewError, Reviewed, Truth};
+use crate::cell::{CellId, Mask, Span, VerdictKind};
 use crate::measure::Counts;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 /// A cell's mask and verdict held against the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// The network's pixels against the true ones.
+    /// The network's pixels against the true ones, where it looked.
     pub counts: Counts,
     /// The verdict that was given.
     pub verdict: VerdictKind,
-    /// Whether the true mask has a crack pixel.
+    /// Whether the true mask has a crack pixel, be it where the network does not look.
     pub truly_cracked: bool,
 }
 
@@ -64,7 +64,7 @@ pub struct RecentCell {
 #[derive(Debug)]
 struct Remembered {
     number: u64,
-    mask: Arc<Mask>,
+    found: Found,
     verdict: VerdictKind,
     outcome: Option<Outcome>,
 }
@@ -77,18 +77,18 @@ pub(super) struct LaneReview {
 }
 
 impl LaneReview {
-    pub fn remember(&mut self, number: u64, mask: Arc<Mask>, verdict: VerdictKind, keep_cells: usize) {
+    pub fn remember(&mut self, number: u64, found: Found, verdict: VerdictKind, keep_cells: usize) {
         if let Some(known) = self.cells.iter_mut().find(|c| c.number == number) {
-            (known.mask, known.verdict) = (mask, verdict);
+            (known.found, known.verdict) = (found, verdict);
             return;
         }
         while self.cells.len() >= keep_cells {
             self.cells.pop_front();
         }
-        self.cells.push_back(Remembered { number, mask, verdict, outcome: None });
+        self.cells.push_back(Remembered { number, found, verdict, outcome: None });
     }
 
-    pub fn recall(&mut self, number: u64, mask: Arc<Mask>, verdict: VerdictKind, keep_cells: usize) {
+    pub fn recall(&mut self, number: u64, found: Found, verdict: VerdictKind, keep_cells: usize) {
         if self.cells.iter().any(|c| c.number == number) {
             return;
         }
@@ -96,17 +96,20 @@ impl LaneReview {
         while self.cells.len() > keep_cells {
             self.cells.pop_front();
         }
-        self.cells.push_front(Remembered { number, mask, verdict, outcome: None });
+        self.cells.push_front(Remembered { number, found, verdict, outcome: None });
     }
 
     pub fn truth(&mut self, id: &CellId, truth: &Truth, window_cells: usize) -> Result<Reviewed, ReviewError> {
         let unknown = self.unknown(id);
         let cell = self.cells.iter_mut().find(|c| c.number == id.number).ok_or(unknown)?;
-        let found = cell.mask.count();
+        let found = cell.found.mask.count();
         let (counts, truly_cracked) = match truth {
             Truth::MaskIsRight => (Counts { tp: found, ..Counts::default() }, found > 0),
             Truth::NoDefect => (Counts { fp: found, ..Counts::default() }, false),
-            Truth::Mask(mask) => (Counts::of_masks(&cell.mask, mask).ok_or_else(|| size_differs(&cell.mask, mask))?, !mask.is_empty()),
+            Truth::Mask(mask) => {
+                let counts = Counts::of_masks(&cell.found.mask, &cell.found.could_be_found(mask));
+                (counts.ok_or_else(|| size_differs(&cell.found.mask, mask))?, !mask.is_empty())
+            }
         };
         let outcome = Outcome { counts, verdict: cell.verdict, truly_cracked };
         let counted = self.window.iter().find(|(number, _)| *number == id.number).map(|(_, outcome)| *outcome);
@@ -145,18 +148,31 @@ impl LaneReview {
     }
 
     pub fn recent(&self) -> Vec<RecentCell> {
-        let cell = |c: &Remembered| RecentCell { number: c.number, verdict: c.verdict, crack_px: c.mask.count(), outcome: c.outcome };
+        let cell = |c: &Remembered| RecentCell { number: c.number, verdict: c.verdict, crack_px: c.found.mask.count(), outcome: c.outcome };
         self.cells.iter().rev().map(cell).collect()
     }
 
     pub fn mask(&self, id: &CellId) -> Result<Arc<Mask>, ReviewError> {
         let cell = self.cells.iter().find(|c| c.number == id.number);
-        cell.map(|c| c.mask.clone()).ok_or_else(|| self.unknown(id))
+        cell.map(|c| c.found.mask.clone()).ok_or_else(|| self.unknown(id))
     }
 
     fn unknown(&self, id: &CellId) -> ReviewError {
         let numbers = || self.cells.iter().map(|c| c.number);
         ReviewError::UnknownCell { cell: id.clone(), oldest: numbers().min().unwrap_or(0), newest: numbers().max().unwrap_or(0) }
+    }
+}
+
+impl Found {
+    /// What of a true mask lies where the network looked.
+    fn could_be_found(&self, truth: &Mask) -> Mask {
+        let mut inside = truth.clone();
+        for y in 0..truth.height_px() {
+            let Span { start, end } = self.judged.get(y).copied().unwrap_or_default();
+            let (start, end) = (usize::from(start).min(truth.width_px()), usize::from(end.max(start)));
+            (0..start).chain(end..truth.width_px()).for_each(|x| inside.set(x, y, false));
+        }
+        inside
     }
 }
 

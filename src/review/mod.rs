@@ -14,11 +14,21 @@ mod lane;
 pub use error::ReviewError;
 pub use lane::{Outcome, RecentCell, Running};
 
-use crate::cell::{CellId, Mask, VerdictKind};
+use crate::cell::{CellId, Mask, Spans, VerdictKind};
 use crate::{config, measure::Counts};
 use lane::LaneReview;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What the network found on a cell.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its crack pixels.
+    pub mask: Arc<Mask>,
+    /// Where it looked on each line: the outline [without its rim](crate::cell::without_rim). Truth beyond it is not counted, as nothing
+    /// can be found there.
+    pub judged: Spans,
+}
 
 /// What is true of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,20 +64,20 @@ impl Review {
         Self { keep_cells: settings.keep_cells.max(1), window_cells: settings.window_cells.max(1), lanes: Mutex::default() }
     }
 
-    /// Keeps a cell's mask and verdict, forgetting the oldest cell of its lane when too many are kept.
+    /// Keeps what was found on a cell and its verdict, forgetting the oldest cell of its lane when too many are kept.
     ///
     /// Only masks that the network finished belong here: a held cell without one is left out, or its
     /// missing mask would count as missed cracks. A cell that is told again takes the new mask and verdict.
-    pub fn remember(&self, cell: CellId, mask: Arc<Mask>, verdict: VerdictKind) {
+    pub fn remember(&self, cell: CellId, found: Found, verdict: VerdictKind) {
         let mut lanes = self.lock();
         let lane = lanes.entry(cell.lane).or_default();
-        lane.remember(cell.number, mask, verdict, self.keep_cells);
+        lane.remember(cell.number, found, verdict, self.keep_cells);
     }
 
     /// Brings a forgotten cell back for a truth that comes late; where as many are kept as there may be, in place of one that was
     /// brought back before.
-    pub fn recall(&self, cell: &CellId, mask: Arc<Mask>, verdict: VerdictKind) {
-        self.lock().entry(cell.lane.clone()).or_default().recall(cell.number, mask, verdict, self.keep_cells);
+    pub fn recall(&self, cell: &CellId, found: Found, verdict: VerdictKind) {
+        self.lock().entry(cell.lane.clone()).or_default().recall(cell.number, found, verdict, self.keep_cells);
     }
 
     /// Holds the network's mask of a recent cell against the truth.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cell::Span;
 
 const SIDE: usize = 16;
 
@@ -14,11 +15,18 @@ fn id(number: u64) -> CellId {
     CellId { lane: "a".into(), number }
 }
 
+/// What was found on a cell on all of which the network has looked but its last line, and the last pixel of each.
+fn found(mask: Arc<Mask>) -> Found {
+    let mut judged = vec![Span { start: 0, end: SIDE as u16 - 1 }; SIDE];
+    judged[SIDE - 1] = Span::default();
+    Found { mask, judged: judged.into() }
+}
+
 /// A review with `verdicts.len()` cells, each of whose masks has three crack pixels.
 fn review(keep_cells: usize, window_cells: usize, verdicts: &[VerdictKind]) -> Review {
     let review = Review::new(&config::Review { keep_cells, window_cells });
     for (number, verdict) in (1..).zip(verdicts) {
-        review.remember(id(number), mask(&[(1, 1), (2, 2), (3, 3)]), *verdict);
+        review.remember(id(number), found(mask(&[(1, 1), (2, 2), (3, 3)])), *verdict);
     }
     review
 }
@@ -32,6 +40,17 @@ fn a_truth_is_counted_pixel_by_pixel() {
     assert_eq!(reviewed.outcome.counts, Counts { tp: 1, fp: 2, fn_: 2 });
     let running = review.running("a");
     assert_eq!((running.cells, running.counts, running.iou, running.oii), (1, Counts { tp: 1, fp: 2, fn_: 2 }, 0.2, 0.0));
+}
+
+#[test]
+fn truth_where_the_network_does_not_look_is_not_missed_but_makes_a_cell_cracked() {
+    let review = review(9, 9, &[Reject, Pass]);
+    let (last, beyond) = (SIDE - 2, SIDE - 1);
+    let told = |number, pixels: &[(usize, usize)]| review.truth(&id(number), &Truth::Mask(mask(pixels))).unwrap().outcome;
+    assert_eq!(told(1, &[(1, 1), (last, last), (beyond, 4), (4, beyond)]).counts, Counts { tp: 1, fp: 2, fn_: 1 });
+    let outcome = told(2, &[(beyond, 4), (4, beyond)]);
+    assert_eq!(outcome.counts, Counts { tp: 0, fp: 3, fn_: 0 });
+    assert!(outcome.truly_cracked && outcome.is_escape());
 }
 
 #[test]

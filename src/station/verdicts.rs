@@ -11,12 +11,12 @@ use super::slow::TooSlow;
 use super::state::LaneState;
 use super::{CellOutcome, Observer};
 use crate::album::{Album, Kept, Page};
-use crate::cell::{Gate, HoldReason, Judgement, Moment, ProbabilityMap, TILES_PER_SIDE, Verdict, VerdictKind, mask_png};
+use crate::cell::{Gate, HoldReason, Judgement, Moment, ProbabilityMap, TILES_PER_SIDE, Verdict, VerdictKind, mask_png, without_rim};
 use crate::judge::{Recipe, judge};
 use crate::ledger::Entry;
 use crate::publish::wire::{BlindMessage, LatencyMs, ModelInfo, TrailingEdge, VerdictMessage};
 use crate::publish::{Bindings, Publisher};
-use crate::review::{Review, Truth};
+use crate::review::{Found, Review, Truth};
 use crate::stop::{Stop, Stopper};
 use crate::telemetry::{Metrics, Pulse, apply_truth};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -210,8 +210,11 @@ impl VerdictWorker {
     /// Keeps the mask of a cell that the network has seen for its truth, and its picture where it is worth learning from.
     fn keep(&self, cell: &ReadyCell, verdict: VerdictKind, judgement: &Judgement) {
         let mask = Arc::new(judgement.mask.clone());
-        self.office.review.remember(cell.id.clone(), mask.clone(), verdict);
-        let (Some(album), Some(rows)) = (&self.office.album, &cell.rows) else { return };
+        let Some(rows) = &cell.rows else { return };
+        let outline = rows.each_ref().map(|row| &*row.spans).concat();
+        let found = Found { mask: mask.clone(), judged: without_rim(&outline).into() };
+        self.office.review.remember(cell.id.clone(), found, verdict);
+        let Some(album) = &self.office.album else { return };
         let kept = album.keep(Page {
             cell: cell.id.clone(),
             unix_ns: cell.end.at.unix_ns,

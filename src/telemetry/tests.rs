@@ -1,9 +1,9 @@
 //! The metrics as they are told.
 
 use super::*;
-use crate::cell::{CellId, HoldReason, LossCause, Mask, Verdict, VerdictKind};
+use crate::cell::{CellId, HoldReason, LossCause, Mask, Span, Verdict, VerdictKind};
 use crate::config;
-use crate::review::{Review, Truth};
+use crate::review::{Found, Review, Truth};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -25,7 +25,8 @@ fn review() -> (Review, CellId) {
     let cell = CellId { lane: "a".into(), number: 1 };
     let mut mask = Mask::new(8, 8);
     mask.set(3, 3, true);
-    review.remember(cell.clone(), Arc::new(mask), VerdictKind::Reject);
+    let judged = vec![Span { start: 0, end: 8 }; 8].into();
+    review.remember(cell.clone(), Found { mask: Arc::new(mask), judged }, VerdictKind::Reject);
     (review, cell)
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::album::{Album, Page};
-use crate::cell::{Span, Spans, TILE_PX, TileRow};
+use crate::cell::{Spans, TILE_PX, TileRow};
 
 fn page(number: u64) -> Page {
     let pixels: Arc<[u16]> = vec![20_000; TileRow::PIXELS].into();

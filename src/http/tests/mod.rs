@@ -5,9 +5,9 @@ mod album;
 use super::rooms::Rooms;
 use super::server::router;
 use super::*;
-use crate::cell::{CELL_PX, CellId, HoldReason, LossCause, Mask, Verdict, VerdictKind, mask_png};
+use crate::cell::{CELL_PX, CellId, HoldReason, LossCause, Mask, Span, Verdict, VerdictKind, mask_png};
 use crate::config;
-use crate::review::Review;
+use crate::review::{Found, Review};
 use crate::telemetry::{Health, Metrics};
 use axum::extract::connect_info::MockConnectInfo;
 use std::io::{Read, Write};
@@ -31,7 +31,8 @@ fn rooms() -> Rooms {
     let review = Review::new(&config::Review { keep_cells: 4, window_cells: 4 });
     let mut mask = Mask::new(CELL_PX, CELL_PX);
     (10..20).for_each(|x| mask.set(x, 7, true));
-    review.remember(CellId { lane: "a".into(), number: 1 }, Arc::new(mask), VerdictKind::Reject);
+    let judged = vec![Span { start: 0, end: CELL_PX as u16 }; CELL_PX].into();
+    review.remember(CellId { lane: "a".into(), number: 1 }, Found { mask: Arc::new(mask), judged }, VerdictKind::Reject);
     Rooms {
         run: "this".into(),
         metrics: Arc::new(Metrics::new(&lanes).unwrap()),

@@ -33,8 +33,8 @@ const QUEUE_CELLS: usize = 8;
 const TRUTH_WAITS: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2 });
 /// A disk that refuses one picture after the other is told once in so long.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-/// Cells of this run whose pictures can be found by number, at least.
-const KNOWN_CELLS: usize = 1000;
+/// Cells of this run, of those whose truth was told, that can still be told about anew.
+const TOLD_CELLS: usize = 1000;
 
 /// A cell as it is put into the album.
 #[derive(Debug, Clone)]
@@ -91,12 +91,12 @@ pub struct Album {
     dir: PathBuf,
 }
 
-/// The pictures of this run's last cells.
-#[derive(Debug)]
+/// The pictures of this run's cells: of all that wait for their truth, and of the last about which it was told.
+#[derive(Debug, Default)]
 struct Names {
     of: HashMap<CellId, (Name, VerdictKind)>,
-    in_turn: VecDeque<CellId>,
-    most: usize,
+    /// Those that were told, the last one at the end.
+    told: VecDeque<CellId>,
 }
 
 impl Album {
@@ -113,8 +113,7 @@ impl Album {
     ) -> Result<(Self, JoinHandle<()>), AlbumError> {
         let shelf = Shelf::open(&settings.dir, settings.unreviewed_max)?;
         let (jobs, jobs_out) = bounded(QUEUE_CELLS);
-        let most = settings.unreviewed_max.max(KNOWN_CELLS);
-        let names = Arc::new(Mutex::new(Names { of: HashMap::new(), in_turn: VecDeque::new(), most }));
+        let names = Arc::<Mutex<Names>>::default();
         let known = names.clone();
         let thread = std::thread::Builder::new()
             .name("album".into())
@@ -143,7 +142,7 @@ impl Album {
         if self.jobs().is_none_or(|jobs| jobs.try_send(job).is_err()) {
             return Kept::Lost;
         }
-        names.insert(cell, name, verdict);
+        names.of.insert(cell, (name, verdict));
         Kept::Yes
     }
 
@@ -154,7 +153,7 @@ impl Album {
 
     /// The cell of this run that is called so, and its verdict.
     pub fn cell_of(&self, name: &Name) -> Option<(CellId, VerdictKind)> {
-        lock(&self.names).of.iter().find(|(_, (other, _))| other == name).map(|(cell, (_, verdict))| (cell.clone(), *verdict))
+        lock(&self.names).cell(name).map(|(cell, verdict)| (cell.clone(), verdict))
     }
 
     /// Names of the pictures that wait for their truth, of earlier runs as well, the newest first.
@@ -217,20 +216,24 @@ impl Album {
 }
 
 impl Names {
-    fn insert(&mut self, cell: CellId, name: Name, verdict: VerdictKind) {
-        if self.of.insert(cell.clone(), (name, verdict)).is_none() {
-            self.in_turn.push_back(cell);
-        }
-        while self.in_turn.len() > self.most {
-            if let Some(oldest) = self.in_turn.pop_front() {
-                self.of.remove(&oldest);
-            }
+    fn cell(&self, name: &Name) -> Option<(&CellId, VerdictKind)> {
+        self.of.iter().find(|(_, (other, _))| other == name).map(|(cell, (_, verdict))| (cell, *verdict))
+    }
+
+    /// Its truth was told: it waits no more, and makes room for others that are told.
+    fn told(&mut self, name: &Name) {
+        let Some(cell) = self.cell(name).map(|(cell, _)| cell.clone()) else { return };
+        self.told.retain(|other| *other != cell);
+        self.told.push_back(cell);
+        while self.told.len() > TOLD_CELLS
+            && let Some(oldest) = self.told.pop_front()
+        {
+            self.of.remove(&oldest);
         }
     }
 
     fn forget(&mut self, name: &Name) {
         self.of.retain(|_, (other, _)| other != name);
-        self.in_turn.retain(|cell| self.of.contains_key(cell));
     }
 }
 
@@ -245,6 +248,9 @@ fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, known: &Mutex<Names>, kept:
             }),
             Job::Tell { name, truth, told } => {
                 let done = shelf.tell(name, truth).inspect_err(|_| lost(name.lane()));
+                if matches!(done, Ok(true)) {
+                    lock(known).told(name);
+                }
                 // Nobody may wait any more, and know that it may be kept yet.
                 let _ = told.send(match &done {
                     Ok(true) => Told::Kept,

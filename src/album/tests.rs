@@ -206,3 +206,22 @@ fn a_truth_whose_picture_cannot_be_moved_is_not_kept_by_halves() {
     assert_eq!(album.waiting().unwrap(), [name], "the next start takes it for untold");
     end((album, thread));
 }
+
+#[test]
+fn a_cell_that_waits_is_known_however_many_were_told_about_since() {
+    let mut names = Names::default();
+    let cell = |number| CellId { lane: "A".into(), number };
+    let name = |number| Name::parse(&format!("20231114T221320.000Z_A_{number}")).unwrap();
+    let last = TOLD_CELLS as u64 + 3;
+    for number in 1..=last {
+        names.of.insert(cell(number), (name(number), VerdictKind::Hold));
+    }
+    (2..=last).for_each(|number| names.told(&name(number)));
+    let known = |names: &Names| [1, 2, 3, 4, last].map(|number| names.cell(&name(number)).is_some());
+    assert_eq!(known(&names), [true, false, false, true, true]);
+    // Told about anew, it is the last one; its picture gone, it is not known any more.
+    names.told(&name(4));
+    names.told(&name(1));
+    names.forget(&name(last));
+    assert_eq!(known(&names), [true, false, false, true, false]);
+}

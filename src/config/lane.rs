@@ -4,7 +4,8 @@ use super::units::wafer_size_mm;
 use super::{Belt, Camera, CameraKind, FilesCamera, GapKind, GigeCamera, GstreamerCamera, Lane, Reader, SimulatedCamera, Wafer, WaferKind};
 use std::sync::Arc;
 
-pub(super) fn read_lane(t: &mut Reader) -> Lane {
+/// `to_calibrate`: its scale may be unknown yet.
+pub(super) fn read_lane(t: &mut Reader, to_calibrate: bool) -> Lane {
     let name: String = t.required("name", "a name in quotes, such as \"lane-1\"").unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if t.has("name") && (name.is_empty() || name.len() > 64 || !name.chars().all(plain)) {
@@ -24,7 +25,7 @@ pub(super) fn read_lane(t: &mut Reader) -> Lane {
         );
     }
     let wafer = t.table("wafer", |t| read_wafer(t, &camera));
-    let belt = t.table("belt", |t| read_belt(t, calibration.is_some(), &camera, &wafer));
+    let belt = t.table("belt", |t| read_belt(t, to_calibrate || calibration.is_some(), &camera, &wafer));
     check_drawn_gap(t, &camera, &belt);
     Lane { name: Arc::from(name), recipe, calibration, deadline_ms, queue_blocks, queue_rows, camera, wafer, belt }
 }

@@ -30,21 +30,29 @@ pub struct StationConfig {
 impl StationConfig {
     /// Reads and validates `file`. Without errors the configuration comes with its warnings.
     pub fn load(file: &Path) -> Result<(Self, Problems), Problems> {
-        let (config, problems) = Self::read(file);
-        match config {
-            Some(config) if !problems.has_errors() => Ok((config, problems)),
-            _ => Err(problems),
-        }
+        without_errors(Self::read(file))
+    }
+
+    /// The same for cameras that are to be calibrated: that a lane's scale is unknown is no mistake.
+    pub fn load_to_calibrate(file: &Path) -> Result<(Self, Problems), Problems> {
+        without_errors(read_document(file, |root| read_station(root, true)))
     }
 
     /// Reads `file` as far as it can be read: what is missing or wrong has its default, paths are empty. Where the problems have
     /// errors it is good for looking at the files it names, not for running it. `None`: it is no TOML file.
     pub fn read(file: &Path) -> (Option<Self>, Problems) {
-        read_document(file, read_station)
+        read_document(file, |root| read_station(root, false))
     }
 }
 
-fn read_station(root: &mut Reader) -> StationConfig {
+fn without_errors((config, problems): (Option<StationConfig>, Problems)) -> Result<(StationConfig, Problems), Problems> {
+    match config {
+        Some(config) if !problems.has_errors() => Ok((config, problems)),
+        _ => Err(problems),
+    }
+}
+
+fn read_station(root: &mut Reader, to_calibrate: bool) -> StationConfig {
     let station = root.table("station", |t| {
         let name: String = t.or("name", "the station's name in quotes", "hairline".to_owned());
         if name.trim().is_empty() {
@@ -85,7 +93,7 @@ fn read_station(root: &mut Reader) -> StationConfig {
         let unreviewed_max = t.number("unreviewed_max", "a whole number of pictures, 1 to 1000000", 1..=1_000_000, 1000);
         t.optional_path("dir", "a folder in quotes").map(|dir| Album { dir, passed_every, unreviewed_max })
     });
-    let lanes = root.tables("lane", read_lane);
+    let lanes = root.tables("lane", |t| read_lane(t, to_calibrate));
     if lanes.is_empty() {
         root.error(
             "lane",
@@ -230,6 +238,22 @@ mod tests {
         };
         let problems = load(&format!("[network]\nmodel = \"m\"\n{}{}", lane("a"), lane("b"))).expect_err("one camera, two lanes");
         assert!(problems.to_string().contains("two lanes on the camera \"CAM\""), "{problems}");
+    }
+
+    #[test]
+    fn a_scale_that_nobody_knows_is_missing_but_to_a_calibration() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("station.toml");
+        let text = "[network]\nmodel = \"m\"\n[[lane]]\nname = \"a\"\nrecipe = \"r\"\ndeadline_ms = 300\n[lane.camera]\nkind = \"gige\"\n\
+            id = \"CAM\"\nline_rate_hz = 5000\n[lane.wafer]\nformat = \"M10\"\n";
+        std::fs::write(&file, text).expect("a file");
+        let told = StationConfig::load(&file).expect_err("no scale").to_string();
+        assert!(told.contains("`lane[0].belt.mm_per_px` is missing") && told.contains("hairline calibrate"), "{told}");
+        let (config, _) = StationConfig::load_to_calibrate(&file).expect("all that a calibration needs");
+        assert_eq!(config.lanes[0].belt.mm_per_px, None);
+        std::fs::write(&file, text.replace("M10", "M11")).expect("a file");
+        let told = StationConfig::load_to_calibrate(&file).expect_err("another mistake").to_string();
+        assert!(told.contains("`lane[0].wafer.format`") && !told.contains("mm_per_px"), "{told}");
     }
 
     #[test]

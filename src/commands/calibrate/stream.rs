@@ -21,7 +21,7 @@ pub(super) struct Stream {
 impl Stream {
     /// Starts the camera of lane `name` of the configuration.
     pub fn open(config: &Path, name: &str) -> anyhow::Result<Self> {
-        let (config, _) = StationConfig::load(config)?;
+        let (config, _) = StationConfig::load_to_calibrate(config)?;
         let names: Vec<&str> = config.lanes.iter().map(|l| l.name.as_ref()).collect();
         let unknown = format!("--lane {name}: the configuration has {}", names.join(", "));
         let lane = config.lanes.iter().find(|l| l.name.as_ref() == name).context(unknown)?.clone();
@@ -44,6 +44,7 @@ impl Stream {
 
     /// Takes the next whole wafer.
     pub fn wafer(&mut self, ask: &str) -> anyhow::Result<Picture> {
+        // Where the scale is unknown, a fine one: more lines are let pass before a wafer is said not to end.
         let scale = self.lane.belt.mm_per_line.unwrap_or(0.02);
         let lines_max = (3.0 * self.lane.wafer.length_mm / scale).clamp(1000.0, 60_000.0) as usize;
         let catch = Catch::wafer(&self.lane.name, &self.lane.belt, lines_max)?;

@@ -117,6 +117,7 @@ impl CameraError {
                 | Self::NotGrey { .. }
                 | Self::Feature { .. }
                 | Self::PixelFormat { .. }
+                | Self::WaferTooWide { .. }
         )
     }
 }

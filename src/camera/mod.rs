@@ -38,17 +38,19 @@ mod tests;
 pub use error::CameraError;
 pub use link::CameraLink;
 
-use crate::config::{Camera, CameraKind};
+use crate::config::{Belt, Camera, CameraKind, Wafer};
 
 /// Looks at what a camera is made of, without starting it.
 ///
 /// # Errors
 /// [`CameraError::Path`], [`CameraError::PictureFile`] and [`CameraError::Picture`] for pictures that cannot be used,
-/// [`CameraError::Fragment`] and [`CameraError::NotGrey`] for a fragment that GStreamer does not take.
-pub fn check(camera: &Camera) -> Result<(), CameraError> {
+/// [`CameraError::Fragment`] and [`CameraError::NotGrey`] for a fragment that GStreamer does not take,
+/// [`CameraError::WaferTooWide`] for simulated wafers that find no room on the line.
+pub fn check(camera: &Camera, wafer: &Wafer, belt: &Belt) -> Result<(), CameraError> {
     match &camera.kind {
         CameraKind::Files(settings) => files::check(settings),
         CameraKind::Gstreamer(settings) => pipeline::parsed(&settings.fragment).map(drop),
-        CameraKind::Gige(_) | CameraKind::Simulated(_) => Ok(()),
+        CameraKind::Simulated(settings) => simulated::check(settings, wafer, belt),
+        CameraKind::Gige(_) => Ok(()),
     }
 }

@@ -17,6 +17,40 @@ const NOISE: f64 = 1.5;
 /// Wafers lie off the middle by up to this share of the room beside them.
 const OFF_MIDDLE: f64 = 0.5;
 
+/// Looks whether wafers have room on the line, without drawing any.
+///
+/// # Errors
+/// [`CameraError::WaferTooWide`] where turned wafers reach over the line's ends.
+pub(super) fn check(settings: &SimulatedCamera, product: &Wafer, belt: &Belt) -> Result<(), CameraError> {
+    Room::new(settings, product, belt).map(drop)
+}
+
+/// The room that wafers have on the line, camera pixels.
+struct Room {
+    /// Side of a wafer.
+    side_px: f64,
+    /// What is left on each side of one that lies turned as far as they do.
+    beside_px: f64,
+}
+
+impl Room {
+    fn new(settings: &SimulatedCamera, product: &Wafer, belt: &Belt) -> Result<Self, CameraError> {
+        let width_px = f64::from(settings.width_px);
+        let side_px = belt.mm_per_px.map_or(width_px * SimulatedCamera::WAFER_SHARE, |mm_per_px| product.width_mm / mm_per_px);
+        let (sin, cos) = settings.skew_deg_max.to_radians().sin_cos();
+        let needed_px = (side_px * (cos + sin.abs())).ceil();
+        if needed_px.is_nan() || needed_px > width_px {
+            return Err(CameraError::WaferTooWide {
+                side_px,
+                skew_deg: settings.skew_deg_max,
+                needed_px: needed_px as u32,
+                width_px: settings.width_px,
+            });
+        }
+        Ok(Self { side_px, beside_px: (width_px - needed_px) / 2.0 })
+    }
+}
+
 /// The simulated belt: wafers drawn one ahead of the line that passes.
 pub(super) struct Line {
     wafers: Ahead<(LaidWafer, Arc<Mask>)>,
@@ -32,18 +66,7 @@ impl Line {
     /// # Errors
     /// [`CameraError::WaferTooWide`] where turned wafers reach over the line's ends.
     pub(super) fn new(lane: &str, settings: &SimulatedCamera, camera: &Camera, product: &Wafer, belt: &Belt) -> Result<Self, CameraError> {
-        let width_px = f64::from(settings.width_px);
-        let side_px = belt.mm_per_px.map_or(width_px * SimulatedCamera::WAFER_SHARE, |mm_per_px| product.width_mm / mm_per_px);
-        let (sin, cos) = settings.skew_deg_max.to_radians().sin_cos();
-        let needed_px = (side_px * (cos + sin.abs())).ceil();
-        if needed_px.is_nan() || needed_px > width_px {
-            return Err(CameraError::WaferTooWide {
-                side_px,
-                skew_deg: settings.skew_deg_max,
-                needed_px: needed_px as u32,
-                width_px: settings.width_px,
-            });
-        }
+        let Room { side_px, beside_px } = Room::new(settings, product, belt)?;
         let gap_level = belt.gap.drawn_grey();
         let longer_mm = product.width_mm.max(product.length_mm);
         let corner_px = (product.corners_mm[0] / longer_mm * CELL_PX as f64).round() as u32;
@@ -51,7 +74,7 @@ impl Line {
             WaferSettings { kind: settings.wafer, seed: settings.seed, cracked_share: settings.cracked_share, corner_px: Some(corner_px) };
         let usual =
             Lay { line_width_px: settings.width_px, side_px, skew_deg: 0.0, offset_px: 0.0, gap_level, noise: NOISE, noise_seed: 0 };
-        let (skew_deg_max, off_px_max) = (settings.skew_deg_max, (width_px - needed_px) / 2.0 * OFF_MIDDLE);
+        let (skew_deg_max, off_px_max) = (settings.skew_deg_max, beside_px * OFF_MIDDLE);
         let draw = move |index: u64| {
             let mut dice = ChaCha8Rng::seed_from_u64(looks.seed);
             dice.set_stream(index);

@@ -263,9 +263,12 @@ fn the_same_seed_gives_the_same_lines() {
 
 #[test]
 fn wafers_wider_than_the_line_are_refused() {
-    let wide = SimulatedCamera { skew_deg_max: 20.0, ..simulated() };
-    let told = start(CameraKind::Simulated(wide), 32, 4).err().unwrap().to_string();
-    assert!(told.contains("raise camera.width_px"), "{told}");
+    let checked = |kind| check(&camera(kind, 32), &Wafer::of_format("M6").unwrap(), &belt(GapKind::Dark));
+    let wide = CameraKind::Simulated(SimulatedCamera { skew_deg_max: 20.0, ..simulated() });
+    for error in [start(wide.clone(), 32, 4).err().unwrap(), checked(wide).unwrap_err()] {
+        assert!(error.is_configuration() && error.to_string().contains("raise camera.width_px"), "{error}");
+    }
+    checked(CameraKind::Simulated(simulated())).unwrap();
 }
 
 fn fragment(fragment: &str) -> CameraKind {

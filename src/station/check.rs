@@ -85,7 +85,7 @@ impl Check<'_> {
 
     fn lane(&mut self, key: &str, lane: &Lane, checkpoint: Option<&Checkpoint>) {
         if (self.sound || names_source(&lane.camera.kind))
-            && let Err(e) = camera::check(&lane.camera)
+            && let Err(e) = camera::check(&lane.camera, &lane.wafer, &lane.belt)
         {
             self.error(format!("{key}.camera"), e.to_string(), "correct what this camera is made of");
         }

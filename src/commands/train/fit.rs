@@ -1,6 +1,7 @@
 //! `train fit`: trains a network and leaves a checkpoint that the line can load.
 
 use super::interrupt::{ENDED_BY_INTERRUPT, Interrupt};
+use super::learnt::Learnt;
 use super::machine::MachineOptions;
 use super::options::FitOptions;
 use super::watch::Watch;
@@ -133,7 +134,7 @@ fn train_in(
         if let Some(split) = source.split_csv() {
             crate::train::write_beside(&run.path("split.csv"), split.as_bytes())?;
         }
-        run.write_json("manifest.json", &source.manifest())?;
+        run.write_json("manifest.json", &learnt_before(options).noted_in(source.manifest()))?;
     }
     // Resumed from within, a folder is `.`.
     let root = run.root().canonicalize().with_context(|| run.root().display().to_string())?;
@@ -174,6 +175,16 @@ fn train_in(
         run.write_json("result.json", &result(&outcome, &Journal::read(&run.path("log.jsonl"))?))?;
     }
     Ok(ended(&outcome))
+}
+
+/// What the network has learnt that a training begins with.
+fn learnt_before(options: &FitOptions) -> Learnt {
+    options.init.as_deref().map_or_else(Learnt::default, |init| {
+        Learnt::by(init).unwrap_or_else(|error| {
+            note!("warning: what the network of --init has learnt from is not known: {error:#}");
+            Learnt::default()
+        })
+    })
 }
 
 /// A training that was stopped is no success: what would come after it must not take its model for the trained one.

@@ -6,6 +6,7 @@ pub mod eval;
 pub mod fit;
 pub mod import;
 mod interrupt;
+mod learnt;
 mod machine;
 mod options;
 pub mod pictures;

@@ -42,7 +42,7 @@ pub struct FitOptions {
     upsampling: Upsampling,
     /// Continue from the weights of this checkpoint (its network, its width)
     #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["network", "base_width", "upsampling", "prior"], help_heading = "Network")]
-    init: Option<PathBuf>,
+    pub(super) init: Option<PathBuf>,
     /// Probability of crack that a new network begins with, everywhere: near the share of crack in the data it learns
     /// from the first steps on; 0.5 as in the paper, where much of a training can go by before anything is found
     #[arg(long, value_name = "P", default_value_t = PRIOR, help_heading = "Network")]
@@ -196,7 +196,8 @@ pub struct FitOptions {
     /// Share of simulated training wafers that are cracked
     #[arg(long, value_name = "SHARE", default_value_t = 0.75, help_heading = "Validation")]
     cracked_share: f64,
-    /// Steps between evaluations [default: a twentieth of the training]
+    /// Steps between evaluations [default: a twentieth of the training; with --minutes more, where evaluating would take longer
+    /// than learning]
     #[arg(long, value_name = "N", help_heading = "Validation")]
     eval_every: Option<u64>,
     /// Which checkpoint is the best: highest IoU, highest PA, or OII nearest 0

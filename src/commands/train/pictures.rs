@@ -1,5 +1,6 @@
 //! The pictures that `train eval`, `train promote` and `train quantise` look at.
 
+use super::learnt::Learnt;
 use crate::commands::terminal::note;
 use crate::train::{Folder, HeldBack, Kinds, Picture, Sampling, Simulated, Source, SplitPlan, Squares, TrainError};
 use serde_json::json;
@@ -83,9 +84,9 @@ impl Pictures {
         }
     }
 
-    /// SHA-256 of each picture's file, where there are files.
-    pub(super) fn digests(&self) -> Vec<String> {
-        self.folder.as_ref().map_or(Vec::new(), |folder| digests_in(&folder.manifest(), "validation"))
+    /// How many of them are among the pictures that `learnt` tells; none of simulated wafers is.
+    pub(super) fn known_to(&self, learnt: &Learnt) -> usize {
+        self.folder.as_ref().map_or(0, |folder| learnt.count_of(&folder.manifest(), "validation"))
     }
 
     /// What they are, for people.
@@ -104,10 +105,4 @@ impl Pictures {
             None => json!({ "simulated": simulate, "wafers": wafers, "seed": seed, "cracked_share": cracked_share }),
         })
     }
-}
-
-/// SHA-256 of the picture files of a set, as a manifest tells them.
-pub(super) fn digests_in(manifest: &serde_json::Value, set: &str) -> Vec<String> {
-    let pictures = manifest["pictures"].as_array().map_or(&[][..], Vec::as_slice).iter();
-    pictures.filter(|picture| picture["set"] == set).filter_map(|picture| picture["picture_sha256"].as_str()).map(str::to_owned).collect()
 }

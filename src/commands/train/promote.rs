@@ -1,12 +1,12 @@
 //! `train promote`: a model goes to the line only if it is no worse than the one there.
 
-use super::pictures::{PictureOptions, Pictures, digests_in, share};
+use super::learnt::Learnt;
+use super::pictures::{PictureOptions, share};
 use crate::commands::terminal::{note, say};
 use crate::config::{DeviceChoice, Precision};
 use crate::nn::{Checkpoint, CheckpointMeta};
 use crate::train::{Evaluation, evaluate, write_beside};
 use anyhow::{Context, bail};
-use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,8 +16,9 @@ use std::process::ExitCode;
 ///
 /// The golden set is a folder that no training has seen, or simulated test wafers. The new model is refused if
 /// its IoU or PA is lower by more than --tolerance, if it finds fewer of the cracked cells or alarms on more of
-/// the clean ones; that no picture is clean, so that alarms were not compared, is warned of. Pictures of the golden set that a training has learnt from, as the manifest.json beside the new model
-/// tells, are warned of. A model of the same name is kept as NAME.previous.safetensors, to be taken back.
+/// the clean ones; that no picture is clean, so that alarms were not compared, is warned of. So are pictures of the
+/// golden set that it, or a model it began with, has learnt from, as the manifest.json beside it tells: also copies that
+/// were saved anew. A model of the same name is kept as NAME.previous.safetensors, to be taken back.
 ///
 /// A station works with the new model once its configuration names it (network.model) and it was restarted.
 #[derive(Debug, clap::Args)]
@@ -98,7 +99,7 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
         bail!("--current {current}: the new model would take the place of another one, {model}; compare with that by --current {model}");
     }
     let golden = args.pictures.open()?;
-    let learnt = learnt_from(&args.new, &golden)?;
+    let learnt = golden.known_to(&Learnt::by(&args.new)?);
     if learnt > 0 {
         note!("warning: the new model has learnt from {learnt} of these {} pictures, which flatters it", golden.count());
     }
@@ -192,18 +193,6 @@ fn table(new: &Candidate, current: Option<&Candidate>) -> String {
         );
     }
     table
-}
-
-/// How many pictures of the golden set a model has learnt from, as the manifest of its run folder tells; 0 where it lies in none.
-fn learnt_from(model: &Path, golden: &Pictures) -> anyhow::Result<usize> {
-    let path = model.with_file_name("manifest.json");
-    if !path.exists() {
-        return Ok(0);
-    }
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let manifest: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("{}: cannot be understood", path.display()))?;
-    let learnt: HashSet<String> = digests_in(&manifest, "training").into_iter().collect();
-    Ok(golden.digests().iter().filter(|digest| learnt.contains(*digest)).count())
 }
 
 /// What a model was compared with, and on what.

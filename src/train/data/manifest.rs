@@ -20,9 +20,11 @@ pub(super) struct Entry {
     pub picture_sha256: String,
     /// SHA-256 of the mask's file, hex.
     pub mask_sha256: String,
-    /// SHA-256 of what picture and mask show, which tells copies that were saved anew.
+    /// SHA-256 of what the picture shows, hex: that of a copy, too, which was saved anew.
+    pub shown_sha256: String,
+    /// SHA-256 of what the mask shows.
     #[serde(skip)]
-    pub shown: (String, String),
+    pub mask_shown: String,
     /// Width and height in pixels.
     pub size_px: (u32, u32),
     /// Crack pixels of the mask; of a cell those that do not lie on its rim.
@@ -113,14 +115,16 @@ fn read_entry(root: &Path, picture: &Path) -> Result<Entry, TrainError> {
     let shown = |values: &[u8]| hex::encode(Sha256::new().chain_update(&size).chain_update(values).finalize());
     let values: Vec<u8> = grey.as_raw().iter().flat_map(|value| value.to_le_bytes()).collect();
     let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
-    let (shown, all_crack) = ((shown(&values), shown(truth.bits())), truth.count() == u64::from(width) * u64::from(height));
+    let (shown_sha256, mask_shown) = (shown(&values), shown(truth.bits()));
+    let all_crack = truth.count() == u64::from(width) * u64::from(height);
     let learnt = learnt_picture(picture, grey, truth)?;
     Ok(Entry {
         picture: below(picture),
         mask: below(&mask),
         picture_sha256: encoded.sha256(),
         mask_sha256: encoded_mask.sha256(),
-        shown,
+        shown_sha256,
+        mask_shown,
         size_px: (width, height),
         crack_px: learnt.truth.count(),
         all_crack,
@@ -165,14 +169,14 @@ fn join_copies(entries: &mut [Entry], warnings: &mut Vec<String>) {
     let mut first_of: HashMap<String, usize> = HashMap::new();
     let mut alike = Vec::new();
     for i in 0..entries.len() {
-        let first = *first_of.entry(entries[i].shown.0.clone()).or_insert(i);
+        let first = *first_of.entry(entries[i].shown_sha256.clone()).or_insert(i);
         if first == i {
             continue;
         }
         let (kept, joined) = (entries[first].group.clone(), entries[i].group.clone());
         entries.iter_mut().filter(|e| e.group == joined).for_each(|e| e.group.clone_from(&kept));
         let copy = format!("{}: a copy of {}", entries[i].picture.display(), entries[first].picture.display());
-        if entries[first].shown.1 == entries[i].shown.1 {
+        if entries[first].mask_shown == entries[i].mask_shown {
             alike.push(copy);
         } else {
             warnings.push(format!("{copy}, and their masks differ; both are kept in the same part of the data"));

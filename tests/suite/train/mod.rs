@@ -1,5 +1,6 @@
 //! `train` as a process, on small pictures.
 
+mod learnt;
 mod models;
 mod resume;
 

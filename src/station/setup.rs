@@ -88,6 +88,10 @@ pub(super) struct ShortLines {
     pub every: bool,
 }
 
+/// Pixels that a line must have beyond a wafer's own and its gap: an outline is measured up to half a pixel farther out on each side, and
+/// what lies in the middle of the belt may lie half a pixel off the middle of the line.
+const MEASURED_WIDER_PX: u32 = 2;
+
 /// Lines on which wafers would be held for want of gap beside them: all of them, or those turned as far as the belt allows.
 pub(super) fn short_lines(lane: &Lane, calibration: Option<&Calibration>, stitcher: &Stitcher) -> Option<ShortLines> {
     let line_px = calibration.map(|c| c.width_px).or(line_px(lane))?;
@@ -98,7 +102,7 @@ pub(super) fn short_lines(lane: &Lane, calibration: Option<&Calibration>, stitch
         _ => on_belt,
     };
     let told = |takes_px: u32, held: &str| format!("takes {takes_px} px with a pixel of gap on both sides, the line has {line_px}: {held}");
-    let (straight_px, turned_px) = (stitcher.line_px_min(0.0), stitcher.line_px_min(skew_deg));
+    let [straight_px, turned_px] = [0.0, skew_deg].map(|skew_deg| stitcher.line_px_min(skew_deg) + MEASURED_WIDER_PX);
     if straight_px > line_px {
         let (key, mm_per_px) = match calibration {
             Some(calibration) => ("calibration", calibration.mm_per_px),
@@ -302,5 +306,29 @@ fn tell_downtime(verdicts: &VerdictWorker, ledger: &Ledger, lane: &str) {
         Ok(Some(seen)) => verdicts.tell_blind(seen, Moment::now().unix_ns, "the station was not running"),
         Ok(None) => {}
         Err(e) => tracing::error!(lane, "when the lane was last seen is not known: {e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_told_to_be_too_short_up_to_the_width_on_which_a_measured_wafer_has_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("station.toml");
+        let told = |width_px: u32| {
+            let lane = format!("path = \"p\"\ncell_px = 1300\nwidth_px = {width_px}\n[lane.wafer]\nformat = \"M2\"\n");
+            let text = format!("[network]\nmodel = \"m\"\n[[lane]]\nname = \"a\"\nrecipe = \"r\"\n[lane.camera]\nkind = \"files\"\n{lane}");
+            std::fs::write(&file, text).unwrap();
+            let (config, _) = StationConfig::load(&file).unwrap();
+            let lane = &config.lanes[0];
+            short_lines(lane, None, &stitcher(lane, None).unwrap()).map(|short| (short.every, short.what))
+        };
+        for width_px in [1302, 1303] {
+            let (every, what) = told(width_px).unwrap();
+            assert!(every && what.contains("takes 1304 px"), "{what}");
+        }
+        assert_eq!(told(1304), None);
     }
 }

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 ///
 /// Pictures are cut into tiles of 448 px and inspected by the same engine as on the line. Simulated
 /// wafers are never those that a training has seen, whatever its seed. All pixels are counted
-/// together (micro averages).
+/// together (micro averages). How long the cracks of a folder's pictures are is not known: lengths are for --simulate alone.
 #[derive(Debug, clap::Args)]
 pub struct TrainEvalArgs {
     /// The checkpoint to look at
@@ -34,14 +34,14 @@ pub struct TrainEvalArgs {
     /// Write a page with the PR curve and the worst and best pictures
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// A wafer escapes if its longest crack is longer than this and it is not rejected, mm
-    #[arg(long, value_name = "MM", default_value_t = 3.0)]
+    /// A simulated wafer escapes if its longest crack is longer than this and it is not rejected, mm
+    #[arg(long, value_name = "MM", default_value_t = 3.0, conflicts_with = "data")]
     recipe_min_length_mm: f64,
-    /// Reject wafers on which a crack longer than this is found, mm; several may be given
-    #[arg(long, value_name = "MM", value_delimiter = ',', default_values_t = [1.5, 2.0, 2.5, 3.0])]
+    /// Reject simulated wafers on which a crack longer than this is found, mm; several may be given
+    #[arg(long, value_name = "MM", value_delimiter = ',', default_values_t = [1.5, 2.0, 2.5, 3.0], conflicts_with = "data")]
     reject_above_mm: Vec<f64>,
     /// Side of a simulated wafer, mm
-    #[arg(long, value_name = "MM", default_value_t = 182.0)]
+    #[arg(long, value_name = "MM", default_value_t = 182.0, conflicts_with = "data")]
     wafer_mm: f64,
     /// Where the network runs: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
@@ -188,6 +188,25 @@ fn longest_mm(map: &ProbabilityMap, threshold: f32, mm_per_px: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: TrainEvalArgs,
+    }
+
+    #[test]
+    fn lengths_are_for_simulated_wafers_alone() {
+        let parse = |words: &str| Line::try_parse_from(format!("eval --model m {words}").split_whitespace());
+        for option in ["--reject-above-mm 2", "--recipe-min-length-mm 2", "--wafer-mm 156"] {
+            let told = parse(&format!("--data d {option}")).unwrap_err().to_string();
+            let name = option.split_whitespace().next().unwrap();
+            assert!([name, "--data <DIR>", "cannot be used with"].iter().all(|part| told.contains(part)), "{told}");
+            parse(&format!("--simulate both {option}")).unwrap();
+        }
+        parse("--data d").unwrap();
+    }
 
     #[test]
     fn escapes_and_overkill_are_counted_for_every_threshold_and_limit() {

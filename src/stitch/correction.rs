@@ -4,6 +4,10 @@ use crate::cell::PixelFormat;
 /// Gains are fixed-point numbers with this many binary places.
 const GAIN_BITS: u32 = 13;
 
+/// From here on a pixel is at full white (65535 is the most): many sensors end a little below, such as one of 12 bit in
+/// Mono16 at 65520, or one of 10 bit in Mono12 at 65487.
+pub(super) const FULL_WHITE: u16 = 65_200;
+
 /// Brings a camera's line to 16 bit (65535 is white) and takes dark signal and flat field out. What is at full
 /// white stays so: how bright it was is not known.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ impl Correction {
             for ((pixel, dark), gain) in out.iter_mut().zip(&columns.dark).zip(&columns.gain) {
                 let light = u32::from(pixel.saturating_sub(*dark));
                 let even = ((light * u32::from(*gain)) >> GAIN_BITS).min(65535) as u16;
-                *pixel = if *pixel == u16::MAX { u16::MAX } else { even };
+                *pixel = if *pixel >= FULL_WHITE { u16::MAX } else { even };
             }
         }
     }
@@ -106,5 +110,10 @@ mod tests {
         assert!((share[0] - 0.2).abs() < 1e-3 && (share[1] - 0.2).abs() < 1e-3, "{share:?}");
         assert_eq!(out[2], 65535, "nothing is brighter than white");
         assert_eq!(out[3], 65535, "what is at full white stays so");
+        for white in [65_487, 65_520] {
+            out.fill(white);
+            Correction::new(Some(&calibration)).take_out(&mut out);
+            assert_eq!(out[3], 65535, "a sensor that ends at {white}");
+        }
     }
 }

@@ -1,3 +1,4 @@
+use super::correction::FULL_WHITE;
 use super::levels::Levels;
 use super::measure::broken;
 use crate::cell::{CELL_PX, HoldReason, TileRow};
@@ -22,7 +23,7 @@ impl Light {
         for (span, line) in row.inside().iter().zip(row.pixels.chunks_exact(CELL_PX)) {
             let line = &line[span.start.into()..span.end.into()];
             self.pixels += line.len();
-            self.white_pixels += line.iter().filter(|pixel| **pixel == u16::MAX).count();
+            self.white_pixels += line.iter().filter(|pixel| **pixel >= FULL_WHITE).count();
             // Wafers have places as dark as a dark gap, but none as bright as a bright one.
             self.gap_lines += usize::from(levels.bright_gap() && levels.has_gap(line));
         }

@@ -1,4 +1,5 @@
 use super::super::calibration::FLAT_RANGE;
+use super::super::correction::FULL_WHITE;
 use super::{CalibrateError, Picture};
 
 /// Lines that a field must at least be averaged over.
@@ -32,7 +33,7 @@ pub fn flat_field(pictures: &[Picture], dark: &[f32]) -> Result<Vec<f32>, Calibr
         return Err(CalibrateError::Widths { what: "flat", found: level.len(), expected: dark.len() });
     }
     let pixels = pictures.iter().map(|p| p.pixels.len()).sum::<usize>().max(1);
-    let white = pictures.iter().flat_map(|p| &p.pixels).filter(|v| **v >= 65200).count();
+    let white = pictures.iter().flat_map(|p| &p.pixels).filter(|v| **v >= FULL_WHITE).count();
     if white * 100 > pixels {
         return implausible(
             format!("{:.1} % of the pixels are saturated, expected under 1 %", 100.0 * white as f64 / pixels as f64),

@@ -2,9 +2,12 @@
 
 /// Values of an encoder of 32 bits.
 const TURN: i64 = 1 << 32;
+/// The least count of one whose counts have a sign.
+const LEAST: i64 = -TURN / 2;
 
+/// Whether an encoder of 32 bits can tell this count, with or without a sign.
 fn fits(count: i64) -> bool {
-    (0..TURN).contains(&count)
+    (LEAST..TURN).contains(&count)
 }
 
 /// How far the belt went between two counts. What would be more than half a turn of 32 bits is an encoder that started
@@ -22,7 +25,11 @@ pub fn travel(from: i64, to: i64) -> i128 {
 /// The count `counts` before `count`, on the other side of a turn where it would not fit.
 pub fn gone_back(count: i64, counts: i64) -> i64 {
     let back = count.saturating_sub(counts);
-    if fits(count) { back.rem_euclid(TURN) } else { back }
+    match count {
+        0..TURN => back.rem_euclid(TURN),
+        LEAST..0 if back < LEAST => back.saturating_add(TURN),
+        _ => back,
+    }
 }
 
 #[cfg(test)]
@@ -35,6 +42,10 @@ mod tests {
         assert_eq!(travel(TURN - 64, 64), 128);
         assert_eq!(travel(64, TURN - 64), -128, "a belt that goes back");
         assert_eq!(travel(-64, 64), 128, "a count with a sign");
+        assert_eq!(travel(-LEAST - 64, LEAST + 64), 128, "a count with a sign that starts anew");
+        assert_eq!(travel(LEAST + 64, -LEAST - 64), -128, "and back");
+        assert_eq!(travel(LEAST - 1, -LEAST), 1 + i128::from(TURN), "one of more bits");
+        assert_eq!(gone_back(LEAST + 5, 64), -LEAST - 59);
         assert_eq!(gone_back(5, 64), TURN - 59);
         assert_eq!(gone_back(TURN - 1, -2), 1);
         assert_eq!(gone_back(-5, 64), -69);

@@ -162,8 +162,8 @@ impl Receiver {
         if missing > 0 {
             self.lose(missing, LossCause::FramesMissing)?;
         }
-        let mapped = shape.stride_bytes(buffer.size()).zip(buffer.into_mapped_buffer_readable().ok());
-        let Some((stride_bytes, pixels)) = mapped else {
+        let mapped = shape.layout(&buffer).zip(buffer.into_mapped_buffer_readable().ok());
+        let Some((layout, pixels)) = mapped else {
             return self.lose(shape.lines.into(), LossCause::FrameDamaged);
         };
         let camera_time_ns = self.camera_time_of(pixels.buffer());
@@ -172,9 +172,9 @@ impl Receiver {
             first_line: self.next_line,
             lines: shape.lines,
             width_px: shape.width_px,
-            stride_bytes,
+            stride_bytes: layout.stride_bytes,
             format: shape.format,
-            pixels: Bytes::from_owner(pixels),
+            pixels: Bytes::from_owner(pixels).slice(layout.bytes),
             last_line_at: camera_time_ns.map_or(arrival, |time| self.clock.map(time, arrival, arrived_ns)),
             camera_time_ns,
             encoder_count,

@@ -1,6 +1,8 @@
 use super::CameraError;
 use crate::cell::PixelFormat;
 use gstreamer as gst;
+use gstreamer_video::VideoMeta;
+use std::ops::Range;
 
 /// Caps field with the significant bits of GRAY16_LE, which GStreamer itself does not know.
 const BITS_FIELD: &str = "significant-bits";
@@ -14,6 +16,15 @@ pub(super) struct Shape {
     pub(super) lines: u32,
     /// How the pixels lie.
     pub(super) format: PixelFormat,
+}
+
+/// Where the lines of a frame lie in its buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// The bytes from the first line's begin to the last one's end.
+    pub(super) bytes: Range<usize>,
+    /// Bytes from line to line.
+    pub(super) stride_bytes: usize,
 }
 
 impl Shape {
@@ -66,11 +77,36 @@ impl Shape {
         self.line_bytes() * self.lines as usize
     }
 
-    /// Bytes from line to line in a frame of `size_bytes`: GStreamer pads lines to four bytes,
+    /// Where the lines lie in `buffer`: as it tells itself, else as its size says. `None` where it is too small.
+    pub(super) fn layout(&self, buffer: &gst::BufferRef) -> Option<Layout> {
+        let size_bytes = buffer.size();
+        match buffer.meta::<VideoMeta>() {
+            Some(meta) => self.told_layout(size_bytes, *meta.offset().first()?, *meta.stride().first()?),
+            None => {
+                let stride_bytes = self.stride_bytes(size_bytes)?;
+                Some(Layout { bytes: 0..self.reach_bytes(stride_bytes)?, stride_bytes })
+            }
+        }
+    }
+
+    /// The layout of a buffer that tells where its first line begins and how far it is from line to line. `None` where the
+    /// buffer does not reach as far, or lines would overlap or go backwards.
+    fn told_layout(&self, size_bytes: usize, offset_bytes: usize, stride_bytes: i32) -> Option<Layout> {
+        let stride_bytes = usize::try_from(stride_bytes).ok().filter(|stride| *stride >= self.line_bytes())?;
+        let end = offset_bytes.checked_add(self.reach_bytes(stride_bytes)?)?;
+        (end <= size_bytes).then_some(Layout { bytes: offset_bytes..end, stride_bytes })
+    }
+
+    /// Bytes from the first line's begin to the last one's end.
+    fn reach_bytes(&self, stride_bytes: usize) -> Option<usize> {
+        stride_bytes.checked_mul(self.lines as usize - 1)?.checked_add(self.line_bytes())
+    }
+
+    /// Bytes from line to line in a frame of `size_bytes` that does not tell: GStreamer pads lines to four bytes,
     /// cameras do not. `None` where the frame is too small for either.
-    pub(super) fn stride_bytes(&self, size_bytes: usize) -> Option<usize> {
+    fn stride_bytes(&self, size_bytes: usize) -> Option<usize> {
         let padded = self.line_bytes().next_multiple_of(4);
-        if size_bytes >= padded * (self.lines as usize - 1) + self.line_bytes() {
+        if self.reach_bytes(padded).is_some_and(|reach| size_bytes >= reach) {
             Some(padded)
         } else {
             (size_bytes >= self.frame_bytes()).then_some(self.line_bytes())
@@ -106,5 +142,17 @@ mod tests {
         assert_eq!(shape.stride_bytes(2 * 1424), Some(1424));
         assert_eq!(shape.stride_bytes(2 * 1421), Some(1421));
         assert_eq!(shape.stride_bytes(2 * 1421 - 1), None);
+    }
+
+    #[test]
+    fn what_a_buffer_tells_of_its_lines_is_taken_within_its_bounds() {
+        let shape = Shape { width_px: 1421, lines: 3, format: PixelFormat::Gray8 };
+        let reach = 2 * 1536 + 1421;
+        let told = |size, offset, stride| shape.told_layout(size, offset, stride);
+        assert_eq!(told(64 + reach, 64, 1536), Some(Layout { bytes: 64..64 + reach, stride_bytes: 1536 }));
+        assert_eq!(told(64 + reach - 1, 64, 1536), None, "it reaches past the buffer");
+        for (offset, stride) in [(usize::MAX, 1536), (0, i32::MAX), (0, 1420), (0, 0), (0, -1536)] {
+            assert_eq!(told(64 + reach, offset, stride), None, "{offset}, {stride}");
+        }
     }
 }

@@ -291,6 +291,17 @@ fn any_grey_gstreamer_source_is_a_camera() {
 }
 
 #[test]
+fn lines_lie_as_far_apart_as_a_buffer_tells() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let line = |n: u32| [[n as u8; 1500].as_slice(), &[255; 36]].concat();
+    std::fs::write(file.path(), (0..256).flat_map(line).collect::<Vec<u8>>()).unwrap();
+    let layout = "format=gray8 width=1500 height=128 plane-strides=\"<1536>\" frame-size=196608";
+    let link = start(fragment(&format!("filesrc location={} ! rawvideoparse {layout}", file.path().display())), 1, 4).unwrap();
+    let expected: Vec<Vec<u8>> = (0..256).map(|n| vec![n as u8; 1500]).collect();
+    assert_eq!(lines(&blocks(&until_end(link.events()))), expected);
+}
+
+#[test]
 fn fragments_that_cannot_be_cameras_are_refused_with_the_remedy() {
     let refused = |text: &str| start(fragment(text), 1, 2).err().expect("not refused").to_string();
     let told = refused("videotestsrc ! video/x-raw,format=RGB,width=64,height=4");

@@ -1,23 +1,45 @@
 use crate::cell::Moment;
+use std::collections::VecDeque;
 
 /// How far two ordinary clocks drift apart at most: 200 ns in a millisecond.
 const DRIFT: f64 = 200e-6;
 /// A frame this much later than any delay explains: the camera's clock was set anew.
 const RESET_NS: i64 = 2_000_000_000;
+/// Frames are looked back on in so many slots of this length each: 2 s where frames come all the time.
+const SLOT_NS: i64 = 250_000_000;
+const SLOTS: usize = 8;
 
 /// Maps a camera's own clock to the host's by a minimum-offset filter.
 ///
 /// A frame arrives some time after its exposure, and that delay varies but is never negative. The
-/// smallest difference seen between arrival and camera time is therefore nearest to the true offset
-/// of the clocks. It is slowly forgotten, by the most that two quartz clocks drift apart, so the map
-/// follows a drifting camera without following single late frames.
+/// smallest difference lately seen between arrival and camera time is therefore nearest to the true
+/// offset of the clocks. It counts for less from frame to frame, by the most that two quartz clocks
+/// drift apart, so the map follows a drifting camera without following single late frames. After
+/// two seconds of frames it is forgotten: a camera's clock that was set back a little looks like a
+/// delay of all frames from then on.
 ///
 /// What the camera stamps within a frame (its begin or its end) does not matter while frames take
 /// the same time: the constant becomes part of the offset.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClockMap {
-    /// Offset of the clocks and the last arrival, both in ns of [`steady_ns`].
-    estimate: Option<(i64, i64)>,
+    /// The newest last.
+    slots: VecDeque<Slot>,
+}
+
+/// The smallest offset of the frames that arrived within [`SLOT_NS`]; all in ns of [`steady_ns`].
+#[derive(Debug, Clone)]
+struct Slot {
+    begun_ns: i64,
+    offset_ns: i64,
+    seen_ns: i64,
+}
+
+impl Slot {
+    /// What the offset may have become by `now_ns`.
+    fn offset_at(&self, now_ns: i64) -> i64 {
+        let passed = now_ns.saturating_sub(self.seen_ns).max(0);
+        self.offset_ns.saturating_add((passed as f64 * DRIFT) as i64)
+    }
 }
 
 /// Nanoseconds of a clock that nobody sets and that no time service speeds up or slows down: a correction of the wall
@@ -42,21 +64,34 @@ impl ClockMap {
     /// Never later than `arrival`.
     pub(super) fn map(&mut self, camera_ns: u64, arrival: Moment, arrived_ns: i64) -> Moment {
         let offset = arrived_ns.wrapping_sub_unsigned(camera_ns);
-        let best = match self.estimate {
-            Some((best, last)) => {
-                let passed = arrived_ns.saturating_sub(last).max(0);
-                let forgiven = best.saturating_add((passed as f64 * DRIFT) as i64);
-                if offset.saturating_sub(forgiven) > RESET_NS { offset } else { offset.min(forgiven) }
-            }
-            None => offset,
-        };
-        self.estimate = Some((best, arrived_ns));
+        if self.smallest_at(arrived_ns).is_some_and(|smallest| offset.saturating_sub(smallest) > RESET_NS) {
+            self.reset();
+        }
+        self.note(offset, arrived_ns);
+        let best = self.smallest_at(arrived_ns).unwrap_or(offset);
         arrival.earlier_by_ns(offset.saturating_sub(best))
     }
 
     /// Forgets all, for a camera that came back.
     pub(super) fn reset(&mut self) {
-        self.estimate = None;
+        self.slots.clear();
+    }
+
+    fn smallest_at(&self, now_ns: i64) -> Option<i64> {
+        self.slots.iter().map(|slot| slot.offset_at(now_ns)).min()
+    }
+
+    fn note(&mut self, offset_ns: i64, seen_ns: i64) {
+        match self.slots.back_mut().filter(|slot| seen_ns.saturating_sub(slot.begun_ns) < SLOT_NS) {
+            Some(slot) if slot.offset_at(seen_ns) < offset_ns => {}
+            Some(slot) => (slot.offset_ns, slot.seen_ns) = (offset_ns, seen_ns),
+            None => {
+                if self.slots.len() == SLOTS {
+                    self.slots.pop_front();
+                }
+                self.slots.push_back(Slot { begun_ns: seen_ns, offset_ns, seen_ns });
+            }
+        }
     }
 }
 
@@ -104,6 +139,25 @@ mod tests {
         assert_eq!(map.map(1, later, 10 * MS), later, "a clock 60 s back must not put the frame 60 s into the past");
         let later = start.earlier_by_ns(-20 * MS);
         assert_eq!(map.map(1 + 10 * MS as u64, later, 20 * MS), later);
+    }
+
+    #[test]
+    fn a_camera_clock_that_was_set_back_a_little_delays_frames_for_two_seconds_at_most() {
+        // Frames that are 1 s late from then on look the same.
+        let delays: Vec<f64> = (0..500).map(|n| if n < 200 { 1.0 } else { 1001.0 }).collect();
+        let errors = errors(&delays, 0.0);
+        let late = |errors: &[i64]| errors.iter().filter(|e| **e < 1000 * MS).count();
+        assert_eq!(late(&errors[200..375]), 175, "single late frames, and some in a row, do not move the map");
+        assert_eq!(late(&errors[400..]), 0, "{:?}", &errors[400..]);
+    }
+
+    #[test]
+    fn what_was_seen_before_a_pause_counts_after_it() {
+        let (start, mut map) = (Moment::now(), ClockMap::default());
+        map.map(7_000, start, 0);
+        let late = start.earlier_by_ns(-10_009 * MS);
+        let mapped = map.map(7_000 + 10_000 * MS as u64, late, 10_009 * MS);
+        assert!((late.unix_ns - mapped.unix_ns - 7 * MS).abs() < MS / 10, "9 ms late, of which 2 may be drift");
     }
 
     #[test]

@@ -7,6 +7,9 @@ use super::shape::Shape;
 use super::view::View;
 use crate::cell::{CellEnd, CellGeometry, CellId, HoldReason, Squeeze, StitchEvent, TrueMask};
 
+/// From so many nominal lengths on it is several cells without a gap, not one that measures too long.
+const STUCK_LENGTHS: f64 = 1.5;
+
 /// The cell that is under the camera.
 #[derive(Debug)]
 pub(super) struct OpenCell {
@@ -138,6 +141,9 @@ impl OpenCell {
         let shape = view.shape;
         let mut geometry = None;
         let (mut missing_corners, mut doubt, mut squeeze) = (Vec::new(), None, Squeeze::default());
+        if self.hold == Some(HoldReason::Stuck) && self.trailing_edge_seen() {
+            self.hold = Some(too_long(self.seen_length_mm(shape), shape));
+        }
         if self.hold.is_none() {
             match self.validate(view) {
                 Ok((placement, length_mm)) => {
@@ -188,6 +194,16 @@ impl OpenCell {
         }
     }
 
+    fn trailing_edge_seen(&self) -> bool {
+        self.gap_run > 0 && self.lost_until.is_none()
+    }
+
+    /// Length up to where wafer was last seen, of one whose edges are not noted as far, mm.
+    fn seen_length_mm(&self, shape: &Shape) -> f64 {
+        let over = self.last_seen.line as f64 - self.nominal_last_line(shape) as f64;
+        shape.length_mm + over * shape.mm_per_line
+    }
+
     /// Lines of the cell so far.
     pub fn lines(&self) -> u64 {
         self.last_seen.line + 1 - self.first_line
@@ -198,5 +214,17 @@ fn wrong_length(length_mm: f64, shape: &Shape) -> Option<HoldReason> {
     if length_mm < shape.length_mm - shape.tolerance_mm {
         return Some(broken(&format!("{length_mm:.1} mm long, expected {:.1} mm", shape.length_mm)));
     }
-    (length_mm > shape.length_mm + shape.tolerance_mm).then_some(HoldReason::Stuck)
+    (length_mm > shape.length_mm + shape.tolerance_mm).then(|| too_long(length_mm, shape))
+}
+
+fn too_long(length_mm: f64, shape: &Shape) -> HoldReason {
+    if length_mm >= STUCK_LENGTHS * shape.length_mm {
+        return HoldReason::Stuck;
+    }
+    let expected_mm = shape.length_mm;
+    HoldReason::Geometry {
+        detail: format!(
+            "{length_mm:.1} mm long, expected {expected_mm:.1} mm; look at belt speed, `mm_per_line`, or two wafers overlapping"
+        ),
+    }
 }

@@ -10,6 +10,27 @@ fn two_stuck_cells_are_one_hold_and_the_next_is_right() {
 }
 
 #[test]
+fn one_that_measures_too_long_is_told_so_and_not_as_several() {
+    for (skew, longer_px) in [(0.0, 5.0), (0.0, 12.0), (3.0, 12.0), (-2.0, 60.0), (0.0, 140.0), (0.0, 160.0)] {
+        let mut scene = row_of_wafers(3, skew);
+        scene.wafers[0].length_px += longer_px;
+        scene.wafers[0].centre.1 += 0.5 * longer_px;
+        scene.wafers.remove(1);
+        let events = run(&mut standard(), &scene);
+        let holds: Vec<_> = ends(&events).into_iter().map(|end| end.hold).collect();
+        let [Some(hold), None] = &holds[..] else { panic!("{skew}°, {longer_px} px: {holds:?}") };
+        if longer_px >= 0.5 * SIDE {
+            assert_eq!(*hold, HoldReason::Stuck);
+            continue;
+        }
+        let HoldReason::Geometry { detail } = hold else { panic!("{skew}°, {longer_px} px: {hold:?}") };
+        let (length, remedy) = detail.split_once(" mm long, expected 182.0 mm; look at belt speed, `mm_per_line`, ").expect(detail);
+        let off = length.parse::<f64>().expect(detail) - 182.0 * (1.0 + longer_px / SIDE);
+        assert!(off.abs() < 1.3 && remedy.contains("overlapping"), "{skew}°, {longer_px} px: {detail}");
+    }
+}
+
+#[test]
 fn what_never_ends_is_given_up_and_the_next_after_a_gap_is_right() {
     let mut scene = row_of_wafers(7, 0.0);
     scene.wafers[0].length_px = 5.5 * PITCH;
@@ -118,6 +139,24 @@ fn an_overexposed_cell_is_held() {
     assert_eq!(changed(&scene, &dark, spot(40.0)), ["overexposed"]);
     scene.gap = 1.0;
     assert_eq!(changed(&scene, &bright(), |_, _, value| value), ["none"], "the gap may be white");
+}
+
+/// Sensors of 12 bit in Mono16 and of 10 bit in Mono12 end at these shares of white.
+#[test]
+fn a_cell_overexposed_on_a_sensor_that_ends_below_white_is_held() {
+    let mut scene = row_of_wafers(1, 0.7);
+    scene.gap = 0.01;
+    for (full, bits) in [(65_520_u16, 16), (4092, 12)] {
+        let format = PixelFormat::Gray16Le { bits };
+        let white = f64::from(format.white());
+        let seen = |gain: f64| {
+            let values = (0..scene.lines).flat_map(|line| scene.line(line));
+            let pixels: Vec<u8> = values.flat_map(|v| ((gain * v * white) as u16).min(full).to_le_bytes()).collect();
+            let lines = block(&pixels.into(), WIDTH, format, 0..scene.lines, Moment::now());
+            holds(&push_all(&mut standard(), &[lines]))
+        };
+        assert_eq!((seen(1.4), seen(3.0)), (vec!["none"], vec!["overexposed"]), "{full} of {white}");
+    }
 }
 
 #[test]

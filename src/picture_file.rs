@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Seek};
 use std::path::{Path, PathBuf};
+use tiff::decoder::Decoder as TiffDecoder;
+use tiff::tags::Tag;
 
 /// Endings of picture files, of which capitals are as good.
 pub const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
@@ -36,6 +38,12 @@ pub enum PictureFileError {
         path: PathBuf,
         /// What the decoder said.
         reason: ImageError,
+    },
+    /// A TIFF with more than one page, of which decoders read the first and are silent about the others.
+    #[error("picture {path}: holds several pictures; save each as its own file")]
+    Several {
+        /// The file.
+        path: PathBuf,
     },
     /// The picture is larger than any that is read.
     #[error(
@@ -90,7 +98,7 @@ impl Header {
     /// Reads the header and nothing behind it.
     ///
     /// # Errors
-    /// A file that cannot be read, is no picture, or says that it is too large.
+    /// A file that cannot be read, is no picture, holds several, or says that it is too large.
     pub fn read(path: &Path) -> Result<Self, PictureFileError> {
         let file = File::open(path).map_err(unread(path))?;
         let decoder = decoder(path, BufReader::new(file))?;
@@ -132,7 +140,7 @@ impl PictureFile {
     /// The picture as it is stored, which is as the camera saw it.
     ///
     /// # Errors
-    /// A file that is no picture, is damaged, or too large.
+    /// A file that is no picture, holds several, is damaged, or too large.
     pub fn decode(&self) -> Result<DynamicImage, PictureFileError> {
         DynamicImage::from_decoder(decoder(&self.path, Cursor::new(&self.bytes))?).map_err(undecodable(&self.path))
     }
@@ -150,7 +158,11 @@ impl PictureFile {
     }
 }
 
-fn decoder<'a>(path: &Path, bytes: impl BufRead + Seek + 'a) -> Result<impl ImageDecoder + 'a, PictureFileError> {
+fn decoder<'a>(path: &Path, mut bytes: impl BufRead + Seek + 'a) -> Result<impl ImageDecoder + 'a, PictureFileError> {
+    if holds_several(&mut bytes) {
+        return Err(PictureFileError::Several { path: path.to_owned() });
+    }
+    bytes.rewind().map_err(unread(path))?;
     let mut reader = ImageReader::new(bytes).with_guessed_format().map_err(unread(path))?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MOST_BYTES);
@@ -169,6 +181,26 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> PictureFileError {
 
 fn undecodable(path: &Path) -> impl FnOnce(ImageError) -> PictureFileError {
     move |reason| PictureFileError::Undecodable { path: path.to_owned(), reason }
+}
+
+/// Whether a TIFF has a page behind its first that is a picture of its own. No other file has.
+fn holds_several(bytes: impl BufRead + Seek) -> bool {
+    /// Bits of a page's kind: a smaller copy of another page, or a mask for one.
+    const COPY_OR_MASK: u32 = 0b101;
+    /// Pages looked at: what is damaged may lead round in a circle.
+    const PAGES: usize = 32;
+    let Ok(mut file) = TiffDecoder::new(bytes) else { return false };
+    let first = file.ifd_pointer().and_then(|at| file.read_directory(at).ok());
+    let mut next = first.and_then(|page| page.next());
+    for _ in 1..PAGES {
+        let Some(page) = next.and_then(|at| file.read_directory(at).ok()) else { return false };
+        let kind = file.read_directory_tags(&page).find_tag_unsigned::<u32>(Tag::NewSubfileType);
+        if kind.ok().flatten().unwrap_or(0) & COPY_OR_MASK == 0 {
+            return true;
+        }
+        next = page.next();
+    }
+    false
 }
 
 /// Whether a JPEG lacks its end. Other files are never cut off in this sense; their decoders tell it themselves.
@@ -195,6 +227,8 @@ mod tests {
     use super::*;
     use image::codecs::jpeg::JpegEncoder;
     use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma};
+    use tiff::encoder::colortype::Gray8;
+    use tiff::encoder::{TiffEncoder, TiffKind};
 
     fn grey() -> GrayImage {
         GrayImage::from_fn(64, 48, |x, y| Luma([(3 * x + y) as u8]))
@@ -295,6 +329,67 @@ mod tests {
         let told = refusal(&path);
         assert!(told.contains("67108864x67108864 px") && told.contains("cut it into several"), "{told}");
         assert_eq!(Header::read(&path).unwrap_err().to_string(), told);
+    }
+
+    /// A TIFF with a page of grey pixels for each kind told.
+    fn pages<K: TiffKind>(mut file: TiffEncoder<Cursor<&mut Vec<u8>>, K>, kinds: &[u32]) {
+        for kind in kinds {
+            let mut page = file.new_image::<Gray8>(64, 48).unwrap();
+            page.encoder().write_tag(Tag::NewSubfileType, *kind).unwrap();
+            page.write_data(grey().as_raw()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_tiff_with_a_second_page_is_refused_and_its_thumbnail_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pages.tif");
+        let cases: [(&[u32], bool); 6] =
+            [(&[0], false), (&[0, 0], true), (&[0, 2], true), (&[0, 1], false), (&[0, 4], false), (&[0, 1, 0], true)];
+        for ((kinds, several), big) in cases.into_iter().flat_map(|case| [(case, false), (case, true)]) {
+            let mut bytes = Vec::new();
+            if big {
+                pages(TiffEncoder::new_big(Cursor::new(&mut bytes)).unwrap(), kinds);
+            } else {
+                pages(TiffEncoder::new(Cursor::new(&mut bytes)).unwrap(), kinds);
+            }
+            assert_eq!(holds_several(Cursor::new(&bytes)), several, "{kinds:?}, {big}");
+            fs::write(&path, &bytes).unwrap();
+            if several {
+                let told = refusal(&path);
+                assert!(told.contains("holds several pictures; save each as its own file"), "{told}");
+                assert_eq!(Header::read(&path).unwrap_err().to_string(), told);
+            } else if !big {
+                assert_eq!(PictureFile::read(&path).unwrap().decode().unwrap(), DynamicImage::ImageLuma8(grey()), "{kinds:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tiff_whose_pages_lead_nowhere_or_round_in_a_circle_is_its_first_page() {
+        let entries: [[u16; 4]; 8] = [
+            [256, 3, 1, 4],
+            [257, 3, 1, 2],
+            [258, 3, 1, 8],
+            [259, 3, 1, 1],
+            [262, 3, 1, 1],
+            [273, 3, 1, 8 + 2 + 8 * 12 + 4],
+            [278, 3, 1, 2],
+            [279, 3, 1, 8],
+        ];
+        let file = |next: u32| {
+            let mut file = b"MM\0*\0\0\0\x08\0\x08".to_vec();
+            for [tag, kind, count, value] in entries {
+                file.extend([tag, kind, 0, count, value, 0].map(u16::to_be_bytes).concat());
+            }
+            [file, next.to_be_bytes().to_vec(), vec![7; 8]].concat()
+        };
+        assert!(!holds_several(Cursor::new(file(0))));
+        assert!(!holds_several(Cursor::new(file(1 << 31))), "past the file's end");
+        assert!(!holds_several(Cursor::new(file(8))), "round in a circle");
+        let first = file(0).len() as u32;
+        let twice = [&file(first)[..], &file(0)[8..]].concat();
+        assert!(holds_several(Cursor::new(twice)), "where it leads to a second one, it is told");
     }
 
     #[test]

@@ -15,19 +15,14 @@ struct Arguments {
     command: Command,
 }
 
+// What a command's help says of it stands at its arguments; a comment here would take its place.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Inspect: run the station as the configuration says
     Run(run::RunArgs),
-    /// Check a configuration and the files it names, or a recipe, and report every mistake at once
     Check(check::CheckArgs),
-    /// Subscribe to a station and show its verdicts as they come
     Listen(listen::ListenArgs),
-    /// Make a camera's calibration: dark, flat field and scale
     Calibrate(calibrate::CalibrateArgs),
-    /// Time each stage of the line on this machine
     Bench(bench::BenchArgs),
-    /// Show the line at work on simulated wafers, with pictures of what it found
     Demo(demo::DemoArgs),
 }
 
@@ -41,4 +36,20 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
     };
     result.unwrap_or_else(|error| failed("hairline", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn help_explains_every_command_and_the_list_names_what_each_does() {
+        let mut hairline = Arguments::command();
+        let list = hairline.render_long_help().to_string();
+        assert!(list.contains("Make the calibration file of a camera") && !list.contains("Arguments of"), "{list}");
+        let mut help = |name: &str| hairline.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+        assert!(help("calibrate").contains("whatever is not given as pictures"), "{}", help("calibrate"));
+        assert!(help("run").contains("SIGHUP"), "{}", help("run"));
+    }
 }

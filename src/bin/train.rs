@@ -12,26 +12,18 @@ struct Cli {
     command: Command,
 }
 
+// What a command's help says of it stands at its arguments; a comment here would take its place.
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant)] // made once
 enum Command {
-    /// Write simulated wafers and their crack masks as pictures
     Synth(synth::TrainSynthArgs),
-    /// Store every training picture five times, as the DIBE paper's data were
     Augment(augment::TrainAugmentArgs),
-    /// Train a network on pictures with masks, or on simulated wafers
     Fit(fit::TrainFitArgs),
-    /// Tell how good a model is: IoU, PA, OII, escapes and overkill at every threshold
     Eval(eval::TrainEvalArgs),
-    /// Find the weight of false alarms against missed cracks (alpha) that suits the data
     Search(search::TrainSearchArgs),
-    /// Train losses x networks x data sets with several seeds and print the paper's tables
     Compare(compare::TrainCompareArgs),
-    /// Check a new model against the current one and write it into models/ with a model card
     Promote(promote::TrainPromoteArgs),
-    /// Prepare a model for int8 and tell what eight bits cost
     Quantise(quantise::TrainQuantiseArgs),
-    /// Turn the weights of a PyTorch U-Net into a checkpoint
     Import(import::TrainImportArgs),
 }
 
@@ -53,4 +45,23 @@ fn main() -> ExitCode {
         Command::Import(args) => import::run(args),
     };
     result.unwrap_or_else(|error| failed("error", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn help_explains_every_command_and_the_list_names_what_each_does() {
+        let mut train = Cli::command();
+        let list = train.render_long_help().to_string();
+        assert!(list.contains("Find the weight of false alarms") && !list.contains("bisects"), "{list}");
+        let mut help = |name: &str| train.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+        for (name, explained) in
+            [("compare", "  seeds = [1, 2, 3]\n"), ("fit", "goes to a folder of its own"), ("promote", "The golden set is a folder")]
+        {
+            assert!(help(name).contains(explained), "{}", help(name));
+        }
+    }
 }

@@ -7,7 +7,10 @@ use crate::station;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Arguments of `hairline check`.
+/// Check a configuration and the files it names, or a recipe, and report every mistake at once.
+///
+/// Looks at the model, recipes, calibrations and pictures that the configuration names, at this build and this machine, and
+/// starts nothing. It ends with status 64 where something is wrong, with 0 where there is nothing but warnings.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// The station's configuration, or a recipe

@@ -22,7 +22,10 @@ const PASSES: usize = 4;
 const REJECTS: usize = 4;
 const HOLDS: usize = 1;
 
-/// Arguments of `hairline demo`.
+/// Show the line at work on simulated wafers, with pictures of what it found.
+///
+/// 12 wafers and one of which lines are lost pass under a simulated camera; neither camera nor GPU is needed. It ends with status 1
+/// where the verdicts are not those that they should be.
 #[derive(Debug, clap::Args)]
 pub struct DemoArgs {
     /// Folder for the pictures, the configuration and the ledger of the demonstration

@@ -23,7 +23,10 @@ const LAST_MASK: Duration = Duration::from_secs(1);
 /// Verdicts asked for at once in a replay.
 const REPLAY: u64 = 256;
 
-/// Arguments of `hairline listen`.
+/// Subscribe to a station and show its verdicts as they come.
+///
+/// Ctrl-C ends it, with a summary. Verdicts go to standard output, all else to standard error. With --requests those that were
+/// missed are asked for again.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ListenArgs {
     /// The station's feed: `publish.feed` of its configuration, such as tcp://127.0.0.1:5556

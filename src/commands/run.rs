@@ -8,7 +8,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Arguments of `hairline run`.
+/// Inspect: run the station as the configuration says.
+///
+/// SIGTERM or Ctrl-C ends it, once the cells that are on their way have their verdicts; SIGHUP reads the recipes anew. It ends with
+/// status 64 where the configuration, or a file that it names, has to be corrected first: `hairline check` tells every mistake. What it logs,
+/// RUST_LOG chooses (info, unless told).
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// The station's configuration

@@ -22,7 +22,10 @@ use std::time::{Duration, Instant};
 /// Wafers simulated and stitched; further cells are these again, stitching left out.
 const DISTINCT: u64 = 20;
 
-/// Arguments of `hairline bench`.
+/// Time each stage of the line on this machine.
+///
+/// Simulated wafers that lie turned by 1.5° are stitched, inspected and judged, with one core for all but the network. Other
+/// programs that run meanwhile make everything slower.
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
     /// The network to time; without one every stage but the network is timed

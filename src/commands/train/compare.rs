@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Train every loss with every network on every data set, with several seeds, and print the paper's tables.
+/// Train every loss with every network on every data set, with several seeds, and print the paper's tables
 ///
 /// The plan is a TOML file:
 ///

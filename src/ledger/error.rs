@@ -81,6 +81,11 @@ impl LedgerError {
         Self::NoVerdict { run: run.to_owned(), lane: lane.to_owned(), number }
     }
 
+    /// Pages of it make no sense.
+    pub(super) fn damaged(file: &Path) -> Self {
+        Self::Corrupt { file: file.to_owned(), detail: "a part of it makes no sense, as after a fault of the disk".into() }
+    }
+
     /// What a failure to open `file` means to its user.
     pub(super) fn on_open(file: &Path, error: redb::Error) -> Self {
         let file = file.to_owned();
@@ -104,7 +109,8 @@ fn remedy(source: &std::io::Error) -> &'static str {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk, or set another folder",
         ErrorKind::ReadOnlyFilesystem => {
-            "mount its disk writable (after an error Linux makes it read-only: look at `dmesg`), or set another folder"
+            "mount its disk writable (after an error Linux makes it read-only: look at `dmesg`; under systemd a folder outside \
+             /var/lib/hairline needs a ReadWritePaths= in a drop-in of the service), or set another folder"
         }
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             "a file stands where the folder should be: move it away, or set another folder"
@@ -117,6 +123,8 @@ fn remedy(source: &std::io::Error) -> &'static str {
 pub(super) enum Fault {
     /// The store.
     Redb(redb::Error),
+    /// The store cannot make sense of its file.
+    Damaged,
     /// The ledger's own rules.
     Rule(LedgerError),
 }

@@ -278,14 +278,29 @@ impl Ledger {
         })
     }
 
-    /// When `lane` was last known to see: its newest record of any run, the end of its last blind
-    /// time, or the last [`note_seen`](Self::note_seen). Blind time after a restart starts there.
-    /// `None` for a lane the ledger never heard of.
+    /// When `lane` was last known to see before `now_unix_ns`: its newest record of any run, the end of its last blind
+    /// time, or the last [`note_seen`](Self::note_seen). Blind time after a restart starts there. Where that lies ahead, because
+    /// a clock was wrong once, it is the newest record that does not.
+    /// `None` for a lane of which nothing before is known.
     ///
     /// # Errors
     /// [`LedgerError::Storage`].
-    pub fn last_seen_unix_ns(&self, lane: &str) -> Result<Option<i64>, LedgerError> {
-        self.store.read(|txn| Ok(txn.open_table(SEEN)?.get(lane)?.map(|at| at.value())))
+    pub fn last_seen_unix_ns(&self, lane: &str, now_unix_ns: i64) -> Result<Option<i64>, LedgerError> {
+        self.store.read(|txn| {
+            let seen = txn.open_table(SEEN)?.get(lane)?.map(|at| at.value());
+            if seen.is_none_or(|at| at <= now_unix_ns) {
+                return Ok(seen);
+            }
+            let mut newest = None;
+            for item in txn.open_table(RUNS)?.range((lane, "")..)? {
+                let (key, value) = item?;
+                if key.value().0 != lane {
+                    break;
+                }
+                newest = newest.max(Some(RunSpan::from(value.value()).last_unix_ns()).filter(|at| *at <= now_unix_ns));
+            }
+            Ok(newest)
+        })
     }
 
     /// Removes records older than the days to keep, at most [`PRUNE_STEP`](Self::PRUNE_STEP) in one

@@ -4,6 +4,7 @@ use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -64,19 +65,30 @@ impl Store {
         let result = {
             let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
             match &*guard {
-                Some(database) => f(database),
+                Some(database) => guarded(|| f(database)).unwrap_or(Err(Fault::Damaged)),
                 None => Err(Fault::Redb(redb::Error::PreviousIo)),
             }
         };
         result.map_err(|fault| match fault {
             Fault::Rule(error) => error,
+            Fault::Damaged => {
+                self.close();
+                LedgerError::damaged(&self.file)
+            }
             Fault::Redb(source) => {
                 if matches!(source, redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::LockPoisoned(_)) {
-                    *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+                    self.close();
                 }
                 LedgerError::Storage { file: self.file.clone(), source: Box::new(source) }
             }
         })
+    }
+
+    /// The next call opens the file anew.
+    fn close(&self) {
+        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        // What is wrong with it is told already.
+        let _ = guarded(|| drop(database));
     }
 
     fn reopen_if_closed(&self) -> Result<(), LedgerError> {
@@ -143,8 +155,17 @@ fn is_blank(file: &Path) -> std::io::Result<bool> {
     Ok(rest.iter().skip(HEAD_BYTES - MARK_BYTES).all(|byte| *byte == 0))
 }
 
+/// What `f` gives; none where it panics, as redb does over some pages that are damaged. Whatever it was at is closed after that.
+fn guarded<T>(f: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(f)).ok()
+}
+
 /// Opens the file and sees to it that all tables are there and of our format.
 fn prepare(file: &Path, opener: &Opener) -> Result<Database, LedgerError> {
+    guarded(|| opened(file, opener)).unwrap_or_else(|| Err(LedgerError::damaged(file)))
+}
+
+fn opened(file: &Path, opener: &Opener) -> Result<Database, LedgerError> {
     let database = opener(file).map_err(|e| LedgerError::on_open(file, e.into()))?;
     let format = tables::create(&database).map_err(|e| LedgerError::on_open(file, e))?;
     if format != tables::FORMAT {
@@ -157,6 +178,20 @@ fn prepare(file: &Path, opener: &Opener) -> Result<Database, LedgerError> {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn a_page_that_the_store_panics_over_is_an_error_and_what_follows_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let error = store.write::<()>(|_| panic!("entered unreachable code")).unwrap_err();
+        assert!(matches!(&error, LedgerError::Corrupt { .. }), "{error}");
+        assert!(matches!(store.read::<()>(|_| panic!("again")), Err(LedgerError::Corrupt { .. })));
+        store.write(|txn| Ok(txn.open_table(tables::SEEN)?.insert("a", 1).map(drop)?)).unwrap();
+        assert_eq!(store.read(|txn| Ok(txn.open_table(tables::SEEN)?.get("a")?.map(|at| at.value()))).unwrap(), Some(1));
+        drop(store);
+        let opener: Opener = Box::new(|_| panic!("entered unreachable code"));
+        assert!(matches!(Store::open_with(dir.path().join(FILE_NAME), opener), Err(LedgerError::Corrupt { .. })));
+    }
 
     #[test]
     fn a_ledger_that_was_not_made_whole_stands_in_no_ones_way() {

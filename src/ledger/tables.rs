@@ -1,5 +1,5 @@
 use super::error::Fault;
-use super::{Entry, RunSummary};
+use super::{Entry, NS_PER_DAY, RunSummary};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 
 /// Counted up whenever a table's meaning changes.
@@ -50,6 +50,10 @@ impl RunSpan {
         }
     }
 
+    pub(super) fn last_unix_ns(self) -> i64 {
+        self.last_unix_ns
+    }
+
     pub(super) fn into_value(self) -> (u64, u64, i64, i64) {
         (self.first_number, self.last_number, self.first_unix_ns, self.last_unix_ns)
     }
@@ -89,10 +93,10 @@ pub(super) fn create(database: &Database) -> Result<u64, redb::Error> {
     Ok(FORMAT)
 }
 
-/// Moves the lane's last seen time on to `unix_ns`, never back.
+/// Moves the lane's last seen time on to `unix_ns`; back only where it lies so far ahead that a wrong clock must have told it.
 pub(super) fn see(seen: &mut Table<'_, &'static str, i64>, lane: &str, unix_ns: i64) -> Result<(), redb::StorageError> {
     let known = seen.get(lane)?.map(|at| at.value());
-    if known.is_none_or(|at| at < unix_ns) {
+    if known.is_none_or(|at| at < unix_ns || at > unix_ns.saturating_add(NS_PER_DAY)) {
         seen.insert(lane, unix_ns)?;
     }
     Ok(())

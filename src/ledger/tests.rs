@@ -53,7 +53,7 @@ fn a_record_survives_reopening_byte_for_byte() {
     Ledger::open(&deeper, 30).unwrap().record(&written).unwrap();
     let ledger = reopen(&deeper).unwrap();
     assert_eq!(ledger.replay(RUN, LANE, 1, 10).unwrap(), vec![written]);
-    assert_eq!(ledger.last_seen_unix_ns(LANE).unwrap(), Some(77));
+    assert_eq!(ledger.last_seen_unix_ns(LANE, 1000).unwrap(), Some(77));
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn every_record_is_in_the_file_before_the_ledger_is_closed() {
     std::fs::copy(dir.path().join(FILE_NAME), elsewhere.path().join(FILE_NAME)).unwrap();
     let left_behind = Ledger::open(elsewhere.path(), 30).unwrap();
     assert_eq!(left_behind.replay(RUN, LANE, 1, 99).unwrap(), ledger.replay(RUN, LANE, 1, 99).unwrap());
-    assert_eq!(left_behind.last_seen_unix_ns(LANE).unwrap(), Some(1));
+    assert_eq!(left_behind.last_seen_unix_ns(LANE, 1000).unwrap(), Some(1));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn the_same_cell_twice_is_refused_and_leaves_nothing_behind() {
     let error = ledger.record_all(&[entry(RUN, LANE, 2, 20), again]).unwrap_err();
     assert!(matches!(&error, LedgerError::Duplicate { number: 1, .. }), "{error}");
     assert_eq!(ledger.replay(RUN, LANE, 0, 9).unwrap(), vec![first]);
-    assert_eq!(ledger.last_seen_unix_ns(LANE).unwrap(), Some(10));
+    assert_eq!(ledger.last_seen_unix_ns(LANE, 1000).unwrap(), Some(10));
 }
 
 #[test]
@@ -125,19 +125,32 @@ fn runs_are_told_with_their_extent_earliest_first() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_once_hides_no_blind_time_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), 30).unwrap();
+    let now = 10 * NS_PER_DAY;
+    ledger.record(&entry("before", LANE, 1, now - 500)).unwrap();
+    ledger.record(&entry("other lane", "zzz", 1, now - 1)).unwrap();
+    ledger.record(&entry("ahead", LANE, 1, now + 900 * NS_PER_DAY)).unwrap();
+    assert_eq!(ledger.last_seen_unix_ns(LANE, now).unwrap(), Some(now - 500), "the newest record that does not lie ahead");
+    ledger.note_seen(LANE, now).unwrap();
+    assert_eq!(ledger.last_seen_unix_ns(LANE, now + 7).unwrap(), Some(now), "right again");
+}
+
+#[test]
 fn blind_time_is_a_record_and_moves_what_was_last_seen() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(dir.path(), 30).unwrap();
-    assert_eq!(ledger.last_seen_unix_ns(LANE).unwrap(), None);
+    assert_eq!(ledger.last_seen_unix_ns(LANE, 1000).unwrap(), None);
     ledger.record(&entry("old run", LANE, 1, 100)).unwrap();
     ledger.record_blind(RUN, LANE, 100, 250, "restart", b"{}").unwrap();
     ledger.record_blind(RUN, LANE, 300, 400, "camera_gone", b"{}").unwrap();
     ledger.record_blind(RUN, "south", 300, 900, "camera_gone", b"{}").unwrap();
-    assert_eq!(ledger.last_seen_unix_ns(LANE).unwrap(), Some(400));
+    assert_eq!(ledger.last_seen_unix_ns(LANE, 1000).unwrap(), Some(400));
     ledger.note_seen(LANE, 350).unwrap();
-    assert_eq!(ledger.last_seen_unix_ns(LANE).unwrap(), Some(400), "time never goes back");
+    assert_eq!(ledger.last_seen_unix_ns(LANE, 1000).unwrap(), Some(400), "time never goes back");
     ledger.note_seen(LANE, 450).unwrap();
-    assert_eq!(ledger.last_seen_unix_ns(LANE).unwrap(), Some(450));
+    assert_eq!(ledger.last_seen_unix_ns(LANE, 1000).unwrap(), Some(450));
     let blind = ledger.blind(LANE, 0, 9).unwrap();
     assert_eq!(blind.iter().map(|b| (b.from_unix_ns, b.to_unix_ns)).collect::<Vec<_>>(), [(100, 250), (300, 400)]);
     assert_eq!(blind[1].reason, "camera_gone");

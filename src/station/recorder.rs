@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 
 /// Verdicts, and as many blind times, that wait for a disk that does not take them; older ones are given up and counted.
 const UNWRITTEN: usize = 1000;
-/// Entries that may wait for the thread.
-const QUEUE: usize = 64;
+/// Entries that may wait for the thread: behind a disk that hangs each unwritten verdict is there twice, as [`Job::Confirm`] and as
+/// [`Job::Later`].
+const QUEUE: usize = 2 * UNWRITTEN;
 /// Entries written in one go to a disk that works again, so that verdicts of now do not wait long behind them.
 const AT_A_TIME: usize = 16;
 const TICK: Duration = Duration::from_millis(200);
-/// How often old records are looked for once none is left.
+/// How often old records are looked for once none is left, and how long after the start for the first time: by then a clock that was
+/// wrong at boot is right.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// How often a disk that goes on failing is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -27,8 +29,8 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 enum Job {
-    /// A verdict that wants to be published; skipped where it was given up before its turn.
-    Confirm { entry: Box<Entry>, given_up: Arc<AtomicBool>, done: Sender<bool> },
+    /// A verdict that wants to be published; skipped where it was given up before its turn, or would be before it is on the disk.
+    Confirm { entry: Box<Entry>, deadline: Instant, given_up: Arc<AtomicBool>, done: Sender<bool> },
     /// A verdict that was published without the disk's confirmation: written when the disk takes it.
     Later(Box<Entry>),
     /// What the network said too late.
@@ -55,46 +57,46 @@ impl Job {
             Self::Late { lane, .. } | Self::Seen { lane, .. } => lane.clone(),
         }
     }
+
+    /// For people.
+    fn what(&self) -> String {
+        match self {
+            Self::Confirm { entry, .. } | Self::Later(entry) => format!("the verdict on cell {}", entry.number),
+            Self::Late { number, .. } => format!("the late result of cell {number}"),
+            Self::Blind(time) => format!("a blind time ({})", time.reason),
+            Self::Seen { .. } => "that the camera was there".into(),
+        }
+    }
 }
 
 /// Hands entries to the recorder thread.
 #[derive(Clone)]
 pub(super) struct Recorder {
     jobs: Sender<Job>,
+    metrics: Arc<Metrics>,
 }
 
 impl Recorder {
     /// Starts the thread. It ends once every `Recorder` is dropped and all entries are written.
     pub fn start(ledger: Arc<Ledger>, run: String, metrics: Arc<Metrics>, pulse: Pulse) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = bounded(QUEUE);
-        let now = Instant::now();
-        let worker = Worker {
-            ledger,
-            run,
-            metrics,
-            pulse,
-            unwritten: VecDeque::new(),
-            blind: VecDeque::new(),
-            retry_at: now,
-            prune_at: now,
-            failures: Throttle::new(TELL_EVERY),
-        };
+        let worker = Worker::new(ledger, run, metrics.clone(), pulse);
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || worker.run(&queue))?;
-        Ok((Self { jobs }, thread))
+        Ok((Self { jobs, metrics }, thread))
     }
 
     /// One whose disk takes nothing.
     #[cfg(test)]
-    pub fn refusing() -> Self {
-        Self { jobs: bounded(0).0 }
+    pub fn refusing(metrics: Arc<Metrics>) -> Self {
+        Self { jobs: bounded(0).0, metrics }
     }
 
     /// One whose disk takes for ever.
     #[cfg(test)]
-    pub fn hanging() -> Self {
+    pub fn hanging(metrics: Arc<Metrics>) -> Self {
         let (jobs, queue) = bounded(QUEUE);
         std::mem::forget(queue);
-        Self { jobs }
+        Self { jobs, metrics }
     }
 
     /// Whether `entry` is on disk by `deadline`. If not, publish something else and give that to
@@ -103,7 +105,7 @@ impl Recorder {
         let (done, answer) = bounded(1);
         let given_up = Arc::new(AtomicBool::new(false));
         let deadline = deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
-        let job = Job::Confirm { entry: Box::new(entry), given_up: given_up.clone(), done };
+        let job = Job::Confirm { entry: Box::new(entry), deadline, given_up: given_up.clone(), done };
         if self.jobs.send_deadline(job, deadline).is_err() {
             return false;
         }
@@ -138,8 +140,11 @@ impl Recorder {
 
     /// These never wait: behind a disk that hangs they are told and dropped rather than stop the line.
     fn try_send(&self, job: Job) {
-        if self.jobs.try_send(job).is_err() {
-            tracing::error!("the ledger does not keep up: a note was dropped; check the disk under `station.data_dir`");
+        if let Err(lost) = self.jobs.try_send(job) {
+            let job = lost.into_inner();
+            let (lane, what) = (job.lane(), job.what());
+            self.metrics.ledger_failure(&lane);
+            tracing::error!(%lane, "the ledger does not keep up: {what} will not be in it; check the disk under `station.data_dir`");
         }
     }
 }
@@ -153,10 +158,30 @@ struct Worker {
     blind: VecDeque<BlindTime>,
     retry_at: Instant,
     prune_at: Instant,
+    make_room_at: Instant,
+    /// How long the last commit of verdicts took.
+    last_commit: Duration,
     failures: Throttle,
 }
 
 impl Worker {
+    fn new(ledger: Arc<Ledger>, run: String, metrics: Arc<Metrics>, pulse: Pulse) -> Self {
+        let now = Instant::now();
+        Self {
+            ledger,
+            run,
+            metrics,
+            pulse,
+            unwritten: VecDeque::new(),
+            blind: VecDeque::new(),
+            retry_at: now,
+            prune_at: now + PRUNE_EVERY,
+            make_room_at: now,
+            last_commit: Duration::ZERO,
+            failures: Throttle::new(TELL_EVERY),
+        }
+    }
+
     fn run(mut self, queue: &Receiver<Job>) {
         loop {
             self.pulse.beat();
@@ -185,27 +210,39 @@ impl Worker {
         if self.is_behind() {
             if now >= self.retry_at && !self.retry() {
                 self.retry_at = now + TICK;
+                // A full disk takes verdicts again once old ones have made room.
+                if now >= self.make_room_at && !self.prune() {
+                    self.make_room_at = now + TELL_EVERY;
+                }
             }
         } else if now >= self.prune_at {
-            let left = match self.ledger.prune(Moment::now().unix_ns) {
-                Ok(removed) => removed > 0,
-                Err(e) => {
-                    tracing::error!("old records could not be removed: {e}");
-                    false
-                }
-            };
-            self.prune_at = now + if left { TICK } else { PRUNE_EVERY };
+            self.prune_at = now + if self.prune() { TICK } else { PRUNE_EVERY };
         }
+    }
+
+    /// Removes some records that are too old; whether there were any.
+    fn prune(&self) -> bool {
+        self.ledger.prune(Moment::now().unix_ns).map(|removed| removed > 0).unwrap_or_else(|e| {
+            tracing::error!("old records could not be removed: {e}");
+            false
+        })
     }
 
     fn work(&mut self, job: Job) {
         let lane = job.lane();
         let told = match job {
-            Job::Confirm { entry, given_up, done } => {
+            Job::Confirm { entry, deadline, given_up, done } => {
                 if given_up.load(Ordering::Acquire) {
                     return;
                 }
+                let begun = Instant::now();
+                // What is on the disk after its deadline contradicts what is published meanwhile, until that takes its place.
+                if begun + self.last_commit > deadline {
+                    let _ = done.send(false);
+                    return;
+                }
                 let result = self.ledger.record(&entry);
+                self.last_commit = begun.elapsed();
                 let _ = done.send(result.is_ok());
                 result
             }
@@ -255,7 +292,10 @@ impl Worker {
         }
         let count = self.unwritten.len().min(AT_A_TIME);
         let Some(lane) = self.unwritten.front().map(|entry| entry.lane.clone()) else { return true };
-        if let Err(e) = self.ledger.replace_all(&self.unwritten.make_contiguous()[..count]) {
+        let begun = Instant::now();
+        let written = self.ledger.replace_all(&self.unwritten.make_contiguous()[..count]);
+        self.last_commit = begun.elapsed();
+        if let Err(e) = written {
             self.failed(&lane, &e);
             return false;
         }
@@ -282,10 +322,41 @@ mod tests {
         Entry { run: "r".into(), lane: "a".into(), number, unix_ns, header: b"{}".to_vec(), payload: Vec::new() }
     }
 
-    fn recorder(ledger: &Arc<Ledger>) -> (Recorder, JoinHandle<()>) {
-        let lanes = [Arc::from("a")];
-        let pulse = Health::new(&lanes, Duration::from_secs(60)).pulse("ledger");
-        Recorder::start(ledger.clone(), "r".into(), Arc::new(Metrics::new(&lanes).unwrap()), pulse).unwrap()
+    fn metrics() -> Arc<Metrics> {
+        Arc::new(Metrics::new(&[Arc::from("a")]).unwrap())
+    }
+
+    fn worker(ledger: &Arc<Ledger>) -> Worker {
+        let pulse = Health::new(&[Arc::from("a")], Duration::from_secs(60)).pulse("ledger");
+        Worker::new(ledger.clone(), "r".into(), metrics(), pulse)
+    }
+
+    #[test]
+    fn a_verdict_that_the_disk_would_take_too_late_is_not_written_until_it_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(Ledger::open(folder.path(), 1).unwrap());
+        let mut worker = Worker { last_commit: Duration::from_secs(3600), ..worker(&ledger) };
+        let ask = |worker: &mut Worker, number| {
+            let (done, answer) = bounded(1);
+            let deadline = Instant::now() + Duration::from_secs(60);
+            worker.work(Job::Confirm { entry: Box::new(entry(number, 1)), deadline, given_up: Arc::default(), done });
+            answer.recv().unwrap()
+        };
+        assert!(!ask(&mut worker, 1), "the last one took an hour");
+        assert!(ledger.replay("r", "a", 1, 9).unwrap().is_empty());
+        worker.work(Job::Later(Box::new(Entry { header: b"unrecorded".to_vec(), ..entry(1, 1) })));
+        assert!(ask(&mut worker, 2), "that went quickly");
+        let headers: Vec<_> = ledger.replay("r", "a", 1, 9).unwrap().into_iter().map(|entry| entry.header).collect();
+        assert_eq!(headers, [b"unrecorded".to_vec(), b"{}".to_vec()]);
+    }
+
+    #[test]
+    fn what_a_hanging_disk_leaves_no_room_for_is_counted() {
+        let metrics = metrics();
+        let recorder = Recorder::hanging(metrics.clone());
+        (1..=QUEUE as u64 + 3).for_each(|number| recorder.later(entry(number, 1)));
+        let text = metrics.render().unwrap();
+        assert!(text.contains("hairline_ledger_failures_total{lane=\"a\"} 3"), "{text}");
     }
 
     #[test]
@@ -295,7 +366,9 @@ mod tests {
         let now = Moment::now().unix_ns;
         let old: Vec<Entry> = (1..=3 * Ledger::PRUNE_STEP as u64).map(|number| entry(number, now - 2 * DAY_NS)).collect();
         ledger.record_all(&old).unwrap();
-        let (recorder, thread) = recorder(&ledger);
+        let (jobs, queue) = bounded(QUEUE);
+        let worker = Worker { prune_at: Instant::now(), ..worker(&ledger) };
+        let (recorder, thread) = (Recorder { jobs, metrics: metrics() }, std::thread::spawn(move || worker.run(&queue)));
         // Longer than any disk takes.
         let until = Instant::now() + Duration::from_secs(120);
         let mut number = old.len() as u64;

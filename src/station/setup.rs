@@ -302,8 +302,9 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<
 
 /// The time since the ledger last saw this lane was blind.
 fn tell_downtime(verdicts: &VerdictWorker, ledger: &Ledger, lane: &str) {
-    match ledger.last_seen_unix_ns(lane) {
-        Ok(Some(seen)) => verdicts.tell_blind(seen, Moment::now().unix_ns, "the station was not running"),
+    let now = Moment::now().unix_ns;
+    match ledger.last_seen_unix_ns(lane, now) {
+        Ok(Some(seen)) => verdicts.tell_blind(seen, now, "the station was not running"),
         Ok(None) => {}
         Err(e) => tracing::error!(lane, "when the lane was last seen is not known: {e}"),
     }

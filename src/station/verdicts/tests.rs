@@ -43,8 +43,8 @@ fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Dura
     // The real one's thread ends when nobody has it any more.
     let recorder = match (disk, recorder) {
         (Disk::Takes, recorder) => recorder,
-        (Disk::Refuses, _) => Recorder::refusing(),
-        (Disk::Hangs, _) => Recorder::hanging(),
+        (Disk::Refuses, _) => Recorder::refusing(metrics.clone()),
+        (Disk::Hangs, _) => Recorder::hanging(metrics.clone()),
     };
     let bindings = Arc::new(Bindings::new(lanes.iter().cloned(), 1));
     let any = "tcp://127.0.0.1:*".to_owned();

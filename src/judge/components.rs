@@ -65,6 +65,12 @@ impl Components {
         Self { runs, count, first_of_line }
     }
 
+    /// Every run, with where the next one of its line begins; its own end where none follows.
+    pub(super) fn runs_with_next(&self) -> impl Iterator<Item = (&Run, usize)> {
+        let next = self.runs.iter().skip(1).map(Some).chain([None]);
+        self.runs.iter().zip(next).map(|(run, next)| (run, next.filter(|next| next.y == run.y).map_or(run.end, |next| next.start)))
+    }
+
     /// The component of pixel (`x`, `y`), `None` where it is no crack.
     pub(super) fn at(&self, x: usize, y: usize) -> Option<usize> {
         let (first, last) = (*self.first_of_line.get(y)?, *self.first_of_line.get(y + 1)?);

@@ -71,9 +71,8 @@ pub(super) fn missing_corners(map: &ProbabilityMap, mm_per_px: f64, corners: &[u
 
 fn centre_lines(components: &Components, skeleton: &mut Skeleton, squeeze: &Squeeze) -> Vec<CentreLine> {
     let mut pixels = vec![Vec::new(); components.count];
-    for run in &components.runs {
-        let start = skeleton.index(run.start, run.y);
-        pixels[run.component].extend((start..start + run.end - run.start).filter(|index| skeleton.is_centre(*index)));
+    for (run, next) in components.runs_with_next() {
+        pixels[run.component].extend(skeleton.pixels_of(run, next).filter(|index| skeleton.is_centre(*index)));
     }
     pixels.iter_mut().map(|pixels| measure(skeleton, pixels, squeeze)).collect()
 }

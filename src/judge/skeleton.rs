@@ -6,12 +6,15 @@ const NEIGHBOURS: [[isize; 2]; 8] = [[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [
 /// Farthest that [`Skeleton::depth_px`] looks. What is thicker is no crack in any case.
 const MAX_DEPTH_PX: isize = 64;
 
+/// Largest hole in a crack that is the noise of a mask: the line around it would be measured on both its sides.
+const MOST_HOLE_PX: usize = 4;
+
 const CRACK: u8 = 1;
 const CENTRE: u8 = 2;
 const VISITED: u8 = 4;
 const QUEUED: [u8; 2] = [8, 16];
 
-/// A mask thinned to its centre lines, one pixel thin, with the topology of the mask.
+/// A mask thinned to its centre lines, one pixel thin, with the topology of the mask without its smallest holes.
 ///
 /// Thinning after Guo and Hall, "Parallel thinning with two-subiteration algorithms" (CACM 32, 1989),
 /// algorithm A1; only pixels whose neighbourhood changed are looked at again, so that the work grows
@@ -35,8 +38,46 @@ impl Skeleton {
         };
         let spans: Vec<_> = components.runs.iter().map(span).collect();
         spans.iter().for_each(|span| skeleton.flags[span.clone()].fill(CRACK | CENTRE));
-        skeleton.thin(spans.into_iter().flatten());
+        let mut filled = Vec::new();
+        for pair in spans.windows(2) {
+            // Where the two are of different lines, the frame lies between them, which is no hole.
+            if pair[1].start.saturating_sub(pair[0].end) <= MOST_HOLE_PX {
+                filled.extend(skeleton.fill_hole(pair[0].end));
+            }
+        }
+        skeleton.thin(spans.into_iter().flatten().chain(filled));
         skeleton
+    }
+
+    /// The crack's pixels from a run's beginning on: its own, and those of filled holes up to where the `next` run of the line begins.
+    pub(super) fn pixels_of(&self, run: &Run, next: usize) -> impl Iterator<Item = usize> {
+        let [start, end, next] = [run.start, run.end, next].map(|x| self.index(x, run.y));
+        (start..end).chain((end..next).take_while(|index| self.flags[*index] & CRACK != 0))
+    }
+
+    /// Takes the hole that `index` lies in for crack, if it is one, and a small one; its pixels.
+    fn fill_hole(&mut self, index: usize) -> Vec<usize> {
+        if self.flags[index] & CRACK != 0 {
+            return Vec::new();
+        }
+        let mut hole = vec![index];
+        let mut seen = 0;
+        while seen < hole.len() {
+            for side in [0, 2, 4, 6] {
+                let beside = self.step(hole[seen], side);
+                // Outside the frame: it is open to the border.
+                let Some(flags) = self.flags.get(beside) else { return Vec::new() };
+                if flags & CRACK == 0 && !hole.contains(&beside) {
+                    hole.push(beside);
+                }
+            }
+            if hole.len() > MOST_HOLE_PX {
+                return Vec::new();
+            }
+            seen += 1;
+        }
+        hole.iter().for_each(|index| self.flags[*index] |= CRACK | CENTRE);
+        hole
     }
 
     /// Where pixel (`x`, `y`) is kept.

@@ -81,6 +81,34 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn small_holes_add_no_length(degrees in 0.0..180.0f64, width in 3.5..7.0f64, along in 3.0..10.0f64, size in 0usize..3) {
+        let angle = degrees.to_radians();
+        let whole = |m: &mut Mask| band(m, [MIDDLE, MIDDLE], angle, 13.0, width);
+        let (sin, cos) = angle.sin_cos();
+        let hole = [[1, 1], [2, 1], [2, 2]][size];
+        let holed = length(|m| {
+            whole(m);
+            let [x, y] = [MIDDLE + along * cos, MIDDLE + along * sin].map(|at| at as usize);
+            // A hole: crack lies around it.
+            if (y - 1..=y + hole[1]).all(|y| (x - 1..=x + hole[0]).all(|x| m.get(x, y))) {
+                (y..y + hole[1]).for_each(|y| (x..x + hole[0]).for_each(|x| m.set(x, y, false)));
+            }
+        });
+        prop_assert!((holed - length(whole)).abs() < 1e-9, "{holed} px with a hole of {hole:?}");
+    }
+}
+
+#[test]
+fn larger_holes_are_gone_around() {
+    let ring = length(|m| {
+        band(m, [MIDDLE, MIDDLE], 0.0, 60.0, 20.0);
+        (195..206).for_each(|y| (210..250).for_each(|x| m.set(x, y, false)));
+    });
+    assert!(ring > 90.0, "{ring}");
+}
+
 /// Every other line shifted, as a camera whose odd and even lines do not fit makes them: combs, of which nothing may be eaten.
 #[test]
 fn cracks_with_teeth_are_no_shorter_than_they_are() {

@@ -162,7 +162,7 @@ pub enum Gate {
     Eject,
 }
 
-/// A rectangle on the cell in millimetres, from the leading left corner: x across the belt, y along it.
+/// A rectangle in millimetres from the leading left corner of the cell's picture, in whose middle the wafer lies: x across the belt, y along it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RectMm {
     /// Left side.
@@ -186,7 +186,7 @@ pub struct Defect {
     pub area_px: u64,
     /// Bounding box, mm.
     pub bounds: RectMm,
-    /// Centre of mass, mm from the leading left corner: [across, along].
+    /// Centre of mass, mm from the leading left corner of the picture: [across, along].
     pub centre_mm: [f64; 2],
     /// Mean probability over its pixels, 0 to 1.
     pub probability: f64,

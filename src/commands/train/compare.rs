@@ -25,9 +25,9 @@ use std::process::ExitCode;
 ///   [data.Crack]                      # options of `train fit` for one data set, before those for all
 ///   data = "mtsdd-crack"              # in --data-root; other files lie beside the plan
 ///
-/// Every training is a run folder in --dir; the same command goes on where it was interrupted, and refuses what was
-/// trained on data that have changed. Leaves table.md,
-/// results.csv and, for each data set, a plot of the IoU by step (iou-DATA.svg) in --dir.
+/// Every training is a run folder in --dir; the same command goes on where it was interrupted, and
+/// refuses what was trained on data that have changed. Leaves table.md, results.csv and, for each
+/// data set, a plot of the IoU by step (iou-DATA.svg) in --dir.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 #[allow(rustdoc::broken_intra_doc_links)] // the plan's [tables] are no links

@@ -124,6 +124,12 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
         if current.checkpoint.digest == new.checkpoint.digest {
             bail!("{}: is the current model already", args.new.display());
         }
+        if current.checkpoint.meta.quantisation.is_some() && new.checkpoint.meta.quantisation.is_none() {
+            note!(
+                "warning: the current model is prepared for int8, the new one is not: a station with precision = \"int8\" needs \
+                 `train quantise` first"
+            );
+        }
         let reasons = worse(&new, current, args.tolerance);
         if !reasons.is_empty() {
             bail!("{}: not promoted: {}", args.new.display(), reasons.join("; "));
@@ -164,9 +170,6 @@ fn worse(new: &Candidate, current: &Candidate, tolerance: f64) -> Vec<String> {
     }
     if new.found.detected < current.found.detected {
         reasons.push(format!("it finds {} cracked cells, the current model {}", new.found.detected, current.found.detected));
-    }
-    if current.checkpoint.meta.quantisation.is_some() && new.checkpoint.meta.quantisation.is_none() {
-        reasons.push("the current model is prepared for int8, the new one is not; run `train quantise` first".into());
     }
     if new.found.alarmed > current.found.alarmed {
         reasons.push(format!("it alarms on {} clean cells, the current model on {}", new.found.alarmed, current.found.alarmed));

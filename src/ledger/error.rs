@@ -81,6 +81,16 @@ impl LedgerError {
         Self::NoVerdict { run: run.to_owned(), lane: lane.to_owned(), number }
     }
 
+    /// Whether there is no room left on the disk.
+    pub fn is_full_disk(&self) -> bool {
+        let full = |source: &std::io::Error| matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        match self {
+            Self::NotWritable { source, .. } => full(source),
+            Self::Storage { source, .. } => matches!(&**source, redb::Error::Io(source) if full(source)),
+            _ => false,
+        }
+    }
+
     /// Pages of it make no sense.
     pub(super) fn damaged(file: &Path) -> Self {
         Self::Corrupt { file: file.to_owned(), detail: "a part of it makes no sense, as after a fault of the disk".into() }

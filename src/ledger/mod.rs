@@ -280,7 +280,7 @@ impl Ledger {
 
     /// When `lane` was last known to see before `now_unix_ns`: its newest record of any run, the end of its last blind
     /// time, or the last [`note_seen`](Self::note_seen). Blind time after a restart starts there. Where that lies ahead, because
-    /// a clock was wrong once, it is the newest record that does not.
+    /// a clock was far ahead once, it is the newest record that does not.
     /// `None` for a lane of which nothing before is known.
     ///
     /// # Errors
@@ -288,8 +288,9 @@ impl Ledger {
     pub fn last_seen_unix_ns(&self, lane: &str, now_unix_ns: i64) -> Result<Option<i64>, LedgerError> {
         self.store.read(|txn| {
             let seen = txn.open_table(SEEN)?.get(lane)?.map(|at| at.value());
-            if seen.is_none_or(|at| at <= now_unix_ns) {
-                return Ok(seen);
+            // A clock that is a little slow, as after a start before it was set, tells no blind time at all.
+            if seen.is_none_or(|at| at <= now_unix_ns.saturating_add(NS_PER_DAY)) {
+                return Ok(seen.map(|at| at.min(now_unix_ns)));
             }
             let mut newest = None;
             for item in txn.open_table(RUNS)?.range((lane, "")..)? {
@@ -297,7 +298,7 @@ impl Ledger {
                 if key.value().0 != lane {
                     break;
                 }
-                newest = newest.max(Some(RunSpan::from(value.value()).last_unix_ns()).filter(|at| *at <= now_unix_ns));
+                newest = newest.max(RunSpan::from(value.value()).last_until(now_unix_ns));
             }
             Ok(newest)
         })

@@ -50,8 +50,9 @@ impl RunSpan {
         }
     }
 
-    pub(super) fn last_unix_ns(self) -> i64 {
-        self.last_unix_ns
+    /// Until when it was under way, as far as it does not lie ahead of `now_unix_ns`.
+    pub(super) fn last_until(self, now_unix_ns: i64) -> Option<i64> {
+        (self.first_unix_ns <= now_unix_ns).then(|| self.last_unix_ns.min(now_unix_ns))
     }
 
     pub(super) fn into_value(self) -> (u64, u64, i64, i64) {

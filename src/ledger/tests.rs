@@ -133,8 +133,12 @@ fn a_clock_that_was_ahead_once_hides_no_blind_time_for_ever() {
     ledger.record(&entry("other lane", "zzz", 1, now - 1)).unwrap();
     ledger.record(&entry("ahead", LANE, 1, now + 900 * NS_PER_DAY)).unwrap();
     assert_eq!(ledger.last_seen_unix_ns(LANE, now).unwrap(), Some(now - 500), "the newest record that does not lie ahead");
+    ledger.record(&entry("across", LANE, 1, now - 400)).unwrap();
+    ledger.record(&entry("across", LANE, 2, now + 900 * NS_PER_DAY)).unwrap();
+    assert_eq!(ledger.last_seen_unix_ns(LANE, now).unwrap(), Some(now), "a run that was under way");
     ledger.note_seen(LANE, now).unwrap();
     assert_eq!(ledger.last_seen_unix_ns(LANE, now + 7).unwrap(), Some(now), "right again");
+    assert_eq!(ledger.last_seen_unix_ns(LANE, now - 30).unwrap(), Some(now - 30), "a clock that is a little slow");
 }
 
 #[test]

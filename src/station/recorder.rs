@@ -20,17 +20,18 @@ const QUEUE: usize = 2 * UNWRITTEN;
 /// Entries written in one go to a disk that works again, so that verdicts of now do not wait long behind them.
 const AT_A_TIME: usize = 16;
 const TICK: Duration = Duration::from_millis(200);
-/// How often old records are looked for once none is left, and how long after the start for the first time: by then a clock that was
-/// wrong at boot is right.
+/// How often old records are looked for once none is left.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// How long after the start none is removed: by then a clock that was wrong at boot is right.
+const PRUNE_AFTER: Duration = Duration::from_secs(600);
 /// How often a disk that goes on failing is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How long a cell without a deadline waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 enum Job {
-    /// A verdict that wants to be published; skipped where it was given up before its turn, or would be before it is on the disk.
-    Confirm { entry: Box<Entry>, deadline: Instant, given_up: Arc<AtomicBool>, done: Sender<bool> },
+    /// A verdict that wants to be published; skipped where it was given up before its turn.
+    Confirm { entry: Box<Entry>, given_up: Arc<AtomicBool>, done: Sender<bool> },
     /// A verdict that was published without the disk's confirmation: written when the disk takes it.
     Later(Box<Entry>),
     /// What the network said too late.
@@ -105,7 +106,7 @@ impl Recorder {
         let (done, answer) = bounded(1);
         let given_up = Arc::new(AtomicBool::new(false));
         let deadline = deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
-        let job = Job::Confirm { entry: Box::new(entry), deadline, given_up: given_up.clone(), done };
+        let job = Job::Confirm { entry: Box::new(entry), given_up: given_up.clone(), done };
         if self.jobs.send_deadline(job, deadline).is_err() {
             return false;
         }
@@ -159,8 +160,8 @@ struct Worker {
     retry_at: Instant,
     prune_at: Instant,
     make_room_at: Instant,
-    /// How long the last commit of verdicts took.
-    last_commit: Duration,
+    /// Whether that is why the last try failed.
+    disk_is_full: bool,
     failures: Throttle,
 }
 
@@ -175,9 +176,9 @@ impl Worker {
             unwritten: VecDeque::new(),
             blind: VecDeque::new(),
             retry_at: now,
-            prune_at: now + PRUNE_EVERY,
-            make_room_at: now,
-            last_commit: Duration::ZERO,
+            prune_at: now + PRUNE_AFTER,
+            make_room_at: now + PRUNE_AFTER,
+            disk_is_full: false,
             failures: Throttle::new(TELL_EVERY),
         }
     }
@@ -210,8 +211,8 @@ impl Worker {
         if self.is_behind() {
             if now >= self.retry_at && !self.retry() {
                 self.retry_at = now + TICK;
-                // A full disk takes verdicts again once old ones have made room.
-                if now >= self.make_room_at && !self.prune() {
+                // It takes verdicts again once old ones have made room.
+                if self.disk_is_full && now >= self.make_room_at && !self.prune() {
                     self.make_room_at = now + TELL_EVERY;
                 }
             }
@@ -231,18 +232,11 @@ impl Worker {
     fn work(&mut self, job: Job) {
         let lane = job.lane();
         let told = match job {
-            Job::Confirm { entry, deadline, given_up, done } => {
+            Job::Confirm { entry, given_up, done } => {
                 if given_up.load(Ordering::Acquire) {
                     return;
                 }
-                let begun = Instant::now();
-                // What is on the disk after its deadline contradicts what is published meanwhile, until that takes its place.
-                if begun + self.last_commit > deadline {
-                    let _ = done.send(false);
-                    return;
-                }
                 let result = self.ledger.record(&entry);
-                self.last_commit = begun.elapsed();
                 let _ = done.send(result.is_ok());
                 result
             }
@@ -292,10 +286,7 @@ impl Worker {
         }
         let count = self.unwritten.len().min(AT_A_TIME);
         let Some(lane) = self.unwritten.front().map(|entry| entry.lane.clone()) else { return true };
-        let begun = Instant::now();
-        let written = self.ledger.replace_all(&self.unwritten.make_contiguous()[..count]);
-        self.last_commit = begun.elapsed();
-        if let Err(e) = written {
+        if let Err(e) = self.ledger.replace_all(&self.unwritten.make_contiguous()[..count]) {
             self.failed(&lane, &e);
             return false;
         }
@@ -305,6 +296,7 @@ impl Worker {
 
     fn failed(&mut self, lane: &str, error: &LedgerError) {
         self.metrics.ledger_failure(lane);
+        self.disk_is_full = error.is_full_disk();
         if self.failures.passes(Instant::now()) {
             tracing::error!(waiting = self.unwritten.len(), "the ledger: {error}");
         }
@@ -329,25 +321,6 @@ mod tests {
     fn worker(ledger: &Arc<Ledger>) -> Worker {
         let pulse = Health::new(&[Arc::from("a")], Duration::from_secs(60)).pulse("ledger");
         Worker::new(ledger.clone(), "r".into(), metrics(), pulse)
-    }
-
-    #[test]
-    fn a_verdict_that_the_disk_would_take_too_late_is_not_written_until_it_says_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = Arc::new(Ledger::open(folder.path(), 1).unwrap());
-        let mut worker = Worker { last_commit: Duration::from_secs(3600), ..worker(&ledger) };
-        let ask = |worker: &mut Worker, number| {
-            let (done, answer) = bounded(1);
-            let deadline = Instant::now() + Duration::from_secs(60);
-            worker.work(Job::Confirm { entry: Box::new(entry(number, 1)), deadline, given_up: Arc::default(), done });
-            answer.recv().unwrap()
-        };
-        assert!(!ask(&mut worker, 1), "the last one took an hour");
-        assert!(ledger.replay("r", "a", 1, 9).unwrap().is_empty());
-        worker.work(Job::Later(Box::new(Entry { header: b"unrecorded".to_vec(), ..entry(1, 1) })));
-        assert!(ask(&mut worker, 2), "that went quickly");
-        let headers: Vec<_> = ledger.replay("r", "a", 1, 9).unwrap().into_iter().map(|entry| entry.header).collect();
-        assert_eq!(headers, [b"unrecorded".to_vec(), b"{}".to_vec()]);
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Simulated {
         numbered_wafer(kinds, seed, cracked_share, Self::FIRST_TEST + index)
     }
 
-    /// Whether a validation wafer shows a crack, of the first [`RATIO_WAFERS`](Self::RATIO_WAFERS).
+    /// Whether a validation wafer shows a crack, of the first 32.
     pub fn validation_shows_a_crack(&self) -> bool {
         self.ratio().is_some()
     }

@@ -28,9 +28,5 @@ pub(super) fn encode(rows: &[(Arc<[u16]>, Spans); 3]) -> Result<Vec<u8>, Encodin
 /// The outline on each line of a cell, read off its picture; `None` where that is no picture any more.
 pub(super) fn outline(png: &[u8]) -> Option<Vec<Span>> {
     let picture = image::load_from_memory_with_format(png, image::ImageFormat::Png).ok()?.into_luma16();
-    let span = |line: &[u16]| match (line.iter().position(|v| *v != 0), line.iter().rposition(|v| *v != 0)) {
-        (Some(first), Some(last)) => Span { start: first as u16, end: last as u16 + 1 },
-        _ => Span::default(),
-    };
-    Some(picture.chunks_exact((picture.width() as usize).max(1)).map(span).collect())
+    Some(picture.chunks_exact((picture.width() as usize).max(1)).map(Span::of_line).collect())
 }

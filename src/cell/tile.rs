@@ -12,6 +12,16 @@ pub struct Span {
 }
 
 impl Span {
+    /// What of a picture's line lies inside: all but the pixels at its ends that are exactly 0, as a stitched cell has them outside its
+    /// outline.
+    pub fn of_line<T: Default + PartialEq>(line: &[T]) -> Self {
+        let inside = |pixel: &T| *pixel != T::default();
+        match (line.iter().position(inside), line.iter().rposition(inside)) {
+            (Some(first), Some(last)) => Self { start: first as u16, end: last as u16 + 1 },
+            _ => Self::default(),
+        }
+    }
+
     /// Whether nothing is inside.
     pub fn is_empty(self) -> bool {
         self.start >= self.end

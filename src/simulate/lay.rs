@@ -2,6 +2,7 @@
 
 use super::SimulatedWafer;
 use super::random::Dice;
+use crate::cell::Span;
 
 /// How a wafer lies under a line camera.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,9 +86,11 @@ fn reach_along(wafer: &SimulatedWafer, sin: f64, cos: f64) -> (f64, f64) {
     let half = wafer.side_px as f64 / 2.0;
     let (mut top, mut bottom) = (f64::INFINITY, f64::NEG_INFINITY);
     for (y, line) in wafer.pixels.chunks_exact(wafer.side_px.max(1)).enumerate() {
-        let Some(first) = line.iter().position(|p| *p > 0) else { continue };
-        let end = line.iter().rposition(|p| *p > 0).map_or(first, |last| last + 1);
-        for x in [first, end] {
+        let span = Span::of_line(line);
+        if span.is_empty() {
+            continue;
+        }
+        for x in [span.start, span.end] {
             for y in [y, y + 1] {
                 let along = (x as f64 - half) * sin + (y as f64 - half) * cos;
                 top = top.min(along);

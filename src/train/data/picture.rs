@@ -32,11 +32,7 @@ impl Picture {
         if truth.width_px() != width_px || pixels.len() != width_px.checked_mul(height_px)? {
             return None;
         }
-        let span = |line: &[u16]| match (line.iter().position(|v| *v != 0), line.iter().rposition(|v| *v != 0)) {
-            (Some(first), Some(last)) => Span { start: first as u16, end: last as u16 + 1 },
-            _ => Span::default(),
-        };
-        let spans = pixels.chunks_exact(width_px).map(span).collect();
+        let spans = pixels.chunks_exact(width_px).map(Span::of_line).collect();
         Some(Self { name, width_px, height_px, pixels, spans, truth, longest_crack_px: None })
     }
 

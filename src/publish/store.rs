@@ -90,7 +90,7 @@ impl Unrecorded {
     /// most `limit`. The result is in order again and no longer than `limit`. What is kept was published: until it is written
     /// the ledger may hold something else of that number, which the station had given up waiting for.
     pub fn add_to(&self, mut found: Vec<StoredMessage>, lane: &str, from: u64, limit: usize) -> Vec<StoredMessage> {
-        let mut all = self.of(lane, from);
+        let mut all = self.of(lane, from, limit);
         found.retain(|m| all.binary_search_by_key(&m.number, |kept| kept.number).is_err());
         all.append(&mut found);
         all.sort_by_key(|m| m.number);
@@ -101,14 +101,14 @@ impl Unrecorded {
     /// What is kept of `lane` from number `from` on, at most `limit`, as far as no number is missing.
     pub fn without_gap(&self, lane: &str, from: u64, limit: usize) -> Vec<StoredMessage> {
         let follows = |(m, number): &(StoredMessage, u64)| m.number == *number;
-        self.of(lane, from).into_iter().zip(from..).take_while(follows).map(|(m, _)| m).take(limit).collect()
+        self.of(lane, from, limit).into_iter().zip(from..).take_while(follows).map(|(m, _)| m).collect()
     }
 
-    /// In the order of their numbers.
-    fn of(&self, lane: &str, from: u64) -> Vec<StoredMessage> {
+    /// The first `limit` of `lane` from number `from` on, in the order of their numbers.
+    fn of(&self, lane: &str, from: u64, limit: usize) -> Vec<StoredMessage> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut of_lane: Vec<_> = kept.iter().filter(|(of, m)| **of == *lane && m.number >= from).map(|(_, m)| m.clone()).collect();
+        let mut of_lane: Vec<_> = kept.iter().filter(|(of, m)| **of == *lane && m.number >= from).map(|(_, m)| m).collect();
         of_lane.sort_by_key(|m| m.number);
-        of_lane
+        of_lane.into_iter().take(limit).cloned().collect()
     }
 }

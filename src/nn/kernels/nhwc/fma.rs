@@ -2,6 +2,7 @@
 
 use super::format::Format;
 use super::product::LineTask;
+use super::turns::turns;
 use crate::nn::kernels::isa::Isa;
 use crate::nn::kernels::simd::{Lanes, Task, dispatch_on};
 
@@ -108,21 +109,15 @@ pub(super) trait Tiles {
     /// As for [`Tiles::all`].
     #[inline(always)]
     unsafe fn walk<L: Lanes, const UNITS: usize, const SHORT: usize, const VECTORS: usize>(&self, units: usize) {
-        // SAFETY: the caller's promise; the last units overlap those before, where they do not come out even.
-        unsafe {
-            if units < SHORT {
-                return (0..units).for_each(|first| self.tile::<L, 1, VECTORS>(first));
-            }
-            let mut first = 0;
-            while first < units {
-                let left = units - first;
-                // A short one, or two of them, where those do no more than a long one.
-                if left > 2 * SHORT || (left > SHORT && left <= UNITS && units >= UNITS) {
-                    self.tile::<L, UNITS, VECTORS>(first.min(units - UNITS));
-                    first += UNITS;
+        for (first, count) in turns(units, UNITS, SHORT) {
+            // SAFETY: the caller's promise; a turn's units are there.
+            unsafe {
+                if count == UNITS {
+                    self.tile::<L, UNITS, VECTORS>(first);
+                } else if count == SHORT {
+                    self.tile::<L, SHORT, VECTORS>(first);
                 } else {
-                    self.tile::<L, SHORT, VECTORS>(first.min(units - SHORT));
-                    first += SHORT;
+                    self.tile::<L, 1, VECTORS>(first);
                 }
             }
         }

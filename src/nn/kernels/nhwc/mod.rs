@@ -21,6 +21,7 @@ mod product;
 mod resize;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod winograd;
 
 pub(in crate::nn) use between::{average, head, interpolate, pool_with_places, unpool};

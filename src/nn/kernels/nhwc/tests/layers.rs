@@ -104,6 +104,7 @@ fn layers_of_f32_are_right() {
 #[test]
 fn layers_of_bf16_are_right() {
     check_layers::<Brain>(Isa::Avx512Bf16, Method::Direct, 0.05);
+    check_layers::<Brain>(Isa::Avx512Bf16, Method::Winograd, 0.05);
     check_layers::<Brain>(Isa::Amx, Method::Direct, 0.05);
     check_layers::<Split>(Isa::Amx, Method::Direct, 1e-4);
 }
@@ -176,7 +177,8 @@ fn what_stands_between_layers_is_right() {
     for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
         check_between::<Single>(isa, 1e-5);
     }
-    check_between::<Brain>(Isa::Avx512Bf16, 0.01);
+    // Where rounding is half a step of a large number.
+    check_between::<Brain>(Isa::Avx512Bf16, 0.02);
     check_between::<Split>(Isa::Amx, 1e-4);
 }
 

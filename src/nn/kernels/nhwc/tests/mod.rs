@@ -280,6 +280,7 @@ proptest! {
         }
         if Isa::Avx512Bf16.is_here() {
             check_case::<Brain>(Isa::Avx512Bf16, Method::Direct, 0.05, &mut dice(), &case);
+            check_case::<Brain>(Isa::Avx512Bf16, Method::Winograd, 0.05, &mut dice(), &case);
         }
         if Isa::Amx.is_here() {
             check_case::<Brain>(Isa::Amx, Method::Direct, 0.05, &mut dice(), &case);
@@ -318,6 +319,7 @@ fn fewer_products_of_f32_are_right() {
 #[test]
 fn bf16_is_right_with_avx512() {
     check::<Brain>(Isa::Avx512Bf16, Method::Direct, 0.05);
+    check::<Brain>(Isa::Avx512Bf16, Method::Winograd, 0.05);
 }
 
 #[test]

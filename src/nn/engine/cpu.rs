@@ -81,6 +81,8 @@ impl Arithmetic {
     fn products_for_each_of_f32(self, isa: Isa) -> Option<f64> {
         match self {
             Self::Single | Self::Winograd => Some(1.0),
+            // But for its transposed convolutions.
+            Self::Brain if isa < Isa::Amx => Some(1.0),
             Self::Byte if isa < Isa::Amx => Some(4.0),
             Self::Byte | Self::Split | Self::Brain => None,
         }

@@ -70,7 +70,8 @@ impl Isa {
         self <= Self::best()
     }
 
-    /// Whether products of bf16 take it longer than those of `f32` do: Intel's vectors (1.6 times as long were seen), not its tiles.
+    /// Whether products of bf16 take it longer than those of `f32` do: Intel's vectors (OpenVINO's took 1.6 times as long), not its
+    /// tiles, nor AMD's vectors, which take half as long.
     pub fn is_slow_at_bf16(self) -> bool {
         self == Self::Avx512Bf16 && is_by_intel()
     }

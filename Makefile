@@ -70,7 +70,7 @@ check-fuzz: setup
 # Each target for a minute, blind to coverage; `cargo +nightly fuzz run NAME` sees more.
 FUZZ_SECONDS ?= 60
 fuzz: check-fuzz
-	for target in wire mask checkpoint configuration lines; do \
+	for target in wire mask checkpoint import configuration lines; do \
 	    cargo run --release --manifest-path fuzz/Cargo.toml --target-dir target --bin $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 

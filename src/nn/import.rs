@@ -1,15 +1,17 @@
 //! Weights of PyTorch's most used U-Net become a checkpoint.
 
+mod pickle;
+
 use super::checkpoint::read_tensor;
 use super::{Architecture, Checkpoint, CheckpointMeta, NetworkShape, NnError, Upsampling};
-use candle_core::pickle::{TensorInfo, read_pth_tensor_info};
 use candle_core::{DType, Device, Tensor};
+use pickle::Described;
 use safetensors::SafeTensors;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
 use zip::ZipArchive;
-use zip::result::ZipResult;
+use zip::result::{ZipError, ZipResult};
 
 impl Checkpoint {
     /// Reads the weights of a PyTorch U-Net (names `inc`, `down1` … `up4`, `outc`; `.safetensors`, or a state
@@ -21,19 +23,26 @@ impl Checkpoint {
     /// was found and what was expected.
     pub fn import(path: impl AsRef<Path>, meta: CheckpointMeta) -> Result<Self, NnError> {
         let path = path.as_ref();
-        let origin = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|reason| NnError::Read { path: path.into(), reason })?;
+        Self::import_bytes(&bytes, &path.display().to_string(), meta)
+    }
+
+    /// The same from memory; `origin` names the file in errors.
+    ///
+    /// # Errors
+    /// As of [`Checkpoint::import`].
+    pub fn import_bytes(bytes: &[u8], origin: &str, meta: CheckpointMeta) -> Result<Self, NnError> {
         // A .pth file is a zip archive; a safetensors file begins with the length of its header.
-        let tensors = if bytes.starts_with(b"PK") { from_pth(path, &bytes, &origin)? } else { from_safetensors(&bytes, &origin)? };
+        let tensors = if bytes.starts_with(b"PK") { from_pth(bytes, origin)? } else { from_safetensors(bytes, origin)? };
         let tensors: BTreeMap<String, Tensor> = tensors
             .into_iter()
             .map(|(name, tensor)| (name.strip_prefix("module.").map(str::to_owned).unwrap_or(name), tensor))
             .filter(|(name, _)| !name.ends_with(".num_batches_tracked") && name != "mask_values")
             .collect();
-        let shape = recognise(&tensors, &origin)?;
+        let shape = recognise(&tensors, origin)?;
         let meta = CheckpointMeta { format: CheckpointMeta::FORMAT, shape, ..meta };
         let checkpoint = Self { meta, tensors, digest: String::new() };
-        checkpoint.check_named(&origin)?;
+        checkpoint.check_named(origin)?;
         Ok(checkpoint)
     }
 }
@@ -48,7 +57,7 @@ fn unfit(origin: &str, found: String, expected: &str) -> NnError {
     }
 }
 
-fn from_pth(path: &Path, bytes: &[u8], origin: &str) -> Result<Vec<(String, Tensor)>, NnError> {
+fn from_pth(bytes: &[u8], origin: &str) -> Result<Vec<(String, Tensor)>, NnError> {
     // First of all, so that nothing damaged is believed.
     let entries = entries(bytes).map_err(|error| NnError::Unfit {
         origin: origin.into(),
@@ -56,32 +65,46 @@ fn from_pth(path: &Path, bytes: &[u8], origin: &str) -> Result<Vec<(String, Tens
         expected: "an archive whose checksums are right".into(),
         remedy: "copy it again".into(),
     })?;
-    let refuse = |error: candle_core::Error| unfit(origin, format!("a PyTorch file that cannot be read ({error})"), "a state dict");
-    let mut infos = read_pth_tensor_info(path, false, None).map_err(refuse)?;
-    infos.retain(|info| !info.name.ends_with("num_batches_tracked"));
-    infos.sort_by(|a, b| a.name.cmp(&b.name));
-    let tensor = |info: TensorInfo| {
-        let TensorInfo { name, dtype, layout, .. } = &info;
-        let stored = entries.get(&info.path).map_or(&[][..], Vec::as_slice);
-        let values = in_order(&info, stored)
-            .ok_or_else(|| unfit(origin, format!("{name} of {:?} in {} bytes", layout.dims(), stored.len()), "all of its values"))?;
-        let tensor = Tensor::from_raw_buffer(&values, *dtype, layout.dims(), &Device::Cpu)?.to_dtype(DType::F32)?;
+    let refuse = |why: String| unfit(origin, format!("a PyTorch file that cannot be read ({why})"), "a state dict");
+    let (folder, program) = entries
+        .iter()
+        .find_map(|(name, content)| Some((name.strip_suffix(".pkl").filter(|folder| folder.ends_with("data"))?, content)))
+        .ok_or_else(|| refuse("it has no data.pkl".into()))?;
+    let mut described = pickle::state_dict(program).map_err(refuse)?;
+    described.retain(|tensor| !tensor.name.ends_with("num_batches_tracked"));
+    described.sort_by(|a, b| a.name.cmp(&b.name));
+    // Many tensors of the same values are no weights, and would fill the memory.
+    let mut left = bytes.len();
+    let tensor = |tensor: Described| {
+        let Described { name, dtype, dims, storage, .. } = &tensor;
+        let stored = entries.get(&format!("{folder}/{storage}")).map_or(&[][..], Vec::as_slice);
+        let values = in_order(&tensor, stored)
+            .ok_or_else(|| unfit(origin, format!("{name} of {dims:?} in {} bytes", stored.len()), "all of its values"))?;
+        left = left.checked_sub(values.len()).ok_or_else(|| refuse("its tensors have more values than it holds".into()))?;
+        let tensor = Tensor::from_raw_buffer(&values, *dtype, dims, &Device::Cpu)?.to_dtype(DType::F32)?;
         if tensor.flatten_all()?.to_vec1::<f32>()?.iter().any(|value| !value.is_finite()) {
             return Err(unfit(origin, format!("{name} with values that are not finite"), "weights that are numbers"));
         }
-        Ok((info.name, tensor))
+        Ok((name.clone(), tensor))
     };
-    infos.into_iter().map(tensor).collect()
+    described.into_iter().map(tensor).collect()
 }
 
-/// What a zip archive holds, by name; a checksum that is wrong is an error.
-fn entries(archive: &[u8]) -> ZipResult<HashMap<String, Vec<u8>>> {
+/// What a zip archive holds, by name; a checksum that is wrong is an error, and so is more than lies in it: PyTorch packs nothing.
+fn entries(archive: &[u8]) -> ZipResult<BTreeMap<String, Vec<u8>>> {
+    let mut left = archive.len() as u64;
     let mut archive = ZipArchive::new(Cursor::new(archive))?;
     (0..archive.len())
         .map(|index| {
             let mut entry = archive.by_index(index)?;
+            let size = entry.size();
+            left = left.checked_sub(size).ok_or(ZipError::InvalidArchive("it holds more than it has room for".into()))?;
             let mut content = Vec::new();
-            entry.read_to_end(&mut content)?;
+            // Past its end, where the checksum is looked at.
+            entry.by_ref().take(size + 1).read_to_end(&mut content)?;
+            if content.len() as u64 != size {
+                return Err(ZipError::InvalidArchive("a file in it is of another size than it says".into()));
+            }
             Ok((entry.name()?.into_owned(), content))
         })
         .collect()
@@ -89,18 +112,19 @@ fn entries(archive: &[u8]) -> ZipResult<HashMap<String, Vec<u8>>> {
 
 /// The bytes of a tensor's values, line by line: PyTorch stores channels last as they lie, and tells their strides. `None` where
 /// there are fewer.
-fn in_order(info: &TensorInfo, stored: &[u8]) -> Option<Vec<u8>> {
-    let (dims, strides, bytes) = (info.layout.dims(), info.layout.stride(), info.dtype.size_in_bytes());
+fn in_order(tensor: &Described, stored: &[u8]) -> Option<Vec<u8>> {
+    let Described { dims, strides, start, .. } = tensor;
+    let bytes = tensor.dtype.size_in_bytes();
     let values = dims.iter().try_fold(1_usize, |values, dim| values.checked_mul(*dim))?;
     // Before anything is allocated; as many may be asked for from fewer, with strides of 0, which no weights have.
     let mut ordered = Vec::with_capacity(values.checked_mul(bytes).filter(|size| *size <= stored.len())?);
     for number in 0..values {
-        // candle counts the start in bytes, strides in values.
-        let (mut at, mut left) = (info.layout.start_offset(), number);
+        let (mut at, mut left) = (*start, number);
         for (dim, stride) in dims.iter().zip(strides).rev() {
-            at = (left % dim).checked_mul(*stride)?.checked_mul(bytes)?.checked_add(at)?;
+            at = (left % dim).checked_mul(*stride)?.checked_add(at)?;
             left /= dim;
         }
+        let at = at.checked_mul(bytes)?;
         ordered.extend_from_slice(stored.get(at..at.checked_add(bytes)?)?);
     }
     Some(ordered)

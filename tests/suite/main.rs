@@ -3,7 +3,9 @@
 mod album;
 mod bad_input;
 mod bench;
+mod configs;
 mod cuda;
+mod demo;
 mod gige;
 mod line;
 mod line_camera;

@@ -90,7 +90,9 @@ fn a_second_interrupt_ends_a_long_evaluation_at_once() {
     let mut lines = BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap);
     lines.find(|line| line.contains("once more ends it at once")).unwrap();
     interrupt();
-    assert_eq!(running.wait().unwrap().code(), Some(130), "{:?}", lines.collect::<Vec<_>>());
+    let (ended, said) = (running.wait().unwrap().code(), lines.collect::<Vec<_>>());
+    // One that is stopped by the first alone ends with 130, too.
+    assert!(ended == Some(130) && said.iter().any(|line| line.contains("ended at once")), "{ended:?}: {said:?}");
 }
 
 #[test]

@@ -56,7 +56,15 @@ pub enum CameraError {
         /// The caps that came.
         found: String,
     },
-    /// A GStreamer fragment that cannot be made or run.
+    /// A GStreamer fragment that does not start: its device is not there, most likely. Not final: it is tried again.
+    #[error("camera.fragment `{fragment}` does not start: {reason}; try it with `gst-launch-1.0 {fragment} ! fakesink`")]
+    NotStarted {
+        /// The fragment.
+        fragment: String,
+        /// What GStreamer said.
+        reason: String,
+    },
+    /// A GStreamer fragment that cannot be made.
     #[error("camera.fragment `{fragment}` does not run: {reason}; try it with `gst-launch-1.0 {fragment} ! fakesink`")]
     Fragment {
         /// The fragment.
@@ -103,11 +111,11 @@ pub enum CameraError {
 impl CameraError {
     /// Whether waiting may help (a camera without power) or only a change of the configuration.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::NotThere { .. })
+        matches!(self, Self::NotThere { .. } | Self::NotStarted { .. })
     }
 
     /// Whether the configuration, or a file that it names, has to be changed. A camera that is not there, or a fragment whose
-    /// device is not, may be there at the next start.
+    /// plugin is not, may be there at the next start.
     pub fn is_configuration(&self) -> bool {
         matches!(
             self,

@@ -1,5 +1,6 @@
 //! Any GStreamer source: the user's fragment, restarted when it fails or, where it is live, when its stream ends.
 
+use super::CameraError;
 use super::backoff::Backoff;
 use super::pipeline::Conduit;
 use super::receiver::{Ending, Receiver};
@@ -8,38 +9,44 @@ use crate::stop::{Stop, Stopped};
 /// First and longest pause before a failed pipeline is started again, ms.
 const RESTART_MS: (u64, u64) = (500, 10_000);
 
-/// Reads the pipeline of `fragment` until it ends or the owner stops it. A pipeline that fails is
-/// built anew after growing pauses; it is back when its next frame comes. So is a live one whose stream
+/// Reads the pipeline of `fragment`, as it was started `first`, until it ends or the owner stops it. A pipeline that fails, or does
+/// not start, is built anew after growing pauses; it is back when its next frame comes. So is a live one whose stream
 /// ends: a camera has no last frame. One that is not live (a recording) is over then.
-pub(super) fn run(mut conduit: Conduit, fragment: &str, receiver: &mut Receiver, stop: &Stop) -> Result<(), Stopped> {
+pub(super) fn run(first: Result<Conduit, CameraError>, fragment: &str, receiver: &mut Receiver, stop: &Stop) -> Result<(), Stopped> {
     let mut backoff = Backoff::new(RESTART_MS.0, RESTART_MS.1);
+    let mut started = first;
     loop {
         let was_gone = receiver.is_gone();
-        let reason = match receiver.run(&conduit) {
-            Ending::End if conduit.is_live() => "the stream ended".to_owned(),
-            Ending::End => return receiver.end(),
-            Ending::Stopped => return Err(Stopped),
-            Ending::Failed(reason) => reason,
+        let reason = match started {
+            Ok(conduit) => {
+                receiver.set_live(conduit.is_live());
+                match receiver.run(&conduit) {
+                    Ending::End if conduit.is_live() => "the stream ended".to_owned(),
+                    Ending::End => return receiver.end(),
+                    Ending::Stopped => return Err(Stopped),
+                    Ending::Failed(reason) => reason,
+                }
+            }
+            Err(error) => {
+                if was_gone {
+                    tracing::warn!("{error}");
+                }
+                error.to_string()
+            }
         };
         if was_gone && !receiver.is_gone() {
             backoff.reset();
         }
         receiver.gone(reason)?;
-        drop(conduit);
-        conduit = loop {
-            stop.sleep(backoff.pause())?;
-            receiver.attempt();
-            match Conduit::of_fragment(fragment) {
-                Ok(fresh) => break fresh,
-                Err(error) => tracing::warn!("{error}"),
-            }
-        };
+        stop.sleep(backoff.pause())?;
+        receiver.attempt();
+        started = Conduit::of_fragment(fragment);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::camera::CameraLink;
+    use crate::camera::{CameraError, CameraLink};
     use crate::cell::CameraEvent;
     use crate::config::{Belt, Camera, CameraKind, GapKind, GstreamerCamera, Wafer};
     use std::time::Duration;
@@ -48,7 +55,10 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn start(source: &str) -> CameraLink {
-        let fragment = format!("videotestsrc {source} ! video/x-raw,format=GRAY8,width=64,height=4,framerate=500/1");
+        started(format!("videotestsrc {source} ! video/x-raw,format=GRAY8,width=64,height=4,framerate=500/1")).unwrap()
+    }
+
+    fn started(fragment: String) -> Result<CameraLink, CameraError> {
         let camera = Camera {
             kind: CameraKind::Gstreamer(GstreamerCamera { fragment, bits: 8 }),
             line_rate_hz: None,
@@ -64,7 +74,7 @@ mod tests {
             mm_per_px: None,
             mm_per_line: None,
         };
-        CameraLink::start("test", &camera, &Wafer::of_format("M6").unwrap(), &belt, 64).unwrap()
+        CameraLink::start("test", &camera, &Wafer::of_format("M6").unwrap(), &belt, 64)
     }
 
     #[test]
@@ -88,5 +98,20 @@ mod tests {
         let link = start("num-buffers=2");
         let next = || link.events().recv_timeout(PATIENCE).unwrap();
         assert!(matches!([next(), next(), next()], [CameraEvent::Block(_), CameraEvent::Block(_), CameraEvent::End]));
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_yet_is_gone_until_it_is_and_what_cannot_be_parsed_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path().join("device");
+        let raw = "video/x-raw,format=GRAY8,width=64,height=4,framerate=500/1";
+        let link = started(format!("filesrc location={} blocksize=256 ! {raw}", device.display())).unwrap();
+        let next = || link.events().recv_timeout(PATIENCE).unwrap();
+        let CameraEvent::Gone { reason, .. } = next() else { panic!("it is there") };
+        assert!(reason.contains("does not start") && reason.contains("device"), "{reason}");
+        std::fs::write(&device, [7; 512]).unwrap();
+        assert!(matches!(next(), CameraEvent::Back { attempts: 1.., .. }));
+        assert!(matches!([next(), next(), next()], [CameraEvent::Block(_), CameraEvent::Block(_), CameraEvent::End]));
+        assert!(matches!(started("no-such-source".into()), Err(CameraError::Fragment { .. })));
     }
 }

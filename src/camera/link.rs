@@ -33,8 +33,8 @@ impl CameraLink {
     ///
     /// At most `queue_blocks` events wait for the line. When they do, sources that can wait wait;
     /// live ones lose lines, exactly counted, with [`LossCause::Overload`](crate::cell::LossCause).
-    /// A GigE camera that does not answer yet is no error: it is told as
-    /// [`CameraEvent::Gone`] and tried again.
+    /// A GigE camera that does not answer yet, or a pipeline that does not start for want of its device, is no error: it is told
+    /// as [`CameraEvent::Gone`] and tried again.
     ///
     /// # Errors
     /// [`CameraError`] for whatever waiting does not mend: settings that the camera refuses,
@@ -57,28 +57,31 @@ impl CameraLink {
             CameraKind::Gstreamer(settings) => (Source::Fragment(settings.fragment.clone()), settings.bits),
         };
         let (conduit, feed) = match &source {
-            Source::Fed(_) => Conduit::fed().map(|(conduit, source)| (conduit, Some(Feed::new(source))))?,
-            Source::Fragment(fragment) => (Conduit::of_fragment(fragment)?, None),
+            Source::Fed(_) => Conduit::fed().map(|(conduit, source)| (Ok(conduit), Some(Feed::new(source))))?,
+            Source::Fragment(fragment) => match Conduit::of_fragment(fragment) {
+                Err(error) if !error.may_pass() => return Err(error),
+                started => (started, None),
+            },
         };
-        let live = matches!(camera.kind, CameraKind::Gige(_)) || conduit.is_live();
+        let live = matches!(camera.kind, CameraKind::Gige(_)) || conduit.as_ref().is_ok_and(Conduit::is_live);
         let idle_after = Duration::try_from_secs_f64(camera.idle_after_s).ok();
         let traits = Traits {
             offsets: if feed.is_some() { Offsets::Lines } else { Offsets::Frames },
             line_period_ns: camera.line_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, |rate| 1e9 / rate),
             bits,
-            idle_after: idle_after.filter(|_| live),
+            idle_after,
         };
         let (sender, events) = bounded(queue_blocks.max(1));
         let outbox = Outbox::new(sender, stop.clone(), live);
         let receiver = Receiver::new(traits, outbox, stop.clone());
         let name = lane.to_owned();
-        let thread = spawn(lane, "camera", move || match (source, feed) {
-            (Source::Fed(feeding), Some(feed)) => receive_fed(&name, conduit, feeding, feed, receiver, stop),
-            (Source::Fragment(fragment), _) => {
+        let thread = spawn(lane, "camera", move || match (source, conduit, feed) {
+            (Source::Fed(feeding), Ok(conduit), Some(feed)) => receive_fed(&name, conduit, feeding, feed, receiver, stop),
+            (Source::Fragment(fragment), conduit, _) => {
                 let mut receiver = receiver;
                 _ = fragment::run(conduit, &fragment, &mut receiver, &stop);
             }
-            (Source::Fed(_), None) => {}
+            (Source::Fed(_), ..) => {}
         })?;
         Ok(Self { events, stopper: Some(stopper), thread: Some(thread) })
     }

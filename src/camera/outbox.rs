@@ -21,6 +21,16 @@ impl Outbox {
         Self { events, stop, live, untold: None }
     }
 
+    /// Whether the source cannot wait.
+    pub(super) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Now it is known whether the source can wait.
+    pub(super) fn set_live(&mut self, live: bool) {
+        self.live = live;
+    }
+
     /// Sends a block, or, from a live source into a full queue, counts its lines as lost.
     pub(super) fn block(&mut self, block: LineBlock) -> Result<(), Stopped> {
         let (first_line, lines) = (block.first_line, block.lines);

@@ -68,8 +68,8 @@ impl Conduit {
     /// A pipeline whose source is a fragment in the notation of `gst-launch-1.0`.
     ///
     /// # Errors
-    /// [`CameraError::Fragment`] where it cannot be parsed or started, [`CameraError::NotGrey`]
-    /// where it cannot give one grey channel.
+    /// [`CameraError::Fragment`] where it cannot be parsed, [`CameraError::NotGrey`] where it cannot give one grey channel,
+    /// [`CameraError::NotStarted`] where it does not start.
     pub(super) fn of_fragment(fragment: &str) -> Result<Self, CameraError> {
         let fails = |reason: String| CameraError::Fragment { fragment: fragment.into(), reason };
         let (source, offered) = parsed(fragment)?;
@@ -79,7 +79,7 @@ impl Conduit {
             .and_then(|()| source.link(&sink))
             .map_err(|e| fails(e.to_string()))?;
         let mut conduit = Self { pipeline, sink, live: false, offered };
-        conduit.live = conduit.play().map_err(fails)?;
+        conduit.live = conduit.play().map_err(|reason| CameraError::NotStarted { fragment: fragment.into(), reason })?;
         Ok(conduit)
     }
 

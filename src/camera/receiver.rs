@@ -42,7 +42,7 @@ pub(super) struct Traits {
     pub(super) line_period_ns: f64,
     /// Significant bits of GRAY16_LE where the caps do not tell.
     pub(super) bits: u8,
-    /// Pause without frames that counts as a standing belt; `None`: never.
+    /// Pause without frames of a live source that counts as a standing belt; `None`: never.
     pub(super) idle_after: Option<Duration>,
 }
 
@@ -82,6 +82,11 @@ impl Receiver {
             idle: false,
             gone: None,
         }
+    }
+
+    /// Now it is known whether the source can wait.
+    pub(super) fn set_live(&mut self, live: bool) {
+        self.outbox.set_live(live);
     }
 
     /// Reads `conduit` until it ends, fails or the owner stops it.
@@ -239,7 +244,7 @@ impl Receiver {
     /// No frame for a little while.
     fn nothing(&mut self) -> Result<(), Stopped> {
         self.outbox.tick()?;
-        let stands = self.traits.idle_after.is_some_and(|pause| Instant::now() >= self.last_seen.instant + pause);
+        let stands = self.outbox.is_live() && self.traits.idle_after.is_some_and(|pause| Instant::now() >= self.last_seen.instant + pause);
         if stands && !self.idle && self.connected {
             self.idle = true;
             return self.outbox.tell(CameraEvent::Idle { at: Moment::now() });

@@ -17,13 +17,17 @@ use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 /// How long open connections may take to end once the station stops.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a connection may say nothing, or take for the head of a request: one that is forgotten does not keep its descriptor.
-const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+/// Connections at a time, so that the station's other files and sockets have descriptors; more wait until one of them ends.
+pub(super) const CONNECTIONS: usize = 64;
 /// How long a request may take, its body included; one that dawdles is refused.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -38,17 +42,23 @@ pub async fn serve(listener: TcpListener, rooms: Rooms, shutdown: impl Future<Ou
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(SILENCE_LIMIT);
     let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async { (places.clone().acquire_owned().await, listener.accept().await) };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
             () = &mut shutdown => break,
         };
         match accepted {
             Ok((stream, peer)) => {
                 let service = TowerToHyperService::new(router.clone().layer(Extension(ConnectInfo(peer))));
-                // A connection that breaks is its client's affair.
-                tokio::spawn(connections.watch(http.serve_connection(TokioIo::new(stream), service)));
+                let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(async move {
+                    // One that breaks is its client's affair.
+                    let _ = connection.await;
+                    drop(place);
+                });
             }
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused) => {}
             Err(e) => {

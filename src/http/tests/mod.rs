@@ -239,3 +239,18 @@ fn a_connection_that_never_ends_does_not_keep_the_server_from_stopping() {
     let served = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), serving).await });
     assert!(matches!(served, Ok(Ok(()))), "{served:?}");
 }
+
+#[test]
+fn forgotten_connections_take_no_more_than_their_places_and_the_next_waits_for_one() {
+    let server = server();
+    let forgotten: Vec<TcpStream> = (0..super::server::CONNECTIONS).map(|_| TcpStream::connect(server.at).unwrap()).collect();
+    let mut next = TcpStream::connect(server.at).unwrap();
+    next.write_all(b"GET /live HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    next.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(next.read(&mut [0]).is_err(), "it has been served beside {} others", forgotten.len());
+    drop(forgotten);
+    next.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut answer = String::new();
+    next.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}

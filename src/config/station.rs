@@ -3,7 +3,7 @@ use super::{
     Album, CameraKind, DeviceChoice, Http, Lane, Network, Precision, Problems, Publish, Reader, Review, Station, Threads, read_document,
 };
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// A whole, validated configuration.
@@ -124,11 +124,16 @@ fn read_device(t: &mut Reader) -> DeviceChoice {
 }
 
 fn read_endpoint(t: &mut Reader, key: &'static str, default: &str) -> String {
-    let remedy = "give tcp://ADDRESS:PORT, an address of this machine or *";
+    let remedy = "give tcp://ADDRESS:PORT, an IP address of this machine (127.0.0.1 for this machine alone) or *";
     let endpoint: String = t.or(key, "an endpoint in quotes, such as \"tcp://127.0.0.1:5556\"", default.to_owned());
     let port_fits = |port: &str| port == "*" || port.parse::<u16>().is_ok();
     let tcp = endpoint.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'));
-    if !tcp.is_some_and(|(host, port)| !host.is_empty() && port_fits(port)) {
+    // ZeroMQ binds no names.
+    let host_fits = |host: &str| {
+        let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        host == "*" || host.parse::<Ipv4Addr>().is_ok() || v6.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())
+    };
+    if !tcp.is_some_and(|(host, port)| host_fits(host) && port_fits(port)) {
         t.error(key, format!("is {endpoint:?}, which is no endpoint to bind"), remedy);
     }
     endpoint
@@ -226,6 +231,18 @@ mod tests {
             assert!(told.contains(part), "{part:?} is not in:\n{told}");
         }
         assert_eq!(told.matches("remedy: ").count(), problems.all().len());
+    }
+
+    #[test]
+    fn sockets_are_bound_to_addresses_not_to_names() {
+        let station = |endpoint: &str| load(&format!("[network]\nmodel = \"m\"\n[publish]\nfeed = \"{endpoint}\"\n{LANE}"));
+        for bound in ["tcp://*:5556", "tcp://0.0.0.0:*", "tcp://192.168.1.7:5556", "tcp://[::1]:5556"] {
+            station(bound).expect(bound);
+        }
+        for unbound in ["tcp://localhost:5556", "tcp://line-3:5556", "tcp://:5556", "tcp://::1:5556", "tcp://127.0.0.1", "ipc://feed"] {
+            let told = station(unbound).expect_err(unbound).to_string();
+            assert!(told.contains("`publish.feed` is") && told.contains("127.0.0.1 for this machine alone"), "{told}");
+        }
     }
 
     #[test]

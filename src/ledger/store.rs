@@ -2,11 +2,12 @@ use super::error::{Fault, LedgerError};
 use super::tables;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Once, PoisonError, RwLock};
 
 /// The ledger's file within its folder.
 pub(super) const FILE_NAME: &str = "ledger.redb";
@@ -157,7 +158,17 @@ fn is_blank(file: &Path) -> std::io::Result<bool> {
 
 /// What `f` gives; none where it panics, as redb does over some pages that are damaged. Whatever it was at is closed after that.
 fn guarded<T>(f: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(f)).ok()
+    thread_local!(static GUARDED: Cell<bool> = const { Cell::new(false) });
+    static HOOK: Once = Once::new();
+    // The error that it becomes is told; a panic's own words would look as if the program had failed.
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| if GUARDED.get() { tracing::debug!("the ledger: {panic}") } else { usual(panic) }));
+    });
+    let before = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(f)).ok();
+    GUARDED.set(before);
+    result
 }
 
 /// Opens the file and sees to it that all tables are there and of our format.

@@ -27,6 +27,9 @@ pub fn keep_off(threads: &Threads) {
     let Ok(mut others) = rustix::thread::sched_getaffinity(None) else { return };
     threads.cpus.iter().for_each(|cpu| others.unset(*cpu));
     if others.count() == 0 {
+        tracing::warn!(
+            "`network.cpus` names every CPU that this service may use: its other threads stay on them, too; leave one out for those that take frames"
+        );
         return;
     }
     if let Err(error) = rustix::thread::sched_setaffinity(None, &others) {

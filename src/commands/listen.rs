@@ -294,6 +294,7 @@ fn describe(message: &StatusMessage) -> &'static str {
         (CameraState::Ended, _) => "the camera's stream has ended",
         (_, BeltState::StandsInCell) => "the belt stands, a cell lies under the camera",
         (_, BeltState::StandsInGap) => "the belt stands, no cell lies under the camera",
+        (_, BeltState::Moving) if message.no_gap_since_unix_ns.is_some() => "the belt moves, no gap is seen between wafers: none is judged",
         (_, BeltState::Moving) if message.no_wafer_since_unix_ns.is_some() => {
             "the belt moves, no wafer is seen: it is empty, or the light is out"
         }

@@ -54,6 +54,11 @@ pub struct Reader<'a, 'p> {
 }
 
 impl<'a> Reader<'a, '_> {
+    /// The whole file, as it was read.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// The value of `key`, or `None` where it is missing or wrong (which is noted).
     /// `expected` says in words what the value must be, such as `"a number of millimetres"`.
     pub fn optional<T: DeserializeOwned>(&mut self, key: &'static str, expected: &str) -> Option<T> {

@@ -30,10 +30,11 @@ pub(super) fn render(rooms: &Rooms) -> String {
 
 fn row(rooms: &Rooms, lane: &Arc<str>) -> String {
     let (totals, running) = (rooms.metrics.totals(lane), rooms.review.running(lane));
-    let camera = match (totals.camera_connected, totals.no_wafer) {
-        (false, _) => "not connected",
-        (true, false) => "connected",
-        (true, true) => "connected, sees no wafer: is the belt empty, or the light out?",
+    let camera = match (totals.camera_connected, totals.no_gap, totals.no_wafer) {
+        (false, ..) => "not connected",
+        (true, false, false) => "connected",
+        (true, true, _) => "connected, sees no gap between wafers, which have no verdicts: are belt.edge_level and the light right?",
+        (true, false, true) => "connected, sees no wafer: is the belt empty, or the light out?",
     };
     let reasons: Vec<String> = totals.holds.iter().map(|(reason, cells)| format!("{reason} {cells}")).collect();
     let hold = if reasons.is_empty() { "0".to_owned() } else { format!("{} ({})", totals.hold, reasons.join(", ")) };

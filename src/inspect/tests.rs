@@ -53,9 +53,9 @@ impl Engine for Always {
 /// An inspector of `engine`, which sees grey values around 0.
 pub(crate) fn inspector(engine: impl Engine + 'static) -> Inspector {
     Inspector {
+        info: InspectorInfo { name: "test".into(), digest: String::new(), threshold: 0.5, engine: engine.describe() },
         engine: Box::new(engine),
         normalisation: Normalisation::Fixed { mean: 0.5, std: 0.25 },
-        info: InspectorInfo { name: "test".into(), digest: String::new(), threshold: 0.5, engine: String::new() },
     }
 }
 

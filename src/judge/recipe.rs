@@ -1,5 +1,6 @@
 use crate::cell::Gate;
 use crate::config::{Precision, Problems, Reader, read_document};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 const NO_LIMIT: &str = "sets no limit, so no crack ever rejects a cell";
@@ -22,6 +23,8 @@ pub struct Limits {
 pub struct Recipe {
     /// The product's name; the file's name where the file gives none.
     pub name: String,
+    /// SHA-256 of the file, hexadecimal; empty where it is of none.
+    pub digest: String,
     /// How exactly the network is computed for it, in place of the station's own.
     pub precision: Option<Precision>,
     /// Probability from which a pixel is crack, in place of the model's own.
@@ -49,6 +52,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             name: "default".into(),
+            digest: String::new(),
             precision: None,
             threshold: None,
             minimum_length_mm: 1.0,
@@ -101,6 +105,7 @@ impl Recipe {
         let file_name = path.file_stem().map_or(default.name, |stem| stem.to_string_lossy().into_owned());
         let mut recipe = Self {
             name: reader.or("name", "the product's name in quotes", file_name),
+            digest: hex::encode(Sha256::digest(reader.text())),
             precision: reader.optional("precision", Precision::EXPECTED),
             threshold: reader.optional_number("threshold", "a probability from 0.01 to 0.99 (50 % is 0.5)", 0.01..=0.99),
             minimum_length_mm: reader.number("minimum_length_mm", "millimetres from 0 to 100", 0.0..=100.0, default.minimum_length_mm),

@@ -113,6 +113,13 @@ impl Bindings {
         let index = nearest(&waiting, by_encoder).or_else(|| nearest(&waiting, by_time))?;
         waiting.remove(index).map(|binding| binding.id)
     }
+
+    /// Forgets the ids that were bound before `before` to encoder counts of `lane`, whose encoder may count from anew.
+    pub fn forget_counts(&self, lane: &str, before: Instant) {
+        let Some(waiting) = self.lanes.get(lane) else { return };
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|binding| matches!(binding.place, Place::Time { .. }) || binding.since >= before);
+    }
 }
 
 impl Binding {
@@ -173,6 +180,20 @@ mod tests {
         bindings.bind(&by_encoder("of a cell that never came", 1000, 50)).unwrap();
         bindings.bind(&by_encoder("now", 1000, 50)).unwrap();
         assert_eq!(bindings.take("a", Some(1000), 0).as_deref(), Some("now"));
+    }
+
+    #[test]
+    fn counts_of_a_camera_that_went_are_forgotten_and_times_and_what_was_bound_since_are_not() {
+        let bindings = bindings();
+        bindings.bind(&by_encoder("before", 1000, 50)).unwrap();
+        bindings.bind(&by_time("by time", 7, 1.0)).unwrap();
+        let gone = Instant::now();
+        bindings.bind(&by_encoder("since", 2000, 50)).unwrap();
+        bindings.forget_counts("b", gone);
+        bindings.forget_counts("a", gone);
+        assert_eq!(bindings.take("a", Some(1000), i64::MAX), None);
+        assert_eq!(bindings.take("a", Some(2000), i64::MAX).as_deref(), Some("since"));
+        assert_eq!(bindings.take("a", None, 7).as_deref(), Some("by time"));
     }
 
     #[test]

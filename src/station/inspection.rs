@@ -1,8 +1,8 @@
-//! The inspection thread: rows of every lane, one network.
+//! The inspection thread: rows of every lane through the station's networks, one batch after the other.
 
 use super::StationError;
 use super::queue::{DeskEvent, InspectJob, InspectedRow};
-use crate::inspect::{InspectError, Inspectors};
+use crate::inspect::{InspectError, InspectorInfo, Inspectors};
 use crate::telemetry::Pulse;
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use std::thread::JoinHandle;
@@ -22,26 +22,33 @@ pub(super) struct Lanes {
 pub(super) struct WarmThread {
     lanes: Option<Sender<Lanes>>,
     thread: Option<JoinHandle<()>>,
+    info: InspectorInfo,
 }
 
 impl WarmThread {
-    /// Starts the thread and has the network run there once: what CUDA's libraries make ready they keep for each thread.
-    pub fn start(mut inspectors: Inspectors) -> Result<Self, StationError> {
+    /// Starts the thread, which has `make` make the networks ready: what CUDA's libraries make ready they keep for each thread.
+    pub fn start(make: impl FnOnce() -> Result<Inspectors, InspectError> + Send + 'static) -> Result<Self, StationError> {
         let (lanes, lanes_in) = bounded::<Lanes>(1);
         let (warm, warm_in) = bounded(1);
         let thread = std::thread::Builder::new().name("inspection".into()).spawn(move || {
-            let warmed = inspectors.warm_up();
-            let failed = warmed.is_err();
-            if warm.send(warmed).is_err() || failed {
-                return;
-            }
-            if let Ok(lanes) = lanes_in.recv() {
+            let (info, inspectors) = match make() {
+                Ok(inspectors) => (Ok(inspectors.info()), Some(inspectors)),
+                Err(error) => (Err(error), None),
+            };
+            if warm.send(info).is_ok()
+                && let Some(inspectors) = inspectors
+                && let Ok(lanes) = lanes_in.recv()
+            {
                 run(inspectors, &lanes);
             }
         })?;
-        let waiting = Self { lanes: Some(lanes), thread: Some(thread) };
-        warm_in.recv().map_err(|_| StationError::Failed("inspection".into()))??;
-        Ok(waiting)
+        let info = warm_in.recv().map_err(|_| StationError::Failed("inspection".into()))??;
+        Ok(Self { lanes: Some(lanes), thread: Some(thread), info })
+    }
+
+    /// Which model this is, and all that runs it.
+    pub fn info(&self) -> &InspectorInfo {
+        &self.info
     }
 
     /// Gives the thread its lanes and hands it over to whoever joins it; none where it has failed.
@@ -64,40 +71,34 @@ impl Drop for WarmThread {
 /// Inspects rows until every lane has closed its queue. What is still queued then is inspected, so that
 /// cells on their way get their verdicts.
 fn run(mut inspectors: Inspectors, Lanes { jobs, desks, pulse }: &Lanes) {
-    let mut open: Vec<usize> = (0..jobs.len()).collect();
-    let mut works = true;
-    while !open.is_empty() {
-        // A device that is lost stays lost until the process ends; every cell is held meanwhile. A network that fails
-        // is no progress, so that the watchdog ends it.
-        if works {
+    let mut rows = Rows::new(jobs);
+    let mut works = vec![true; inspectors.networks()];
+    while rows.will_come() {
+        // A device that is lost stays lost until the process ends; its cells are held meanwhile. A network that fails is no progress,
+        // whatever the others do, so that the watchdog ends it.
+        if !works.contains(&false) {
             pulse.beat();
         }
-        let mut select = Select::new();
-        for lane in &open {
-            select.recv(&jobs[*lane]);
-        }
-        let Ok(chosen) = select.select_timeout(TICK) else { continue };
-        let position = chosen.index();
-        let lane = open[position];
-        let Ok(job) = chosen.recv(&jobs[lane]) else {
-            open.remove(position);
+        let Some((network, batch)) = rows.batch(|job| inspectors.network(job.precision), |network| inspectors.batch(network)) else {
+            rows.wait();
             continue;
         };
-        let batch = gather((lane, job), &open, jobs, inspectors.batch());
         let started = Instant::now();
-        let rows: Vec<_> = batch.iter().map(|(_, job)| (job.precision, &job.row)).collect();
-        let results = inspectors.inspect_all(&rows);
+        let results = inspectors.inspect_all(network, batch.iter().map(|(_, job)| &job.row));
         let took = started.elapsed();
         let failure = results.iter().find_map(|result| match result {
             Err(error @ InspectError::Network(_)) => Some(error),
             _ => None,
         });
+        let engine = inspectors.engine(network);
         match failure {
-            Some(error) if works => tracing::error!("{error}; cells are held, and unless it recovers the watchdog starts the station anew"),
-            None if !works => tracing::info!("the network works again"),
+            Some(error) if works[network] => {
+                tracing::error!(engine, "{error}; its cells are held, and unless it recovers the watchdog starts the station anew");
+            }
+            None if !works[network] => tracing::info!(engine, "the network works again"),
             _ => {}
         }
-        works = failure.is_none();
+        works[network] = failure.is_none();
         let mut together = vec![0; jobs.len()];
         batch.iter().for_each(|(lane, _)| together[*lane] += 1);
         for ((lane, job), result) in batch.into_iter().zip(results) {
@@ -111,30 +112,81 @@ fn run(mut inspectors: Inspectors, Lanes { jobs, desks, pulse }: &Lanes) {
     }
 }
 
-/// Fills a batch with what the lanes have ready, one row of each in turn after the first one's lane, up to `most` rows. It never
-/// waits for more: while the network works, the next batch gathers by itself, and an idle network serves a single row at once.
-fn gather<T>(first: (usize, T), open: &[usize], jobs: &[Receiver<T>], most: usize) -> Vec<(usize, T)> {
-    let after = open.iter().position(|lane| *lane == first.0).map_or(0, |position| position + 1);
-    let mut batch = vec![first];
-    let mut empty = 0;
-    for lane in open.iter().cycle().skip(after) {
-        if batch.len() >= most || empty == open.len() {
-            break;
+/// The rows that the lanes have ready: of each the next one in hand, since only that tells which network it is for.
+struct Rows<'a, T> {
+    queues: &'a [Receiver<T>],
+    next: Vec<Option<T>>,
+    /// Lanes whose queue is not closed yet.
+    open: Vec<usize>,
+    /// The lane that the next batch begins with, where it has anything.
+    turn: usize,
+}
+
+impl<'a, T> Rows<'a, T> {
+    fn new(queues: &'a [Receiver<T>]) -> Self {
+        Self { queues, next: queues.iter().map(|_| None).collect(), open: (0..queues.len()).collect(), turn: 0 }
+    }
+
+    /// Whether there are any, or may be.
+    fn will_come(&self) -> bool {
+        !self.open.is_empty() || self.next.iter().any(Option::is_some)
+    }
+
+    /// Waits for a row, or for a lane that closes its queue, but no longer than a tick.
+    fn wait(&mut self) {
+        let queues = self.queues;
+        let mut select = Select::new();
+        for lane in &self.open {
+            select.recv(&queues[*lane]);
         }
-        match jobs[*lane].try_recv() {
-            Ok(job) => {
-                batch.push((*lane, job));
-                empty = 0;
+        let Ok(chosen) = select.select_timeout(TICK) else { return };
+        let place = chosen.index();
+        let lane = self.open[place];
+        match chosen.recv(&queues[lane]) {
+            Ok(row) => self.next[lane] = Some(row),
+            Err(_) => {
+                self.open.remove(place);
             }
-            Err(_) => empty += 1,
         }
     }
-    batch
+
+    /// Rows of one network: that of the next lane's whose turn it is, and what else the lanes have ready for it, one row of each in
+    /// turn, up to `most` of that network. It never waits for more: while a network works, the next batch gathers by itself, and an
+    /// idle one serves a single row at once.
+    fn batch(&mut self, network: impl Fn(&T) -> usize, most: impl Fn(usize) -> usize) -> Option<(usize, Vec<(usize, T)>)> {
+        let (lanes, turn) = (self.queues.len(), self.turn);
+        let first = (0..lanes).map(|i| (turn + i) % lanes).find(|lane| self.peek(*lane).is_some())?;
+        self.turn = (first + 1) % lanes;
+        let wanted = self.peek(first).map(&network)?;
+        let (mut batch, mut without) = (Vec::new(), 0);
+        let mut lane = first;
+        while batch.len() < most(wanted).max(1) && without < lanes {
+            let fits = self.peek(lane).is_some_and(|row| network(row) == wanted);
+            match self.next[lane].take_if(|_| fits) {
+                Some(row) => {
+                    batch.push((lane, row));
+                    without = 0;
+                }
+                None => without += 1,
+            }
+            lane = (lane + 1) % lanes;
+        }
+        Some((wanted, batch))
+    }
+
+    fn peek(&mut self, lane: usize) -> Option<&T> {
+        let next = &mut self.next[lane];
+        if next.is_none() {
+            *next = self.queues[lane].try_recv().ok();
+        }
+        next.as_ref()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{DeviceChoice, Precision};
     use crate::inspect::tests::{inspector, row};
     use crate::nn::{Engine, NnError};
     use crate::telemetry::Health;
@@ -143,6 +195,7 @@ mod tests {
 
     /// A device that can be lost and come back.
     struct Device {
+        precision: Precision,
         lost: Arc<AtomicBool>,
     }
 
@@ -153,8 +206,19 @@ mod tests {
         }
 
         fn describe(&self) -> String {
-            "a device".into()
+            format!("{} on a device", self.precision)
         }
+    }
+
+    /// The thread with a network in each of these precisions, on devices of their own.
+    fn start(devices: Vec<(Precision, Arc<AtomicBool>)>) -> Result<WarmThread, StationError> {
+        WarmThread::start(move || {
+            let precisions: Vec<Precision> = devices.iter().map(|(precision, _)| *precision).collect();
+            Inspectors::with(DeviceChoice::Cpu, precisions, |_, precision| {
+                let (_, lost) = devices.iter().find(|device| device.0 == precision).unwrap();
+                Ok(inspector(Device { precision, lost: lost.clone() }))
+            })
+        })
     }
 
     fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -166,25 +230,25 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_fails_is_no_sign_of_life_until_it_works_again() {
-        let lost = Arc::new(AtomicBool::new(false));
+    fn a_network_that_fails_is_no_sign_of_life_until_it_works_again_whatever_another_does() {
+        let [lost, sound] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
         let health = Health::new(&[], 5 * TICK);
-        let thread = WarmThread::start(inspector(Device { lost: lost.clone() }).into()).unwrap();
+        let thread = start(vec![(Precision::F16, lost.clone()), (Precision::F32, sound)]).unwrap();
         let (jobs, jobs_out) = bounded(4);
         let (desk, events) = bounded(4);
         let lanes = Lanes { jobs: vec![jobs_out], desks: vec![desk], pulse: health.pulse("inspection") };
         let thread = thread.serve(lanes).unwrap();
-        let inspect = || {
-            jobs.send(InspectJob { row: row(1, 5, 9), precision: None, sent: Instant::now() }).unwrap();
+        let inspect = |precision| {
+            jobs.send(InspectJob { row: row(1, 5, 9), precision, sent: Instant::now() }).unwrap();
             let Ok(DeskEvent::Inspected(row)) = events.recv() else { panic!("no row") };
             row.result
         };
-        assert!(inspect().is_ok());
+        assert!(inspect(None).is_ok());
         lost.store(true, Relaxed);
-        assert!(inspect().unwrap_err().contains("cuda:0"));
-        until("its silence", || !health.live().is_ok());
+        assert!(inspect(None).unwrap_err().contains("cuda:0"));
+        until("its silence", || inspect(Some(Precision::F32)).is_ok() && !health.live().is_ok());
         lost.store(false, Relaxed);
-        assert!(inspect().is_ok());
+        assert!(inspect(None).is_ok());
         until("its next beat", || health.live().is_ok());
         drop(jobs);
         thread.join().unwrap();
@@ -193,34 +257,54 @@ mod tests {
     #[test]
     fn a_network_that_cannot_be_warmed_up_starts_no_station_and_a_thread_without_lanes_ends() {
         let lost = Arc::new(AtomicBool::new(true));
-        let told = WarmThread::start(inspector(Device { lost: lost.clone() }).into()).err().unwrap().to_string();
+        let start = || start(vec![(Precision::F32, lost.clone())]);
+        let told = start().err().unwrap().to_string();
         assert!(told.contains("cuda:0") && told.contains("start anew"), "{told}");
         lost.store(false, Relaxed);
-        drop(WarmThread::start(inspector(Device { lost: lost.clone() }).into()).unwrap());
-        assert_eq!(Arc::strong_count(&lost), 1, "the thread has ended");
+        drop(start().unwrap());
+        until("the end of both threads", || Arc::strong_count(&lost) == 1);
+    }
+
+    /// Lanes with these rows, and the batches that are made of them: a row is for the network of its tens.
+    fn batches(lanes: &[&[usize]], most: [usize; 2]) -> Vec<Vec<(usize, usize)>> {
+        let queues: Vec<_> = lanes
+            .iter()
+            .map(|rows| {
+                let (sender, receiver) = bounded(8);
+                rows.iter().for_each(|row| sender.send(*row).unwrap());
+                receiver
+            })
+            .collect();
+        let mut rows = Rows::new(&queues);
+        let mut batches = Vec::new();
+        while rows.will_come() {
+            match rows.batch(|row| row / 10, |network| most[network]) {
+                Some((network, batch)) => {
+                    assert!(batch.iter().all(|(_, row)| row / 10 == network));
+                    batches.push(batch);
+                }
+                None => rows.wait(),
+            }
+        }
+        batches
     }
 
     #[test]
     fn a_batch_takes_from_every_lane_in_turn_and_waits_for_none() {
-        let lanes: Vec<_> = (0..3).map(|_| bounded(8)).collect();
-        for row in 0..5 {
-            lanes[0].0.send(row).unwrap();
-        }
-        lanes[2].0.send(20).unwrap();
-        let jobs: Vec<_> = lanes.iter().map(|(_, receiver)| receiver.clone()).collect();
-        let first = (0, lanes[0].1.recv().unwrap());
-        assert_eq!(gather(first, &[0, 1, 2], &jobs, 4), [(0, 0), (2, 20), (0, 1), (0, 2)]);
-        assert_eq!(gather((1, 9), &[0, 1, 2], &jobs, 8), [(1, 9), (0, 3), (0, 4)]);
-        assert_eq!(gather((1, 9), &[0, 1, 2], &jobs, 1), [(1, 9)]);
+        assert_eq!(batches(&[&[0, 1, 2, 3], &[], &[5]], [4, 4]), [vec![(0, 0), (2, 5), (0, 1), (0, 2)], vec![(0, 3)]]);
+        assert_eq!(batches(&[&[0], &[1]], [1, 1]), [[(0, 0)], [(1, 1)]]);
+        assert_eq!(batches(&[&[0], &[1]], [0, 0]), [[(0, 0)], [(1, 1)]]);
     }
 
     #[test]
     fn a_batch_that_is_full_favours_no_lane() {
-        let lanes: Vec<_> = (0..3).map(|_| bounded(8)).collect();
-        lanes.iter().for_each(|(sender, _)| sender.send(7).unwrap());
-        let jobs: Vec<_> = lanes.iter().map(|(_, receiver)| receiver.clone()).collect();
-        assert_eq!(gather((0, 9), &[0, 1, 2], &jobs, 2), [(0, 9), (1, 7)]);
-        assert_eq!(gather((1, 9), &[0, 1, 2], &jobs, 2), [(1, 9), (2, 7)]);
-        assert_eq!(gather((2, 9), &[0, 1, 2], &jobs, 3), [(2, 9), (0, 7)]);
+        let taken = batches(&[&[0, 1], &[2, 3], &[4, 5]], [2, 2]);
+        assert_eq!(taken, [[(0, 0), (1, 2)], [(1, 3), (2, 4)], [(2, 5), (0, 1)]]);
+    }
+
+    #[test]
+    fn a_batch_is_one_networks_and_no_larger_than_that_one_takes() {
+        let taken = batches(&[&[10, 11], &[0, 1, 2, 12], &[3]], [6, 1]);
+        assert_eq!(taken, [vec![(0, 10)], vec![(1, 0), (2, 3), (1, 1), (1, 2)], vec![(0, 11)], vec![(1, 12)]]);
     }
 }

@@ -2,12 +2,14 @@
 
 use super::backlog::Allowance;
 use super::empty::EmptyBelt;
+use super::long_loss::LongLoss;
 use super::queue::{DeskEvent, InspectJob};
 use super::recipes::RecipeSlot;
 use super::state::LaneState;
 use crate::camera::CameraLink;
 use crate::cell::{CameraEvent, CellId, HoldReason, Moment, StitchEvent};
 use crate::config::Precision;
+use crate::publish::Bindings;
 use crate::publish::wire::CameraState;
 use crate::stitch::{BeltState, Stitcher};
 use crate::stop::Stop;
@@ -19,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// How long the thread may sleep before it shows that it lives.
 const TICK: Duration = Duration::from_millis(200);
+/// Why nothing was seen while so many lines were lost.
+const LINES_LOST: &str = "the lines of a whole wafer or more were lost";
 
 /// How many cells the station shall still see; shared by its lanes.
 pub(super) struct CellBudget(Option<AtomicU64>);
@@ -49,6 +53,8 @@ pub(super) struct LaneWorker {
     pub link: CameraLink,
     pub stitcher: Stitcher,
     pub empty: EmptyBelt,
+    pub long_loss: LongLoss,
+    pub bindings: Arc<Bindings>,
     /// Sources that can wait block on full queues; live ones hold the cell.
     pub can_wait: bool,
     /// From the trailing edge until the network must be through.
@@ -71,6 +77,7 @@ impl LaneWorker {
         let mut stitched = Vec::new();
         let mut reason = HoldReason::Restart;
         let events = self.link.events().clone();
+        self.long_loss.begin(Moment::now());
         loop {
             self.pulse.beat();
             let event = select! {
@@ -89,6 +96,7 @@ impl LaneWorker {
                 default(TICK) => continue,
             };
             self.note(&event, &mut gone);
+            self.note_long_loss(&event, blocked.is_some());
             let cells = self.stitcher.cells();
             self.stitcher.push(&event, &mut stitched);
             if !stitched.drain(..).all(|e| self.deliver(e, &mut passing)) {
@@ -110,6 +118,9 @@ impl LaneWorker {
         let now = Moment::now();
         self.stitcher.finish(reason, now, &mut stitched);
         stitched.drain(..).all(|e| self.deliver(e, &mut passing));
+        if let Some((from, to)) = self.long_loss.begin(now).filter(|_| gone.is_none() && blocked.is_none()) {
+            let _ = self.desk.send(DeskEvent::Blind { from, to, reason: LINES_LOST.into() });
+        }
         if let Some((from, reason)) = gone {
             let _ = self.desk.send(DeskEvent::Blind { from, to: now, reason });
         }
@@ -143,10 +154,28 @@ impl LaneWorker {
                 self.state.reconnected();
                 self.state.camera(CameraState::Connected);
                 if let Some((from, reason)) = gone.take() {
+                    // A camera that had no power counts from anew: what was bound to its old counts would be given to other cells.
+                    self.bindings.forget_counts(&self.state.name, from.instant);
                     let _ = self.desk.send(DeskEvent::Blind { from, to: *at, reason });
                 }
             }
             CameraEvent::Truth(_) | CameraEvent::End => {}
+        }
+    }
+
+    /// Where so many lines are missing that a wafer may have passed among them, unseen and without a verdict, that time is told as blind.
+    fn note_long_loss(&mut self, event: &CameraEvent, is_blind: bool) {
+        let unseen = match event {
+            CameraEvent::Lost { lines, .. } => {
+                self.long_loss.lose(*lines);
+                None
+            }
+            CameraEvent::Block(block) => self.long_loss.see(block.lines, block.last_line_at),
+            CameraEvent::Gone { at, .. } | CameraEvent::Back { at, .. } => self.long_loss.begin(*at),
+            CameraEvent::Idle { .. } | CameraEvent::Truth(_) | CameraEvent::End => None,
+        };
+        if let Some((from, to)) = unseen.filter(|_| !is_blind) {
+            let _ = self.desk.send(DeskEvent::Blind { from, to, reason: LINES_LOST.into() });
         }
     }
 
@@ -157,10 +186,12 @@ impl LaneWorker {
                 let lane = &self.state.name;
                 tracing::error!(%lane, "no gap is seen between wafers: none is seen until there is one; check `belt.edge_level`, `belt.gap_level` and the light");
                 *blocked = Some(Moment::now());
+                self.state.no_gap_since(*blocked);
             }
             (BeltState::Blocked, Some(_)) | (_, None) => {}
             (_, Some(from)) => {
                 *blocked = None;
+                self.state.no_gap_since(None);
                 let reason = "no gap was seen between wafers".to_owned();
                 let _ = self.desk.send(DeskEvent::Blind { from, to: Moment::now(), reason });
             }
@@ -227,6 +258,114 @@ impl LaneWorker {
                     job = back;
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Belt, Camera, CameraKind, GapKind, GstreamerCamera, SimulatedCamera, Wafer, WaferKind};
+    use crate::station::recipes;
+    use crate::stop::Stopper;
+    use crate::telemetry::{Health, Metrics};
+    use crossbeam_channel::{Receiver, bounded};
+    use std::path::Path;
+    use std::thread::JoinHandle;
+
+    const NAME: &str = "test";
+
+    struct Lane {
+        thread: JoinHandle<()>,
+        desk: Receiver<DeskEvent>,
+        state: Arc<LaneState>,
+        metrics: Arc<Metrics>,
+        stopper: Stopper,
+        _jobs: Receiver<InspectJob>,
+    }
+
+    /// A lane that sees M6 wafers at half a millimetre a line, and what it tells its desk.
+    fn lane(kind: CameraKind) -> Lane {
+        let wafer = Wafer::of_format("M6").unwrap();
+        let belt = Belt {
+            gap: GapKind::Dark,
+            edge_level: 0.2,
+            gap_level: 0.1,
+            edge_lines: 4,
+            skew_deg_max: 3.0,
+            mm_per_px: Some(0.5),
+            mm_per_line: Some(0.5),
+        };
+        let camera = Camera { kind, line_rate_hz: None, block_lines: 16, idle_after_s: 30.0 };
+        let names = [Arc::from(NAME)];
+        let (metrics, health) = (Arc::new(Metrics::new(&names).unwrap()), Health::new(&names, Duration::from_secs(3600)));
+        let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/recipe.toml");
+        let state = Arc::new(LaneState::new(NAME.into(), metrics.clone(), health.clone()));
+        let ((jobs, jobs_out), (desk, desk_out)) = (bounded(64), bounded(1024));
+        let (stopper, stop) = Stop::pair();
+        let worker = LaneWorker {
+            link: CameraLink::start(NAME, &camera, &wafer, &belt, 8).unwrap(),
+            stitcher: Stitcher::new(NAME.into(), &wafer, &belt, None).unwrap(),
+            empty: EmptyBelt::new(332.0),
+            long_loss: LongLoss::new(328.0),
+            bindings: Arc::new(Bindings::new(names, 8)),
+            can_wait: true,
+            deadline: None,
+            recipe: Arc::new(RecipeSlot::new(recipe.clone(), recipes::read(&recipe).unwrap(), [].into())),
+            jobs,
+            desk,
+            state: state.clone(),
+            budget: Arc::new(CellBudget::new(None)),
+            stop,
+            pulse: health.pulse(NAME),
+        };
+        Lane { thread: std::thread::spawn(move || worker.run()), desk: desk_out, state, metrics, stopper, _jobs: jobs_out }
+    }
+
+    fn blind(events: &[DeskEvent]) -> Vec<(Moment, Moment, &str)> {
+        let told = events.iter().filter_map(|event| match event {
+            DeskEvent::Blind { from, to, reason } => Some((*from, *to, reason.as_str())),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn a_belt_without_a_gap_is_told_while_it_has_none_and_as_blind_time() {
+        let fragment = "videotestsrc pattern=white ! video/x-raw,format=GRAY8,width=400,height=16,framerate=500/1".to_owned();
+        let lane = lane(CameraKind::Gstreamer(GstreamerCamera { fragment, bits: 8 }));
+        let started = Instant::now();
+        while lane.state.now().no_gap_since_unix_ns.is_none() || !lane.metrics.totals(NAME).no_gap {
+            assert!(started.elapsed() < Duration::from_secs(60), "it looks healthy");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        lane.stopper.stop();
+        lane.thread.join().unwrap();
+        assert!(lane.state.now().no_gap_since_unix_ns.is_none() && !lane.metrics.totals(NAME).no_gap);
+        let events: Vec<_> = lane.desk.try_iter().collect();
+        assert!(matches!(blind(&events)[..], [(_, _, "no gap was seen between wafers")]));
+    }
+
+    #[test]
+    fn a_wafer_whose_lines_were_all_lost_passed_in_blind_time() {
+        let wafers = |lose_lines| SimulatedCamera {
+            wafer: WaferKind::Electroluminescence,
+            seed: 1,
+            wafers: 3,
+            cracked_share: 0.0,
+            width_px: 400,
+            gap_lines: 100,
+            skew_deg_max: 0.0,
+            lose_lines,
+        };
+        for (lose_lines, cells, unseen) in [(vec![(2, 10_000)], 2, 1), (vec![(2, 200)], 3, 0)] {
+            let lane = lane(CameraKind::Simulated(wafers(lose_lines)));
+            let events: Vec<_> = lane.desk.iter().collect();
+            lane.thread.join().unwrap();
+            assert_eq!(events.iter().filter(|event| matches!(event, DeskEvent::Ended(_))).count(), cells);
+            let blind = blind(&events);
+            assert_eq!(blind.len(), unseen);
+            assert!(blind.iter().all(|(from, to, reason)| from.instant < to.instant && *reason == LINES_LOST));
         }
     }
 }

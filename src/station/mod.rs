@@ -15,6 +15,7 @@ mod empty;
 mod error;
 mod inspection;
 mod lane;
+mod long_loss;
 mod queue;
 mod recipes;
 mod recorder;

@@ -1,5 +1,6 @@
 use crate::config::{Lane, Places, Precision, Problems, StationConfig};
 use crate::judge::Recipe;
+use crate::publish::wire::RecipeInfo;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,6 +35,11 @@ impl RecipeSlot {
         *self.recipe.lock().unwrap_or_else(PoisonError::into_inner) = recipe.clone();
         Ok(recipe)
     }
+}
+
+/// What verdicts and status messages tell of it.
+pub(super) fn told(recipe: &Recipe) -> RecipeInfo {
+    RecipeInfo { name: recipe.name.clone(), digest: recipe.digest.clone() }
 }
 
 /// The recipe of the lane with this index, and what is to be warned of. A file that cannot be read is told where it is named.
@@ -80,5 +86,7 @@ mod tests {
         std::fs::write(&file, whole.replace("2.0", "3.0")).unwrap();
         slot.reload().unwrap();
         assert_eq!(slot.get().limits.longest_crack_mm, Some(3.0));
+        let (before, now) = (told(&old), told(&slot.get()));
+        assert!(before.name == "x" && now.name == "x" && before.digest.len() == 64 && before.digest != now.digest);
     }
 }

@@ -3,6 +3,7 @@
 use super::empty::EmptyBelt;
 use super::inspection::{Lanes, WarmThread};
 use super::lane::{CellBudget, LaneWorker};
+use super::long_loss::LongLoss;
 use super::queue::{DeskEvent, InspectJob};
 use super::recipes::{self, RecipeSlot};
 use super::recorder::Recorder;
@@ -126,6 +127,7 @@ struct PreparedLane {
     lane: Lane,
     stitcher: Stitcher,
     empty: EmptyBelt,
+    long_loss: LongLoss,
     recipe: Arc<RecipeSlot>,
 }
 
@@ -152,8 +154,9 @@ impl Prepared {
         let read = |(i, lane)| recipes::of_lane(config, i, lane).map(recipes::warned);
         let recipes = config.lanes.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>().map_err(StationError::Recipe)?;
         let asked = recipes.iter().filter_map(|recipe| recipe.precision);
-        let inspectors = Inspectors::new(&checkpoint, &config.network, asked.clone())?;
         let precisions: Arc<[Precision]> = asked.chain([config.network.precision]).collect();
+        let (model, network, others) = (checkpoint.clone(), config.network.clone(), precisions.clone());
+        let inspection = WarmThread::start(move || Inspectors::new(&model, &network, others.iter().copied()))?;
         let mut lanes = Vec::new();
         for (lane, recipe) in config.lanes.iter().zip(recipes) {
             inspect::check_pitch(&checkpoint.meta, &lane.name, mm_per_px(lane))?;
@@ -167,9 +170,11 @@ impl Prepared {
                 tracing::warn!(lane = %lane.name, "`{key}` {what}; {SHORT_LINES}");
             }
             let mm_per_line = calibration.map(|c| c.mm_per_line).or(lane.belt.mm_per_line);
-            let empty = EmptyBelt::new(mm_per_line.map_or(f64::INFINITY, |mm| lane.wafer.length_mm / mm));
+            let lines = |mm: f64| mm_per_line.map_or(f64::INFINITY, |mm_per_line| mm / mm_per_line);
+            let empty = EmptyBelt::new(lines(lane.wafer.length_mm));
+            let long_loss = LongLoss::new(lines(lane.wafer.length_mm - lane.wafer.tolerance_mm));
             let recipe = Arc::new(RecipeSlot::new(lane.recipe.clone(), recipe, precisions.clone()));
-            lanes.push(PreparedLane { lane: lane.clone(), stitcher, empty, recipe });
+            lanes.push(PreparedLane { lane: lane.clone(), stitcher, empty, long_loss, recipe });
         }
         let names: Vec<Arc<str>> = config.lanes.iter().map(|l| l.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&names)?);
@@ -188,8 +193,7 @@ impl Prepared {
             let http = listener.local_addr()?;
             told(super::Endpoints { feed: feed.to_owned(), requests: requests.to_owned(), http });
         }
-        let info = inspectors.info();
-        let inspection = WarmThread::start(inspectors)?;
+        let info = inspection.info();
         health.warmed_up();
         tracing::info!(run, model = info.name, engine = info.engine, "warm");
         metrics.model_in_use(&ModelLabels {
@@ -256,6 +260,8 @@ impl Prepared {
                 link,
                 stitcher: prepared.stitcher,
                 empty: prepared.empty,
+                long_loss: prepared.long_loss,
+                bindings: office.bindings.clone(),
                 can_wait: lane.camera.can_wait(),
                 deadline: deadline.map(|d| d.saturating_sub(MARGIN)),
                 recipe: prepared.recipe.clone(),

@@ -25,6 +25,8 @@ pub(super) struct Now {
     pub since_unix_ns: i64,
     /// Since when lines come and no wafer is seen, where that is for long.
     pub no_wafer_since_unix_ns: Option<i64>,
+    /// Since when no gap between wafers, and so none of them, is seen.
+    pub no_gap_since_unix_ns: Option<i64>,
 }
 
 impl Now {
@@ -40,7 +42,13 @@ impl Now {
 
 impl LaneState {
     pub fn new(name: Arc<str>, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
-        let now = Now { camera: CameraState::Starting, in_cell: false, since_unix_ns: Moment::now().unix_ns, no_wafer_since_unix_ns: None };
+        let now = Now {
+            camera: CameraState::Starting,
+            in_cell: false,
+            since_unix_ns: Moment::now().unix_ns,
+            no_wafer_since_unix_ns: None,
+            no_gap_since_unix_ns: None,
+        };
         let (lines_lost, cells, backlog) = (AtomicU64::new(0), AtomicU64::new(0), Backlog::default());
         Self { name, metrics, health, now: Mutex::new(now), lines_lost, cells, backlog }
     }
@@ -98,6 +106,12 @@ impl LaneState {
             }
             _ => {}
         }
+    }
+
+    /// Since when no gap has been seen after a cell that never ended; `None`: there is one again.
+    pub fn no_gap_since(&self, since: Option<Moment>) {
+        self.lock().no_gap_since_unix_ns = since.map(|since| since.unix_ns);
+        self.metrics.no_gap(&self.name, since.is_some());
     }
 
     /// A verdict was given.

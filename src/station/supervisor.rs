@@ -1,7 +1,7 @@
 //! Watches over a running station: signals, status messages, watchdog and the orderly end.
 
 use super::queue::{DeskEvent, InspectJob};
-use super::recipes::RecipeSlot;
+use super::recipes::{RecipeSlot, told};
 use super::recorder::Recorder;
 use super::state::LaneState;
 use super::verdicts::Office;
@@ -56,14 +56,15 @@ pub(super) struct LaneWatch {
     pub recorder: Recorder,
     /// From the trailing edge to the verdict.
     pub deadline: Duration,
-    pub told: Option<(CameraState, BeltState, Option<i64>)>,
+    pub told: Option<(CameraState, BeltState, Option<i64>, Option<i64>)>,
 }
 
 impl LaneWatch {
     /// Notes that the lane was seeing, up to so long before `at` that every cell has its verdict: where a thread hangs the camera may be
-    /// there and no verdict come. Verdicts that are recorded count by themselves.
+    /// there and no verdict come. Verdicts that are recorded count by themselves. While no gap is seen, no cell is.
     fn note_seen(&self, at: Moment, before: Duration) {
-        if matches!(self.state.now().camera, CameraState::Connected | CameraState::Idle) {
+        let now = self.state.now();
+        if matches!(now.camera, CameraState::Connected | CameraState::Idle) && now.no_gap_since_unix_ns.is_none() {
             let before_ns = i64::try_from(before.as_nanos()).unwrap_or(i64::MAX);
             self.recorder.seen(self.state.name.clone(), at.unix_ns.saturating_sub(before_ns));
         }
@@ -246,7 +247,7 @@ impl Running {
         let office = &self.office;
         for lane in &mut self.lanes {
             let now = lane.state.now();
-            let state = (now.camera, now.belt(), now.no_wafer_since_unix_ns);
+            let state = (now.camera, now.belt(), now.no_wafer_since_unix_ns, now.no_gap_since_unix_ns);
             if !due && lane.told == Some(state) {
                 continue;
             }
@@ -275,10 +276,12 @@ impl Running {
                 belt: state.1,
                 since_unix_ns: now.since_unix_ns,
                 no_wafer_since_unix_ns: now.no_wafer_since_unix_ns,
+                no_gap_since_unix_ns: now.no_gap_since_unix_ns,
                 cells: lane.state.cells(),
                 lines_lost: lane.state.lines_lost(),
                 queues: [("rows".to_owned(), rows), ("masks".to_owned(), events)].into(),
                 model: office.model.clone(),
+                recipe: Some(told(&lane.recipe.get())),
             };
             if let Err(e) = office.publisher.status(&message) {
                 office.metrics.publish_failures(1);

@@ -5,7 +5,7 @@ mod judged;
 
 use super::desk::{Desk, LATE_CELLS, ReadyCell, SeenRow};
 use super::queue::DeskEvent;
-use super::recipes::RecipeSlot;
+use super::recipes::{RecipeSlot, told};
 use super::recorder::Recorder;
 use super::slow::TooSlow;
 use super::state::LaneState;
@@ -275,6 +275,7 @@ impl VerdictWorker {
             resent: false,
             carrier_id,
             model: office.model.clone(),
+            recipe: Some(told(recipe)),
             mm_per_px: self.mm_per_px,
             missing_corners: end.missing_corners.clone(),
             geometry: end.geometry,

@@ -108,4 +108,6 @@ pub struct LaneTotals {
     pub camera_connected: bool,
     /// Whether lines come and no wafer has been seen for long.
     pub no_wafer: bool,
+    /// Whether no gap is seen between wafers.
+    pub no_gap: bool,
 }

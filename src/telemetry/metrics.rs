@@ -28,6 +28,7 @@ pub struct Metrics {
     camera_connected: IntGaugeVec,
     belt_standing: IntGaugeVec,
     no_wafer: IntGaugeVec,
+    no_gap: IntGaugeVec,
     reconnects: IntCounterVec,
     blind: CounterVec,
     queue_depth: IntGaugeVec,
@@ -73,8 +74,9 @@ impl Metrics {
             camera_connected: new.gauges("camera_connected", "1 while the camera is there", &["lane"])?,
             belt_standing: new.gauges("belt_standing", "1 while the camera is there and sends nothing", &["lane"])?,
             no_wafer: new.gauges("no_wafer", "1 while lines come and no wafer has been seen for ten cells: empty belt, or no light", &["lane"])?,
+            no_gap: new.gauges("no_gap", "1 while no gap is seen between wafers, and so none of them: they have no verdicts", &["lane"])?,
             reconnects: new.counters("camera_reconnects_total", "Times the camera came back after it was lost", &["lane"])?,
-            blind: new.float_counters("blind_seconds_total", "Time in which the lane saw nothing: no camera, no gap between wafers, station down", &["lane"])?,
+            blind: new.float_counters("blind_seconds_total", "Time in which the lane saw nothing: no camera, no gap between wafers, lines of a wafer or more lost, station down", &["lane"])?,
             queue_depth: new.gauges("queue_depth", "Entries waiting in a queue", &["lane", "queue"])?,
             queue_capacity: new.gauges("queue_capacity", "Entries that a queue can hold", &["lane", "queue"])?,
             late_results: new.counters("late_results_total", "Results of the network that came after their cell's deadline", &["lane"])?,
@@ -163,6 +165,7 @@ impl Metrics {
         self.camera_connected.with_label_values(&[lane]);
         self.belt_standing.with_label_values(&[lane]);
         self.no_wafer.with_label_values(&[lane]);
+        self.no_gap.with_label_values(&[lane]);
         self.running_cells.with_label_values(&[lane]);
     }
 
@@ -215,6 +218,11 @@ impl Metrics {
     /// Lines come and no wafer has been seen for long, or one is seen again.
     pub fn no_wafer(&self, lane: &str, none: bool) {
         self.no_wafer.with_label_values(&[lane]).set(none.into());
+    }
+
+    /// No gap is seen between wafers, or there is one again.
+    pub fn no_gap(&self, lane: &str, none: bool) {
+        self.no_gap.with_label_values(&[lane]).set(none.into());
     }
 
     /// The camera came back after it was lost.
@@ -312,6 +320,7 @@ impl Metrics {
             lines_lost: sum(&self.lines_lost, &[("lane", lane)]),
             camera_connected: self.camera_connected.with_label_values(&[lane]).get() == 1,
             no_wafer: self.no_wafer.with_label_values(&[lane]).get() == 1,
+            no_gap: self.no_gap.with_label_values(&[lane]).get() == 1,
         }
     }
 }

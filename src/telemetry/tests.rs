@@ -46,8 +46,16 @@ fn verdicts_are_counted_by_reason() {
     ] {
         assert_eq!(value(&metrics, series), Some(cells), "{series}");
     }
-    let totals =
-        LaneTotals { pass: 1, reject: 1, hold: 1, holds: vec![("deadline", 1)], lines_lost: 512, camera_connected: true, no_wafer: false };
+    let totals = LaneTotals {
+        pass: 1,
+        reject: 1,
+        hold: 1,
+        holds: vec![("deadline", 1)],
+        lines_lost: 512,
+        camera_connected: true,
+        no_wafer: false,
+        no_gap: false,
+    };
     assert_eq!(metrics.totals("a"), totals);
 }
 

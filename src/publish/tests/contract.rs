@@ -138,6 +138,14 @@ fn the_readme_shows_real_messages() {
 }
 
 #[test]
+fn a_record_of_before_the_recipe_was_told_is_read_and_valid() {
+    let mut message = serde_json::to_value(samples::pass("a", 1)).unwrap();
+    message.as_object_mut().unwrap().remove("recipe").unwrap();
+    validate("verdict", &message);
+    assert_eq!(serde_json::from_value::<VerdictMessage>(message).unwrap().recipe, None);
+}
+
+#[test]
 fn another_version_is_refused() {
     let mut message = serde_json::to_value(samples::pass("a", 1)).unwrap();
     assert!(serde_json::from_value::<VerdictMessage>(message.clone()).is_ok());

@@ -10,6 +10,10 @@ pub fn model() -> ModelInfo {
     ModelInfo { name: "laser-b16".into(), digest: "9f2b61c0d4e8a7530c1f4b8e6d2a9c7b5e3f1a0d8c6b4e2f0a9d7c5b3e1f8a6d".into() }
 }
 
+pub fn recipe() -> RecipeInfo {
+    RecipeInfo { name: "M6-laser".into(), digest: "5b0c7e1d9a3f486282d1b6c40e97f3a5d8c2b4601f7e9a3d5c8b2e4f6071a9d3".into() }
+}
+
 pub fn pass(lane: &str, number: u64) -> VerdictMessage {
     let edge_ns = NOON_NS + number as i64 * 700_000_000;
     VerdictMessage {
@@ -31,6 +35,7 @@ pub fn pass(lane: &str, number: u64) -> VerdictMessage {
         resent: false,
         carrier_id: None,
         model: model(),
+        recipe: Some(recipe()),
         mm_per_px: 0.125,
         missing_corners: Vec::new(),
         geometry: Some(CellGeometry {
@@ -92,6 +97,7 @@ pub fn status(lane: &str) -> StatusMessage {
         belt: BeltState::StandsInCell,
         since_unix_ns: NOON_NS - 4_000_000_000,
         no_wafer_since_unix_ns: None,
+        no_gap_since_unix_ns: None,
         cells: 5120,
         lines_lost: 512,
         queues: BTreeMap::from([
@@ -99,6 +105,7 @@ pub fn status(lane: &str) -> StatusMessage {
             ("rows".into(), QueueDepth { waiting: 1, capacity: 12 }),
         ]),
         model: model(),
+        recipe: Some(recipe()),
     }
 }
 

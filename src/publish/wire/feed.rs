@@ -1,4 +1,4 @@
-use super::{BlindSchema, MaskSchema, ModelInfo, StatusSchema};
+use super::{BlindSchema, MaskSchema, ModelInfo, RecipeInfo, StatusSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,6 +58,9 @@ pub struct StatusMessage {
     /// Since when lines come and no wafer is seen, nanoseconds since the Unix epoch; null where that is shorter than ten cells. The
     /// belt is empty, or the light is out.
     pub no_wafer_since_unix_ns: Option<i64>,
+    /// Since when no gap between wafers is seen, nanoseconds since the Unix epoch; null where there is one. Until then no cell is
+    /// seen: wafers pass without a verdict.
+    pub no_gap_since_unix_ns: Option<i64>,
     /// Number of the last cell that has its verdict; 0 before the first.
     pub cells: u64,
     /// Lines lost since the start of the run.
@@ -66,6 +69,8 @@ pub struct StatusMessage {
     pub queues: BTreeMap<String, QueueDepth>,
     /// The network that judges.
     pub model: ModelInfo,
+    /// The recipe that is judged by; null where that is not known.
+    pub recipe: Option<RecipeInfo>,
 }
 
 /// How full a queue is.

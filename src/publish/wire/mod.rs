@@ -12,7 +12,7 @@ mod verdict;
 pub use feed::{BeltState, BlindMessage, CameraState, MaskEncoding, MaskMessage, QueueDepth, StatusMessage};
 pub use request::{BindRequest, BlindRequest, LaneNumbers, ReplayRequest, Reply, ReplyBody, Request, RunNumbers};
 pub use schema::schemas;
-pub use verdict::{LatencyMs, ModelInfo, TrailingEdge, VerdictMessage};
+pub use verdict::{LatencyMs, ModelInfo, RecipeInfo, TrailingEdge, VerdictMessage};
 
 use serde::{Deserialize, Serialize};
 

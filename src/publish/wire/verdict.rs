@@ -46,6 +46,9 @@ pub struct VerdictMessage {
     pub carrier_id: Option<String>,
     /// The network that judged.
     pub model: ModelInfo,
+    /// The recipe that was judged by; null where that is not known, as in records of earlier versions.
+    #[serde(default)]
+    pub recipe: Option<RecipeInfo>,
     /// Millimetres that a pixel of the mask stands for.
     pub mm_per_px: f64,
     /// Corners that should be there and are not, clockwise from leading left: 0, 1, 2, 3.
@@ -113,6 +116,15 @@ pub struct ModelInfo {
     /// The checkpoint's name.
     pub name: String,
     /// SHA-256 of the checkpoint file, hexadecimal.
+    pub digest: String,
+}
+
+/// Which recipe is judged by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecipeInfo {
+    /// The product's name in it.
+    pub name: String,
+    /// SHA-256 of the recipe's file as it was read, hexadecimal.
     pub digest: String,
 }
 

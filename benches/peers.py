@@ -135,11 +135,18 @@ def prepare(folder, width, train, bilinear):
 
     quantize_static(onnx, f"{folder}/{width}-int8.onnx", Tiles(), quant_format=QuantFormat.QDQ, per_channel=True)
     model = f"{folder}/{width}-hairline.safetensors"
-    subprocess.run([train, "import", f"{folder}/{width}.safetensors", "--out", model], check=True, stdout=subprocess.DEVNULL)
+    imported = pathlib.Path(f"{folder}/{width}-imported.safetensors")
+    # What an earlier call has kept is prepared anew; neither command takes a file's place.
+    for earlier in [imported, pathlib.Path(model)]:
+        earlier.unlink(missing_ok=True)
+    subprocess.run([train, "import", f"{folder}/{width}.safetensors", "--name", f"{width}-hairline", "--out", imported], check=True, stdout=subprocess.DEVNULL)
     # Random weights find nothing, so that there is no IoU to lose.
-    quantise = [train, "quantise", "--model", model, "--simulate", "laser", "--wafers", "2", "--cracked-share", "1",
+    quantise = [train, "quantise", "--model", imported, "--simulate", "laser", "--wafers", "2", "--cracked-share", "1",
                 "--calibrate", "1", "--tolerance", "1"]
-    return subprocess.run([*quantise, "--out", model], stdout=subprocess.DEVNULL).returncode == 0
+    prepared = subprocess.run([*quantise, "--out", model], stdout=subprocess.DEVNULL).returncode == 0
+    if not prepared:
+        imported.rename(model)
+    return prepared
 
 
 def runner(name, folder, width, threads, bilinear):

@@ -43,7 +43,7 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "NAME", requires = "config")]
     lane: Option<String>,
     /// Lines to take from the camera for the dark signal and for the flat field.
-    #[arg(long, value_name = "LINES", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=100_000))]
+    #[arg(long, value_name = "LINES", default_value_t = 512, requires = "config", value_parser = clap::value_parser!(u32).range(16..=100_000))]
     lines: u32,
     /// The calibration file to write.
     #[arg(long, value_name = "FILE", default_value = "calibration.toml")]

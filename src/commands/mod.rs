@@ -5,6 +5,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod against;
+mod arguments;
 pub mod bench;
 pub mod calibrate;
 pub mod check;

@@ -21,6 +21,22 @@ fn a_load_needs_a_network() {
 }
 
 #[test]
+fn arguments_without_effect_are_refused() {
+    for (idle, needed) in [
+        (["--threads", "2"], "--model"),
+        (["--device", "cpu"], "--model"),
+        (["--precision", "f32"], "--model"),
+        (["--takt-ms", "500"], "--lanes"),
+        (["--deadline-ms", "50"], "--lanes"),
+    ] {
+        let output = hairline(&[&["bench", "--cells", "1"], &idle[..]].concat()).output().unwrap();
+        assert!(!output.status.success() && told(&output).contains(needed), "{idle:?}: {}", told(&output));
+    }
+    let output = hairline(&["calibrate", "--wafer-mm", "M10", "--lines", "100"]).output().unwrap();
+    assert!(!output.status.success() && told(&output).contains("--config"), "{}", told(&output));
+}
+
+#[test]
 fn a_bench_does_with_fewer_instructions_where_it_is_told_to() {
     let bench = |set: &str| hairline(&["bench", "--cells", "1", "--instructions", set, "--model", MODEL]).output().unwrap();
     let portable = bench("portable");

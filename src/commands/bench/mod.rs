@@ -7,6 +7,7 @@ mod lanes;
 use self::cell::{SKEW_DEG, StitchedCell};
 use self::lanes::{Kept, Load};
 use super::against::seconds_a_cell;
+use super::arguments::threads;
 use super::run::start_log;
 use super::terminal::say;
 use crate::cell::{CELL_PX, ProbabilityMap, mask_png};
@@ -35,13 +36,13 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     cells: u64,
     /// CPU threads for the network; 0: as many as the machine has
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads, requires = "model")]
     threads: usize,
     /// Where the network runs: auto, cpu or cuda:N
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", requires = "model")]
     device: DeviceChoice,
     /// How exactly the network is computed: f32, f32-grade, bf16, f16 (U-Nets on CUDA) or int8
-    #[arg(long, default_value_t)]
+    #[arg(long, default_value_t, requires = "model")]
     precision: Precision,
     /// Do with no greater instruction set of the CPU than this: portable, avx2, avx512, avx512-vnni, avx512-bf16 or amx
     #[arg(long, value_name = "SET")]
@@ -57,10 +58,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", requires = "model", value_parser = clap::value_parser!(u32).range(1..=1000))]
     lanes: Option<u32>,
     /// Milliseconds from a cell to the next on each of these lanes
-    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    #[arg(long, value_name = "MS", default_value_t = 1000, requires = "lanes", value_parser = clap::value_parser!(u64).range(1..=600_000))]
     takt_ms: u64,
     /// Milliseconds that may pass from such a cell's last line to its last row's probabilities
-    #[arg(long, value_name = "MS", default_value_t = 100)]
+    #[arg(long, value_name = "MS", default_value_t = 100, requires = "lanes")]
     deadline_ms: u64,
 }
 

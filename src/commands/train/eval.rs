@@ -2,6 +2,7 @@
 
 use super::pictures::PictureOptions;
 use crate::cell::{CELL_PX, ProbabilityMap};
+use crate::commands::arguments::{length_mm, threads, wafer_mm};
 use crate::commands::terminal::{note, say};
 use crate::config::{DeviceChoice, Precision};
 use crate::judge::{Recipe, judge};
@@ -14,7 +15,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Tell how good a model is: IoU, PA and OII at every threshold, and on simulated wafers how many
+/// Tell how good a model is: IoU, PA and OII at thresholds from 0.1 to 0.9, and on simulated wafers how many
 /// cracked ones escape and how many good ones are rejected.
 ///
 /// Pictures are cut into tiles of 448 px and inspected by the same engine as on the line. Simulated
@@ -35,19 +36,20 @@ pub struct TrainEvalArgs {
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
     /// A simulated wafer escapes if its longest crack is longer than this and it is not rejected, mm
-    #[arg(long, value_name = "MM", default_value_t = 3.0, conflicts_with = "data")]
+    #[arg(long, value_name = "MM", default_value_t = 3.0, value_parser = length_mm, conflicts_with = "data")]
     recipe_min_length_mm: f64,
     /// Reject simulated wafers on which a crack longer than this is found, mm; several may be given
-    #[arg(long, value_name = "MM", value_delimiter = ',', default_values_t = [1.5, 2.0, 2.5, 3.0], conflicts_with = "data")]
+    #[arg(long, value_name = "MM", value_delimiter = ',', default_values_t = [1.5, 2.0, 2.5, 3.0], value_parser = length_mm,
+          conflicts_with = "data")]
     reject_above_mm: Vec<f64>,
     /// Side of a simulated wafer, mm
-    #[arg(long, value_name = "MM", default_value_t = 182.0, conflicts_with = "data")]
+    #[arg(long, value_name = "MM", default_value_t = 182.0, value_parser = wafer_mm, conflicts_with = "data")]
     wafer_mm: f64,
     /// Where the network runs: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// CPU threads for the network; 0: as many as the machine has
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads)]
     threads: usize,
     /// How exactly the network is computed: f32, f32-grade, bf16, f16 (U-Nets on CUDA) or int8
     #[arg(long, default_value_t)]

@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// very weights that an uninterrupted training would have reached (on a CPU, without --minutes). The last two are
 /// written at every evaluation and at least every five minutes. Ctrl-C saves, says how to continue and ends with
 /// status 130; a second one ends it at once. With --out alone three files are written: the best checkpoint at --out, the last
-/// one beside it as NAME.last.safetensors, and the log as NAME.jsonl.
+/// one beside it as NAME.last.safetensors, and the log as NAME.jsonl; none of them may be there yet.
 #[derive(Debug, clap::Args)]
 pub struct TrainFitArgs {
     /// Folder that is made for this training and can be resumed, such as runs/NAME
@@ -49,13 +49,21 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
     let TrainFitArgs { run, out, resume, options, machine } = args;
     if let Some(out) = &out {
         anyhow::ensure!(!out.is_dir(), "--out {0}: is a folder; give a file such as {0}/model.safetensors", out.display());
-        // Resumed, a training writes over what it left there itself.
-        anyhow::ensure!(
-            resume.is_some() || !out.exists(),
-            "--out {0}: exists already; choose another name or move it away; to go on from its weights give --init {1} and another --out",
-            out.display(),
-            quoted(out)
-        );
+        match &resume {
+            // Resumed, a training writes over what it left there itself.
+            Some(root) => anyhow::ensure!(
+                !out.exists() || is_left_by(root, out),
+                "--out {}: exists already, and is no checkpoint of {}; choose another name or move it away",
+                out.display(),
+                root.display()
+            ),
+            None => anyhow::ensure!(
+                !out.exists(),
+                "--out {0}: exists already; choose another name or move it away; to go on from its weights give --init {1} and another --out",
+                out.display(),
+                quoted(out)
+            ),
+        }
         if let Some(folder) = out.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("--out: cannot make the folder {}", folder.display()))?;
         }
@@ -71,19 +79,26 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
         (None, Some(root), out) => {
             let options = options.settled()?;
             // Told wrongly or without data, a training leaves no folder.
-            let source = options.try_out(&machine)?;
+            let source = options.try_out(&model_name(&root), &machine)?;
             let run = RunFolder::create(&root, &settings_json(&options, commit)).context("--run")?;
             // As they are read back, so that a resumed training has the same numbers to the last bit.
             let options = stored_options(&run)?;
             train_in(&run, &options, source, out.as_deref(), &machine)
         }
         (None, None, Some(out)) => {
-            let name = out.file_stem().with_context(|| format!("--out {}: not a file name", out.display()))?.to_string_lossy().into_owned();
+            anyhow::ensure!(out.file_name().is_some(), "--out {}: not a file name", out.display());
+            anyhow::ensure!(!options.keep_all, "--keep-all: keeps checkpoints in a run folder; give --run DIR as well");
+            let files = Files::beside(&out);
+            for beside in [&files.last, &files.log] {
+                let (there, out, beside) = (beside.exists(), out.display(), beside.display());
+                anyhow::ensure!(!there, "--out {out}: {beside} exists already; choose another name or move it away");
+            }
             let options = options.settled()?;
-            let source = options.try_out(&machine)?;
-            let settings = options.settings_on(source.as_ref(), Files::beside(&out), &name, &machine)?;
+            let name = Files::name(&out);
+            let source = options.try_out(&name, &machine)?;
+            let settings = options.settings_on(source.as_ref(), files, &name, &machine)?;
             let interrupt = Interrupt::listen()?;
-            let outcome = train(&options, &settings, source, &machine, &out.with_extension("jsonl"), None, &interrupt)?;
+            let outcome = train(&options, &settings, source, &machine, None, &interrupt)?;
             if outcome.stopped {
                 note!("stopped early; continue from its weights with --init {} and another --out", quoted(&settings.files.last));
             }
@@ -91,6 +106,17 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
         }
         (None, None, None) => anyhow::bail!("nowhere to put the model: give --run DIR, --out FILE.safetensors or both"),
     }
+}
+
+/// Whether a checkpoint is one that the training in a run folder has left: another of its evaluations, all else the same.
+fn is_left_by(root: &Path, checkpoint: &Path) -> bool {
+    let told = |file: &Path| {
+        let mut meta = Checkpoint::load(file).ok()?.meta;
+        let training = meta.training.as_object_mut()?;
+        ["steps", "seconds", "validation"].iter().for_each(|changing| drop(training.remove(*changing)));
+        Some(meta)
+    };
+    told(checkpoint).is_some_and(|found| Some(found) == told(&root.join("last.safetensors")))
 }
 
 /// A path as a shell takes it.
@@ -118,6 +144,11 @@ pub(super) fn stored_options(run: &RunFolder) -> anyhow::Result<FitOptions> {
     Ok(options.with_network_of_init())
 }
 
+/// What the model of a run folder is called, unless the options tell.
+pub(super) fn model_name(root: &Path) -> String {
+    root.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Trains in a run folder, from its state if it has one.
 fn train_in(
     run: &RunFolder,
@@ -138,8 +169,7 @@ fn train_in(
     }
     // Resumed from within, a folder is `.`.
     let root = run.root().canonicalize().with_context(|| run.root().display().to_string())?;
-    let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let settings = options.settings_on(source.as_ref(), Files::within(run.clone(), options.keep_all), &name, machine)?;
+    let settings = options.settings_on(source.as_ref(), Files::within(run.clone(), options.keep_all), &model_name(&root), machine)?;
     let resume = || {
         let mut command = vec!["train fit --resume".to_owned(), quoted(run.root())];
         command.extend(machine.arguments());
@@ -147,7 +177,7 @@ fn train_in(
         command.join(" ")
     };
     let interrupt = Interrupt::listen()?;
-    let outcome = match train(options, &settings, source.clone(), machine, &run.path("log.jsonl"), state.as_ref(), &interrupt) {
+    let outcome = match train(options, &settings, source.clone(), machine, state.as_ref(), &interrupt) {
         Ok(outcome) => outcome,
         Err(error) => {
             if error.downcast_ref().is_some_and(TrainError::is_divergence) {
@@ -172,7 +202,7 @@ fn train_in(
     if outcome.stopped {
         note!("stopped early; continue with\n  {}", resume());
     } else {
-        run.write_json("result.json", &result(&outcome, &Journal::read(&run.path("log.jsonl"))?))?;
+        run.write_json("result.json", &result(&outcome, &Journal::read(&settings.files.log)?))?;
     }
     Ok(ended(&outcome))
 }
@@ -247,7 +277,6 @@ fn train(
     settings: &FitSettings,
     source: Arc<dyn Source>,
     machine: &MachineOptions,
-    log: &Path,
     state: Option<&TrainingState>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Outcome> {
@@ -266,6 +295,7 @@ fn train(
     };
     note!("{} on {place}", network.shape());
     note!("data: {}", source.summary());
+    let log = &settings.files.log;
     let journal = match state {
         Some(state) => Journal::resume(log, state.step)?,
         None => Journal::start(log, json!({ "told": options, "data": source.summary() }))?,
@@ -299,7 +329,8 @@ fn tell(outcome: &Outcome, settings: &FitSettings) {
     match outcome.best {
         Some(found) => {
             let counts = found.counts;
-            note!("best at step {}: IoU {:.3}, PA {:.3}, OII {:+.3}: {best}", found.step, counts.iou(), counts.pa(), counts.oii());
+            let step = if found.step == 0 { "the start, as --init had it".into() } else { format!("step {}", found.step) };
+            note!("best at {step}: IoU {:.3}, PA {:.3}, OII {:+.3}: {best}", counts.iou(), counts.pa(), counts.oii());
         }
         None if outcome.steps > 0 => note!("stopped before the first evaluation; saved as it was: {best}"),
         None => note!("stopped before the first step; nothing to save"),

@@ -1,5 +1,6 @@
 //! `train import`: PyTorch weights become a checkpoint.
 
+use crate::commands::arguments::refuse_existing;
 use crate::commands::terminal::say;
 use crate::nn::{Architecture, Checkpoint, CheckpointMeta, NetworkShape, Normalisation, Upsampling};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ pub struct TrainImportArgs {
     /// The weights
     #[arg(value_name = "WEIGHTS")]
     weights: PathBuf,
-    /// Where the checkpoint goes
+    /// Where the checkpoint goes; it takes no file's place
     #[arg(long, value_name = "FILE.safetensors")]
     out: PathBuf,
     /// Name of the model, told in every verdict it gives [default: the file's]
@@ -41,6 +42,7 @@ pub struct TrainImportArgs {
 
 /// Runs the command.
 pub fn run(args: TrainImportArgs) -> anyhow::Result<ExitCode> {
+    refuse_existing(&args.out)?;
     let stem = args.out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let weights = args.weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = args.name.unwrap_or(stem);

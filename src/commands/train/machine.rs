@@ -1,5 +1,6 @@
 //! Where a training runs, as arguments of the command line.
 
+use crate::commands::arguments::threads;
 use crate::commands::terminal::note;
 use crate::config::DeviceChoice;
 use crate::nn::cuda_device;
@@ -13,7 +14,7 @@ pub struct MachineOptions {
     #[arg(long, default_value = "auto", help_heading = "Machine")]
     pub(super) device: DeviceChoice,
     /// CPU threads for the network; 0: as many as the machine has
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads, help_heading = "Machine")]
     pub(super) threads: usize,
     /// Threads that prepare crops ahead of the training
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Machine")]
@@ -23,7 +24,6 @@ pub struct MachineOptions {
 impl MachineOptions {
     /// Sets the number of threads that the whole process reckons with.
     pub(super) fn apply(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(self.threads <= 1024, "--threads {}: at most 1024; 0 takes as many as the machine has", self.threads);
         if self.threads > 0 {
             rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global().context("--threads")?;
         }

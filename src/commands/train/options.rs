@@ -40,7 +40,8 @@ pub struct FitOptions {
     /// How a U-Net doubles the size on its way up: bilinear or transposed
     #[arg(long, value_name = "WAY", default_value = "bilinear", value_parser = upsampling, help_heading = "Network")]
     upsampling: Upsampling,
-    /// Continue from the weights of this checkpoint (its network, its width)
+    /// Continue from the weights of this checkpoint (its network, its width); it is evaluated first, as step 0, and stays the
+    /// best until something better is learnt
     #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["network", "base_width", "upsampling", "prior"], help_heading = "Network")]
     pub(super) init: Option<PathBuf>,
     /// Probability of crack that a new network begins with, everywhere: near the share of crack in the data it learns
@@ -167,7 +168,7 @@ pub struct FitOptions {
     seed: u64,
 
     /// Share of a folder's pictures that is held back for validation
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2, help_heading = "Validation")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, conflicts_with = "simulate", help_heading = "Validation")]
     validation_share: f64,
     /// Which pictures are held back, instead: a file of lines `picture,training` or `picture,validation`
     #[arg(long, value_name = "FILE.csv", requires = "data", conflicts_with_all = ["validation_share", "folds"], help_heading = "Validation")]
@@ -186,7 +187,7 @@ pub struct FitOptions {
     #[arg(long, value_name = "FILE.csv", requires = "data", conflicts_with = "group_by", help_heading = "Validation")]
     groups: Option<PathBuf>,
     /// Simulated wafers to validate with
-    #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Validation")]
+    #[arg(long, value_name = "N", default_value_t = 16, conflicts_with = "data", help_heading = "Validation")]
     validation_wafers: usize,
     /// Validate on squares of this side around the cracks of the validation pictures, as the paper's tables do, instead of on
     /// whole pictures [default: whole]
@@ -194,7 +195,7 @@ pub struct FitOptions {
     #[serde(default)]
     validation_crop: Option<usize>,
     /// Share of simulated training wafers that are cracked
-    #[arg(long, value_name = "SHARE", default_value_t = 0.75, help_heading = "Validation")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.75, conflicts_with = "data", help_heading = "Validation")]
     cracked_share: f64,
     /// Steps between evaluations [default: a twentieth of the training; with --minutes more, where evaluating would take longer
     /// than learning]
@@ -302,6 +303,7 @@ impl FitOptions {
             name: self.name.clone().unwrap_or_else(|| name.to_owned()),
             files,
             best_by: self.best_by,
+            knows: self.init.is_some(),
             objective: Objective::new(self.loss, self.hyperparameters())?,
             steps: self.steps.unwrap_or(if time.is_some() { u64::MAX } else { DEFAULT_STEPS }),
             time,

@@ -1,6 +1,7 @@
 //! The pictures that `train eval`, `train promote` and `train quantise` look at.
 
 use super::learnt::Learnt;
+use crate::commands::arguments::share;
 use crate::commands::terminal::note;
 use crate::train::{Folder, HeldBack, Kinds, Picture, Sampling, Simulated, Source, SplitPlan, Squares, TrainError};
 use serde_json::json;
@@ -22,13 +23,13 @@ pub struct PictureOptions {
     #[arg(long, value_name = "KIND")]
     simulate: Option<Kinds>,
     /// Number of simulated wafers
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = wafers)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = wafers, conflicts_with = "data")]
     wafers: usize,
     /// Seed of the simulated wafers
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, conflicts_with = "data")]
     seed: u64,
     /// Share of simulated wafers that are cracked
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share, conflicts_with = "data")]
     cracked_share: f64,
 }
 
@@ -37,11 +38,6 @@ pub(super) struct Pictures {
     options: PictureOptions,
     /// A folder, whose validation part is looked at; none where wafers are simulated.
     folder: Option<Arc<dyn Source>>,
-}
-
-/// A share.
-pub(super) fn share(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "must lie within 0 to 1, such as 0.5".to_owned())
 }
 
 /// A number of wafers; of none every model is perfect.

@@ -1,7 +1,8 @@
 //! `train promote`: a model goes to the line only if it is no worse than the one there.
 
 use super::learnt::Learnt;
-use super::pictures::{PictureOptions, share};
+use super::pictures::PictureOptions;
+use crate::commands::arguments::{share, threads};
 use crate::commands::terminal::{note, say};
 use crate::config::{DeviceChoice, Precision};
 use crate::nn::{Checkpoint, CheckpointMeta};
@@ -44,7 +45,7 @@ pub struct TrainPromoteArgs {
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// CPU threads for the network; 0: as many as the machine has
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads)]
     threads: usize,
 }
 

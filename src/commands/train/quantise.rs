@@ -1,7 +1,8 @@
 //! `train quantise`: prepares a model for eight bits and tells what they cost.
 
-use super::pictures::{PictureOptions, share};
+use super::pictures::PictureOptions;
 use crate::cell::{SEEN_PX, TILE_PX};
+use crate::commands::arguments::{refuse_existing, share, threads};
 use crate::commands::terminal::{note, say};
 use crate::config::{DeviceChoice, Precision};
 use crate::measure::Counts;
@@ -22,7 +23,7 @@ pub struct TrainQuantiseArgs {
     /// The model
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// Where the prepared model goes
+    /// Where the prepared model goes; it takes no file's place
     #[arg(long, value_name = "FILE.safetensors")]
     out: PathBuf,
     #[command(flatten)]
@@ -34,12 +35,13 @@ pub struct TrainQuantiseArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.005, value_parser = share)]
     tolerance: f64,
     /// CPU threads for the network; 0: as many as the machine has
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads)]
     threads: usize,
 }
 
 /// Runs the command.
 pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
+    refuse_existing(&args.out)?;
     // Finding ranges takes minutes: what cannot be compared afterwards is told before.
     if let Some(why) = unable(Precision::Int8) {
         bail!("{why}; prepare the model on a machine with AVX-512 VNNI or AMX, or leave it as it is for every other precision");

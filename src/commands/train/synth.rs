@@ -1,7 +1,7 @@
 //! `train synth`: simulated wafers and their crack masks as pictures in a folder.
 
-use super::pictures::share;
 use crate::cell::Mask;
+use crate::commands::arguments::share;
 use crate::commands::terminal::say;
 use crate::config::WaferKind;
 use crate::simulate::{self, Crack, WaferSettings};

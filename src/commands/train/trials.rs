@@ -1,9 +1,10 @@
 //! Trainings of a search or comparison: each in a run folder and a process of its own, several at a time.
 
-use super::fit::{settings_json, stored_options};
+use super::fit::{model_name, settings_json, stored_options};
 use super::interrupt::{ENDED_BY_INTERRUPT, Interrupt};
 use super::machine::MachineOptions;
 use super::options::FitOptions;
+use crate::commands::arguments::threads;
 use crate::commands::terminal::note;
 use crate::config::DeviceChoice;
 use crate::nn::Checkpoint;
@@ -28,7 +29,7 @@ pub struct TrialOptions {
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_delimiter = ',', help_heading = "Machine")]
     devices: Vec<DeviceChoice>,
     /// CPU threads of each; 0: the machine's, shared out among them
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads, help_heading = "Machine")]
     threads: usize,
     /// Threads of each that prepare crops
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Machine")]
@@ -85,6 +86,8 @@ impl TrialOptions {
     ///
     /// `None` where `interrupt` ended it: the same call goes on.
     pub(super) fn run(&self, trials: &[Trial], commit: Option<&str>, interrupt: &Interrupt) -> anyhow::Result<Option<Vec<TrialEnd>>> {
+        // What cannot go on is told before hours of other trainings, not after them.
+        trials.iter().try_for_each(|trial| begun(trial).map(drop))?;
         let (next, results, checked) = (AtomicUsize::new(0), Mutex::new(vec![None; trials.len()]), Checked::default());
         let lane = |lane: usize| -> anyhow::Result<()> {
             while !interrupt.is_raised() {
@@ -116,21 +119,12 @@ impl TrialOptions {
     /// The run folder of a training, made if it is not there; inside, why the training cannot be begun.
     fn prepare(&self, trial: &Trial, lane: usize, commit: Option<&str>, checked: &Checked) -> anyhow::Result<Result<RunFolder, String>> {
         let root = &trial.folder;
-        if root.exists() {
-            let run = RunFolder::open(root)?;
-            // Compared as they are read back: a number in a file may be another one in its last bit.
-            let asked: FitOptions = serde_json::from_str(&serde_json::to_string(&trial.options)?)?;
-            anyhow::ensure!(
-                stored_options(&run)? == asked,
-                "{}: was begun with other options (see its settings.json; runs that tell no precision were --precision f32); choose \
-                 another --dir, or remove it",
-                root.display()
-            );
+        if let Some(run) = begun(trial)? {
             return Ok(finished_on_these_data(&run, &trial.options, checked).map(|()| run));
         }
         // Told wrongly or without data, a training leaves no folder.
         let machine = MachineOptions { device: self.devices[lane % self.devices.len()], threads: self.threads, workers: self.workers };
-        let told = trial.options.check(&machine).map_err(|error| format!("{error:#}"));
+        let told = trial.options.check(&model_name(root), &machine).map_err(|error| format!("{error:#}"));
         if let Err(problem) = told.and_then(|()| digest(&trial.options, checked)) {
             return Ok(Err(format!("{}: the training cannot be begun: {problem}", root.display())));
         }
@@ -177,6 +171,24 @@ impl TrialOptions {
         let device = self.devices[lane % self.devices.len()].to_string();
         ["--device", &device, "--threads", &threads.to_string(), "--workers", &self.workers.to_string()].map(str::to_owned).into()
     }
+}
+
+/// The run folder of a training that was begun before; one that was begun with other options is an error.
+fn begun(trial: &Trial) -> anyhow::Result<Option<RunFolder>> {
+    let root = &trial.folder;
+    if !root.exists() {
+        return Ok(None);
+    }
+    let run = RunFolder::open(root)?;
+    // Compared as they are read back: a number in a file may be another one in its last bit.
+    let asked: FitOptions = serde_json::from_str(&serde_json::to_string(&trial.options)?)?;
+    anyhow::ensure!(
+        stored_options(&run)? == asked,
+        "{}: was begun with other options (see its settings.json; runs that tell no precision were --precision f32); choose \
+         another --dir, or remove it",
+        root.display()
+    );
+    Ok(Some(run))
 }
 
 /// The digest of a training's data, or why they cannot be used.

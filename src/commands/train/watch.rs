@@ -87,8 +87,9 @@ impl Observer for Watch {
         self.last = Some(*counts);
         let Evaluation { cracked, detected, clean, alarmed, .. } = evaluation;
         self.tell(&format!(
-            "step {step:>6}  loss {:.4}  IoU {:.3}  PA {:.3}  OII {:+.3}  cracked cells found {detected}/{cracked}, clean cells alarmed {alarmed}/{clean}{}",
-            self.smooth_loss.unwrap_or(f64::NAN),
+            "step {step:>6}  loss {}  IoU {:.3}  PA {:.3}  OII {:+.3}  cracked cells found {detected}/{cracked}, clean cells alarmed {alarmed}/{clean}{}",
+            // None before the first step, nor where a training goes on with an evaluation.
+            self.smooth_loss.map_or_else(|| "     –".into(), |loss| format!("{loss:.4}")),
             counts.iou(),
             counts.pa(),
             counts.oii(),

@@ -92,7 +92,8 @@ struct Position {
 /// Trains `network` on `source` until the steps or the time are over or `stop` is set; goes on `from` a
 /// state, whose weights `network` must have.
 ///
-/// After every evaluation, and at least every [`FitSettings::save_every`], the last checkpoint and the state to go on
+/// A network that [knows](FitSettings::knows) something is evaluated before its first step, as step 0. After every evaluation, and at
+/// least every [`FitSettings::save_every`], the last checkpoint and the state to go on
 /// from are written; the best checkpoint is kept. A training that is stopped, or whose data cannot be read any more, saves
 /// both, and its checkpoint as the best if there is no other. An evaluation is stopped between two pictures and done again
 /// by whoever goes on. On a CPU of the same instruction sets the same settings, data and network give the same weights,
@@ -117,7 +118,7 @@ pub fn fit(
         Keeper { settings, network, data_digest: source.digest()?, source: source.as_ref(), best: None, told_of_silence: false };
     let mut at = match from {
         Some(state) => resume(state, &mut keeper, &mut optimiser, device)?,
-        None => Position::default(),
+        None => Position { evaluation_due: settings.knows, ..Position::default() },
     };
     let before = at.elapsed;
     let mut progress = settings.progress(at.step, before);

@@ -13,6 +13,8 @@ pub struct Files {
     pub best: PathBuf,
     /// The last one.
     pub last: PathBuf,
+    /// Every step and evaluation.
+    pub log: PathBuf,
     /// The run folder, where there is one: the state to go on from, and the batch that ended it.
     pub run: Option<RunFolder>,
     /// Keep the checkpoint of every evaluation in the run folder.
@@ -20,14 +22,22 @@ pub struct Files {
 }
 
 impl Files {
-    /// The best at `out`, the last beside it as `NAME.last.safetensors`; nothing to go on from.
+    /// The best at `out`, the last beside it as `NAME.last.safetensors`, the log as `NAME.jsonl`; nothing to go on from.
     pub fn beside(out: &Path) -> Self {
-        Self { best: out.to_owned(), last: out.with_extension("last.safetensors"), run: None, keep_all: false }
+        let beside = |ending: &str| out.with_file_name(Self::name(out) + ending);
+        Self { best: out.to_owned(), last: beside(".last.safetensors"), log: beside(".jsonl"), run: None, keep_all: false }
+    }
+
+    /// What a model at `out` is called: its file, without `.safetensors`. Other dots belong to it.
+    pub fn name(out: &Path) -> String {
+        let file = out.file_name().unwrap_or_default().to_string_lossy();
+        file.strip_suffix(".safetensors").filter(|name| !name.is_empty()).unwrap_or(&file).to_owned()
     }
 
     /// Everything in a run folder.
     pub fn within(run: RunFolder, keep_all: bool) -> Self {
-        Self { best: run.path("best.safetensors"), last: run.path("last.safetensors"), run: Some(run), keep_all }
+        let [best, last, log] = ["best.safetensors", "last.safetensors", "log.jsonl"].map(|name| run.path(name));
+        Self { best, last, log, run: Some(run), keep_all }
     }
 }
 
@@ -61,6 +71,8 @@ pub struct FitSettings {
     pub files: Files,
     /// Which evaluation is the best.
     pub best_by: BestBy,
+    /// Whether the network knows something at its start: it is evaluated as it is then, and may be the best.
+    pub knows: bool,
     /// The model's name.
     pub name: String,
     /// What is minimised.

@@ -2,6 +2,7 @@
 
 mod learnt;
 mod models;
+mod refused;
 mod resume;
 
 use image::{GrayImage, Luma};

@@ -237,14 +237,14 @@ fn pytorch_weights_are_imported_and_other_files_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pytorch_unet");
     let file = std::fs::read_dir(&weights).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "pth")).unwrap();
-    let import = |weights: &Path| {
+    let import = |weights: &Path, out: &str| {
         let mut command = train();
-        command.current_dir(dir.path()).arg("import").arg(weights).args(["--out", "imported.safetensors"]);
+        command.current_dir(dir.path()).arg("import").arg(weights).args(["--out", out]);
         command
     };
-    let said = told(&succeed(import(&file)));
+    let said = told(&succeed(import(&file, "imported.safetensors")));
     assert!(said.contains("U-Net, base width"), "{said}");
-    let wrong = import(&dir.path().join("imported.safetensors").with_file_name("nothing.pth")).output().unwrap();
+    let wrong = import(&dir.path().join("nothing.pth"), "other.safetensors").output().unwrap();
     assert!(!wrong.status.success() && told(&wrong).contains("nothing.pth"), "{}", told(&wrong));
 }
 

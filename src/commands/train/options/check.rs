@@ -10,15 +10,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 impl FitOptions {
-    /// The data, where a training can be begun with these options; nothing is left behind where not.
-    pub(in crate::commands::train) fn try_out(&self, machine: &MachineOptions) -> anyhow::Result<Arc<dyn Source>> {
-        self.check(machine)?;
+    /// The data, where a training can be begun with these options; nothing is left behind where not. `name` is the model's unless the
+    /// options tell one.
+    pub(in crate::commands::train) fn try_out(&self, name: &str, machine: &MachineOptions) -> anyhow::Result<Arc<dyn Source>> {
+        self.check(name, machine)?;
         self.source()
     }
 
     /// Whether a training can be begun with these options, its pictures aside.
-    pub(in crate::commands::train) fn check(&self, machine: &MachineOptions) -> anyhow::Result<()> {
-        self.settings(Files::beside(Path::new("model")), "model", machine)?.check()?;
+    pub(in crate::commands::train) fn check(&self, name: &str, machine: &MachineOptions) -> anyhow::Result<()> {
+        self.settings(Files::beside(Path::new("model")), name, machine)?.check()?;
         let shape = *self.network(&Device::Cpu)?.shape();
         // Image pooling, or the lowest level of a crop of 16 px, leaves one value a channel and picture, whose variance is none.
         let pools = matches!(shape.architecture, Architecture::PspNet | Architecture::DeepLabV3) || self.crop <= 16;

@@ -75,6 +75,7 @@ pub fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
     FitSettings {
         files: Files::beside(&folder.join("tiny.safetensors")),
         best_by: BestBy::Iou,
+        knows: false,
         name: "tiny".into(),
         objective: Objective::new(Loss::Dibe, Hyperparameters::default()).unwrap(),
         steps,
@@ -322,4 +323,20 @@ fn an_epoch_is_a_pass_over_all_crops_and_ends_with_an_evaluation() {
     assert_eq!((of.steps, of.eval_every), (30, Some(10)));
     let told = FitSettings { eval_every: Some(7), batch: 3, ..settings(folder.path(), 1) }.of_epochs(1, 5);
     assert_eq!((told.steps, told.eval_every), (14, Some(7)));
+}
+
+#[test]
+fn a_network_that_knows_something_is_judged_at_its_start_and_stays_the_best_until_another_is_better() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = FitSettings { eval_every: Some(30), learning_rate: 0.3, ..settings(folder.path(), 90) };
+    let taught = network(1);
+    train(&settings, &taught, Notes::default()).0.unwrap();
+    // Taught on at a rate that ruins it.
+    let settings = FitSettings { knows: true, steps: 1, learning_rate: 1000.0, ..settings };
+    let (outcome, notes) = train(&settings, &taught, Notes::default());
+    let steps: Vec<(u64, bool)> = notes.evaluations.iter().map(|(step, _, best)| (*step, *best)).collect();
+    assert_eq!(steps, [(0, true), (1, false)], "{:?}", notes.evaluations);
+    let best = outcome.unwrap().best.unwrap();
+    assert!(best.step == 0 && best.counts.iou() > 0.3, "{best:?}");
+    assert_eq!(Checkpoint::load(&settings.files.best).unwrap().meta.training["steps"], 0);
 }

@@ -27,8 +27,11 @@ pub(super) struct Entry {
     pub mask_shown: String,
     /// Width and height in pixels.
     pub size_px: (u32, u32),
-    /// Crack pixels of the mask; of a cell those that do not lie on its rim.
+    /// Crack pixels of the mask within the outline; of a cell those that do not lie on its rim.
     pub crack_px: u64,
+    /// Crack pixels of the mask wherever they lie.
+    #[serde(skip)]
+    pub drawn_px: u64,
     /// Whether every pixel of the mask is crack.
     #[serde(skip)]
     pub all_crack: bool,
@@ -86,6 +89,7 @@ impl Manifest {
         }
         let mut warnings = extra_masks(root, &entries)?;
         warnings.extend(mostly_crack(&entries));
+        warnings.extend(all_outside(&entries));
         let names: Vec<String> = entries.iter().map(Entry::name).collect();
         warnings.extend(plan.strangers(&names)?);
         entries.iter_mut().zip(plan.groups(&names)?).for_each(|(entry, group)| entry.group = group);
@@ -116,7 +120,8 @@ fn read_entry(root: &Path, picture: &Path) -> Result<Entry, TrainError> {
     let values: Vec<u8> = grey.as_raw().iter().flat_map(|value| value.to_le_bytes()).collect();
     let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
     let (shown_sha256, mask_shown) = (shown(&values), shown(truth.bits()));
-    let all_crack = truth.count() == u64::from(width) * u64::from(height);
+    let drawn_px = truth.count();
+    let all_crack = drawn_px == u64::from(width) * u64::from(height);
     let learnt = learnt_picture(picture, grey, truth)?;
     Ok(Entry {
         picture: below(picture),
@@ -127,6 +132,7 @@ fn read_entry(root: &Path, picture: &Path) -> Result<Entry, TrainError> {
         mask_shown,
         size_px: (width, height),
         crack_px: learnt.truth.count(),
+        drawn_px,
         all_crack,
         group: String::new(),
         set: Set::Training,
@@ -160,6 +166,14 @@ fn mostly_crack(entries: &[Entry]) -> Option<String> {
     let inverted: Vec<String> = entries.iter().filter(|e| 2 * e.crack_px > e.all_px()).map(|e| e.mask.display().to_string()).collect();
     let problem = "more than half of this is crack; masks are white on crack, black elsewhere";
     (!inverted.is_empty()).then(|| format!("{}: {problem}", some_of(&inverted)))
+}
+
+/// Cracks of which nothing is left within the outline.
+fn all_outside(entries: &[Entry]) -> Option<String> {
+    let outside: Vec<String> = entries.iter().filter(|e| e.drawn_px > 0 && e.crack_px == 0).map(|e| e.mask.display().to_string()).collect();
+    let problem = "all of its crack lies where the picture shows no wafer (its pixels there are 0), or on a cell's rim of 5 px: the \
+                   picture counts as one without a crack";
+    (!outside.is_empty()).then(|| format!("{}: {problem}", some_of(&outside)))
 }
 
 /// Puts copies of one picture into one group, so that none is validated with that has been learnt from. Copies with the
@@ -197,4 +211,29 @@ fn digest(entries: &[Entry]) -> String {
         sum.update([u8::from(entry.set == Set::Validation)]);
     }
     hex::encode(sum.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{GrayImage, Luma};
+
+    #[test]
+    fn cracks_outside_the_outline_are_not_looked_for_and_told_where_nothing_else_is_drawn() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        // The two columns on the left lie outside.
+        for (name, grey, crack) in [("cell0.png", 100, 0..2), ("cell1.png", 120, 1..4)] {
+            for (part, value, shown) in [("images", grey, 2..8), ("masks", 255, crack)] {
+                std::fs::create_dir_all(root.join(part)).unwrap();
+                let image = GrayImage::from_fn(8, 6, |x, _| Luma([if shown.contains(&x) { value } else { 0 }]));
+                image.save(root.join(part).join(name)).unwrap();
+            }
+        }
+        let Manifest { mut entries, warnings, .. } = Manifest::read(root, &SplitPlan::share(0.5, 1)).unwrap();
+        entries.sort_by(|a, b| a.picture.cmp(&b.picture));
+        assert_eq!(entries.iter().map(|entry| entry.crack_px).collect::<Vec<_>>(), [0, 2 * 6]);
+        let told: Vec<&String> = warnings.iter().filter(|warning| warning.contains("shows no wafer")).collect();
+        assert!(told.len() == 1 && told[0].starts_with("masks/cell0.png: all of its crack"), "{warnings:?}");
+    }
 }

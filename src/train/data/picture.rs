@@ -44,6 +44,11 @@ impl Picture {
     /// Moves the rim outside the outline, and forgets the cracks on it, as inspection does with a cell.
     pub fn leave_rim(&mut self) {
         self.spans = without_rim(&self.spans);
+        self.forget_outside();
+    }
+
+    /// Forgets the cracks outside the outline, where nothing is looked for: they would count as missed for ever.
+    pub fn forget_outside(&mut self) {
         for (x, y) in self.crack_pixels() {
             if !self.spans[y].contains(x) {
                 self.truth.set(x, y, false);

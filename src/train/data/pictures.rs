@@ -136,13 +136,16 @@ pub(super) fn decoded_pair(picture: &Encoded, mask: &Encoded) -> Result<(Grey, M
     Ok((grey, truth))
 }
 
-/// What is learnt from and judged by: the pair without the rim, where it is as large as the line stitches cells.
+/// What is learnt from and judged by: the pair without what the mask shows outside the outline, and without the rim where it is as
+/// large as the line stitches cells.
 pub(super) fn learnt_picture(path: &Path, grey: Grey, truth: Mask) -> Result<Picture, TrainError> {
     let width_px = grey.width() as usize;
     let unfit = || TrainError::Data { path: path.to_owned(), problem: "is empty; take it out".into() };
     let mut picture = Picture::new(stem(path), width_px, grey.into_raw(), truth).ok_or_else(unfit)?;
     if picture.is_cell() {
         picture.leave_rim();
+    } else {
+        picture.forget_outside();
     }
     Ok(picture)
 }

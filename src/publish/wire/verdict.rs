@@ -46,8 +46,8 @@ pub struct VerdictMessage {
     pub carrier_id: Option<String>,
     /// The network that judged.
     pub model: ModelInfo,
-    /// The recipe that was judged by; null where that is not known, as in records of earlier versions.
-    #[serde(default)]
+    /// The recipe that was judged by; left out in records of earlier versions, which did not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<RecipeInfo>,
     /// Millimetres that a pixel of the mask stands for.
     pub mm_per_px: f64,

@@ -39,6 +39,11 @@ pub enum HoldReason {
         /// How much, and what to do.
         detail: String,
     },
+    /// Too little light reached it: the noise of its pixels hides cracks.
+    Underexposed {
+        /// How much noise, and what to do.
+        detail: String,
+    },
     /// The network failed.
     Network {
         /// The failure.
@@ -63,13 +68,14 @@ impl HoldReason {
             Self::WidthChanged => "width_changed",
             Self::Geometry { .. } => "geometry",
             Self::Overexposed { .. } => "overexposed",
+            Self::Underexposed { .. } => "underexposed",
             Self::Network { .. } => "network",
             Self::NotRecorded => "not_recorded",
         }
     }
 
     /// Every name that [`name`](Self::name) can give.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 14] = [
         "lines_lost",
         "overload",
         "deadline",
@@ -81,6 +87,7 @@ impl HoldReason {
         "width_changed",
         "geometry",
         "overexposed",
+        "underexposed",
         "network",
         "not_recorded",
     ];
@@ -100,6 +107,7 @@ impl std::fmt::Display for HoldReason {
             Self::WidthChanged => f.write_str("the line width changed"),
             Self::Geometry { detail } => write!(f, "geometry: {detail}"),
             Self::Overexposed { detail } => write!(f, "overexposed: {detail}"),
+            Self::Underexposed { detail } => write!(f, "underexposed: {detail}"),
             Self::Network { detail } => write!(f, "the network failed: {detail}"),
             Self::NotRecorded => f.write_str("the verdict could not be recorded in time"),
         }

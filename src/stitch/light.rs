@@ -7,6 +7,10 @@ use crate::cell::{CELL_PX, HoldReason, TileRow};
 const WHITE_SHARE_MAX: f64 = 0.01;
 /// Stitched lines on which a bright gap may show within the outline.
 const GAP_LINES_MAX: usize = 8;
+/// Noise that a cell may have, share of its mean grey: from about here on cracks are missed in it.
+const NOISE_SHARE_MAX: f64 = 0.02;
+/// One line in so many tells a cell's noise.
+const NOISE_LINES: usize = 16;
 
 /// What the light of a cell's pixels says of the whole.
 #[derive(Debug, Default)]
@@ -15,6 +19,11 @@ pub(super) struct Light {
     white_pixels: usize,
     /// Lines with a run of bright gap.
     gap_lines: usize,
+    lines: usize,
+    /// Sum of the pixels of the lines that tell the noise.
+    grey: u64,
+    /// Differences between neighbouring pixels on these lines.
+    steps: Vec<u16>,
 }
 
 impl Light {
@@ -26,12 +35,20 @@ impl Light {
             self.white_pixels += line.iter().filter(|pixel| **pixel >= FULL_WHITE).count();
             // Wafers have places as dark as a dark gap, but none as bright as a bright one.
             self.gap_lines += usize::from(levels.bright_gap() && levels.has_gap(line));
+            if self.lines.is_multiple_of(NOISE_LINES) {
+                self.grey += line.iter().skip(1).map(|pixel| u64::from(*pixel)).sum::<u64>();
+                self.steps.extend(line.windows(2).map(|pair| pair[0].abs_diff(pair[1])));
+            }
+            self.lines += 1;
         }
     }
 
+    /// `grey_step`: from one grey level of the camera to the next, in the row's grey values.
+    ///
     /// # Errors
-    /// [`HoldReason::Broken`] where a bright gap shows within the outline, [`HoldReason::Overexposed`].
-    pub fn check(&self) -> Result<(), HoldReason> {
+    /// [`HoldReason::Broken`] where a bright gap shows within the outline, [`HoldReason::Overexposed`],
+    /// [`HoldReason::Underexposed`].
+    pub fn check(&mut self, grey_step: f64) -> Result<(), HoldReason> {
         let white_share = self.white_pixels as f64 / self.pixels.max(1) as f64;
         if self.gap_lines > GAP_LINES_MAX {
             return Err(broken(&format!(
@@ -48,6 +65,28 @@ impl Light {
             );
             return Err(HoldReason::Overexposed { detail });
         }
+        let (grey, noise) = self.grey_and_noise(grey_step);
+        if noise > NOISE_SHARE_MAX * grey {
+            let detail = format!(
+                "the cell's grey is {:.1} % of white, and noise is {:.1} % of that, up to {:.0} % may be; lengthen the exposure or \
+                 brighten the lamp",
+                100.0 * grey / 65535.0,
+                100.0 * noise / grey.max(1.0),
+                100.0 * NOISE_SHARE_MAX
+            );
+            return Err(HoldReason::Underexposed { detail });
+        }
         Ok(())
+    }
+
+    /// Mean grey value and the standard deviation of its noise. The median keeps cracks and fingers out of it.
+    fn grey_and_noise(&mut self, grey_step: f64) -> (f64, f64) {
+        let (count, middle) = (self.steps.len(), self.steps.len() / 2);
+        if count == 0 {
+            return (0.0, 0.0);
+        }
+        let median = f64::from(*self.steps.select_nth_unstable(middle).1);
+        // Of a normal distribution 1.05 times the median is the deviation; that of rounding is 0.29 of a step.
+        (self.grey as f64 / count as f64, (1.05 * median).hypot(0.29 * grey_step))
     }
 }

@@ -154,7 +154,7 @@ impl OpenCell {
                         rows.finish(length_mm, view, out);
                         missing_corners = rows.outline.missing_corners(view.edges);
                         squeeze = rows.outline.placement().squeezed();
-                        doubt = rows.light.check().err();
+                        doubt = rows.light.check(view.grey_step).err();
                     }
                 }
                 Err(reason) => self.hold_for(reason),
@@ -179,7 +179,9 @@ impl OpenCell {
             let mm = (self.last_seen.line + 1 - self.first_line) as f64 * view.shape.mm_per_line;
             return Err(broken(&format!("{mm:.1} mm long, expected {:.1} mm", view.shape.length_mm)));
         };
-        Ok((placement, measure::length_mm(view.edges, view.shape, &placement)?))
+        let length_mm = measure::length_mm(view.edges, view.shape, &placement)?;
+        measure::check_sides(view.edges, view.shape, &placement, length_mm)?;
+        Ok((placement, length_mm))
     }
 
     fn geometry(&self, placement: &Placement, length_mm: f64, shape: &Shape) -> CellGeometry {

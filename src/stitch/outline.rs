@@ -3,7 +3,7 @@ use super::placement::Placement;
 use super::shape::Shape;
 use crate::cell::{CELL_PX, Span};
 
-/// Leg of the triangle that must be there at a whole corner, mm.
+/// Leg of the triangle of which more than half must be there at a whole corner, mm; `configs/recipe.toml` tells it.
 const CORNER_LEG_MM: f64 = 5.0;
 
 /// The wafer in the stitched frame: the outline that was measured, less what is seen to be missing at the corners.

@@ -60,6 +60,8 @@ pub struct Stitcher {
 /// What depends on the width of a line.
 #[derive(Debug)]
 struct Sensor {
+    /// From one grey level to the next, where 65535 is white.
+    grey_step: f64,
     line: Vec<u16>,
     before: Vec<u16>,
     edges: Edges,
@@ -99,12 +101,20 @@ impl Sensor {
         let waiting = (shape.trailing_zone_mm() + shape.tolerance_mm) / shape.mm_per_line + edge_lines as f64;
         let depth = settle.max(waiting as usize) + shape.reach_lines() as usize + 64;
         Self {
+            grey_step: 1.0,
             line: vec![0; width_px],
             before: vec![0; width_px],
             edges: Edges::new(width_px, settle, shape.lines_max() as usize + settle),
             store: LineStore::new(width_px, depth, finer(shape.mm_per_px), finer(shape.mm_per_line)),
             buffers: RowBuffers::default(),
         }
+    }
+}
+
+impl Sensor {
+    fn view<'a>(&'a mut self, shape: &'a Shape, levels: &'a Levels, edge_lines: u32) -> View<'a> {
+        let Self { grey_step, edges, store, buffers, .. } = self;
+        View { shape, levels, edge_lines, grey_step: *grey_step, edges, store, buffers }
     }
 }
 
@@ -192,6 +202,9 @@ impl Stitcher {
         }
         if let Some(next) = self.next_line.filter(|next| block.first_line > *next) {
             self.lost(next, block.first_line, out);
+        }
+        if let Some(sensor) = &mut self.sensor {
+            sensor.grey_step = 65535.0 / f64::from(block.format.white());
         }
         let clock = LineClock::new(block, self.clock.as_ref());
         self.clock = Some(clock);
@@ -282,8 +295,7 @@ impl Stitcher {
             }
             State::Cell(cell) => {
                 sensor.edges.add(&sensor.before, &sensor.line, &self.levels);
-                let Sensor { edges, store, buffers, .. } = sensor;
-                let mut view = View { shape: &self.shape, levels: &self.levels, edge_lines: self.edge_lines, edges, store, buffers };
+                let mut view = sensor.view(&self.shape, &self.levels, self.edge_lines);
                 let next = match cell.line(solid, time, &mut view, out) {
                     Progress::Open => return,
                     Progress::Passed => State::Gap { unseen: None, touch: None },
@@ -321,8 +333,8 @@ impl Stitcher {
         while let Some(next) = self.truths.pop_front_if(|t| t.middle_line <= *lines.end()) {
             truth = Some(next).filter(|t| lines.contains(&t.middle_line)).or(truth);
         }
-        let Some(Sensor { edges, store, buffers, .. }) = &mut self.sensor else { return };
-        let mut view = View { shape: &self.shape, levels: &self.levels, edge_lines: self.edge_lines, edges, store, buffers };
+        let Some(sensor) = &mut self.sensor else { return };
+        let mut view = sensor.view(&self.shape, &self.levels, self.edge_lines);
         cell.end(end, truth, &mut view, out);
     }
 }

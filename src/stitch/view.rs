@@ -9,6 +9,8 @@ pub(super) struct View<'a> {
     pub shape: &'a Shape,
     pub levels: &'a Levels,
     pub edge_lines: u32,
+    /// From one grey level of the camera to the next, where 65535 is white.
+    pub grey_step: f64,
     pub edges: &'a Edges,
     pub store: &'a LineStore,
     pub buffers: &'a mut RowBuffers,

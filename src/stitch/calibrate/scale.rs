@@ -52,13 +52,13 @@ pub fn scale(picture: &Picture, field: &Calibration, width_mm: f64, length_mm: f
         tolerance_mm: 0.02 * width_mm.min(length_mm),
         skew_max: 5f64.to_radians(),
     };
+    let told = |reason| match reason {
+        HoldReason::Broken { detail } | HoldReason::Geometry { detail } => none(detail),
+        other => none(other.to_string()),
+    };
     let measure = |shape: &Shape| {
         let sides = shape.sides_from()..edges.lines() * 3 / 4;
-        let measured = measure::place(&edges, shape, sides).and_then(|p| Ok((p, measure::length_mm(&edges, shape, &p)?)));
-        measured.map_err(|reason| match reason {
-            HoldReason::Broken { detail } => none(detail),
-            other => none(other.to_string()),
-        })
+        measure::place(&edges, shape, sides).and_then(|p| Ok((p, measure::length_mm(&edges, shape, &p)?))).map_err(told)
     };
     // The size depends on the skew, and the skew on the scale: a few rounds settle both.
     for _ in 0..6 {
@@ -67,6 +67,7 @@ pub fn scale(picture: &Picture, field: &Calibration, width_mm: f64, length_mm: f
         shape.mm_per_line *= length_mm / length;
     }
     let (placement, length) = measure(&shape)?;
+    measure::check_sides(&edges, &shape, &placement, length).map_err(told)?;
     let half = 0.5 * placement.width_mm;
     let corner = |across, along| {
         let (column, line) = placement.to_camera(across, along);

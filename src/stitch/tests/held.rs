@@ -73,6 +73,32 @@ fn cells_that_lie_wrong_are_held_and_the_next_is_right() {
     }
 }
 
+/// As a camera sees them whose line is not square to the belt, or on a belt that they slip along.
+#[test]
+fn wafers_whose_sides_lean_are_held_for_that() {
+    let lean = |degrees: f64, skew: f64| {
+        let scene = row_of_wafers(1, skew);
+        let line = |line: usize| {
+            let mut leant = scene.clone();
+            leant.wafers[0].centre.0 += degrees.to_radians().tan() * (line as f64 - scene.wafers[0].centre.1);
+            leant.line(line)
+        };
+        let pixels: Vec<u8> = (0..scene.lines).flat_map(line).map(|v| (v * 255.0).round() as u8).collect();
+        let lines = block(&pixels.into(), WIDTH, PixelFormat::Gray8, 0..scene.lines, Moment::now());
+        ends(&push_all(&mut standard(), &[lines]))[0].hold.clone()
+    };
+    for skew in [-1.5, 0.0, 0.7] {
+        for degrees in [-0.1, 0.1] {
+            assert_eq!(lean(degrees, skew), None, "{degrees}° at a skew of {skew}°");
+        }
+        for degrees in [-0.5_f64, 0.5, 1.0] {
+            let Some(HoldReason::Geometry { detail }) = lean(degrees, skew) else { panic!("{degrees}° at a skew of {skew}°") };
+            let told = detail.strip_prefix("its sides lie ").and_then(|told| told.split_once('°')).expect(&detail);
+            assert!((told.0.parse::<f64>().expect(&detail) - degrees.abs()).abs() < 0.2, "{degrees}° at a skew of {skew}°: {detail}");
+        }
+    }
+}
+
 #[test]
 fn a_wafer_without_gap_beside_it_is_held_however_little_may_be_missing() {
     // Its sides lie at columns 19.5 and 319.5 of 340.
@@ -139,6 +165,37 @@ fn an_overexposed_cell_is_held() {
     assert_eq!(changed(&scene, &dark, spot(40.0)), ["overexposed"]);
     scene.gap = 1.0;
     assert_eq!(changed(&scene, &bright(), |_, _, value| value), ["none"], "the gap may be white");
+}
+
+#[test]
+fn a_cell_too_dark_to_show_cracks_is_held() {
+    let mut scene = row_of_wafers(1, 0.7);
+    scene.gap = 0.98;
+    // The same noise whatever the light, as a sensor's own is. Less than a fourth of it is left between these finer pixels.
+    let told = |light: f64, noise: f64| {
+        let number = std::cell::Cell::new(0_u64);
+        changed(&scene, &bright(), |across, along, value| {
+            number.set(number.get() + 1);
+            let dice = (number.get().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / f64::from(1 << 24) - 0.5;
+            let on_wafer = (0.0..SIDE).contains(&across) && (0.0..SIDE).contains(&along);
+            if on_wafer { light * value + noise * dice } else { value }
+        })
+    };
+    assert_eq!((told(1.0, 0.04), told(0.5, 0.04)), (vec!["none"], vec!["none"]));
+    assert_eq!(told(0.1, 0.04), ["underexposed"]);
+    assert_eq!(told(1.0, 0.4), ["underexposed"], "whatever makes the noise");
+    // Without any noise: 8 grey levels tell no hundredths, as 0.07 of 12 bit do.
+    let seen = |format: PixelFormat| {
+        let dim = |value: f64| if value < 0.9 { 0.07 * value } else { value };
+        let levels = (0..scene.lines).flat_map(|line| scene.line(line)).map(|v| (dim(v) * f64::from(format.white())).round() as u16);
+        let pixels: Vec<u8> = match format {
+            PixelFormat::Gray8 => levels.map(|v| v as u8).collect(),
+            PixelFormat::Gray16Le { .. } => levels.flat_map(u16::to_le_bytes).collect(),
+        };
+        let lines = block(&pixels.into(), WIDTH, format, 0..scene.lines, Moment::now());
+        holds(&push_all(&mut stitcher(&product(SIDE).0, &bright()), &[lines]))
+    };
+    assert_eq!((seen(PixelFormat::Gray8), seen(PixelFormat::Gray16Le { bits: 12 })), (vec!["underexposed"], vec!["none"]));
 }
 
 /// Sensors of 12 bit in Mono16 and of 10 bit in Mono12 end at these shares of white.

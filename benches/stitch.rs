@@ -50,6 +50,7 @@ fn stitch(c: &mut Criterion) {
         gap_level: 0.05,
         edge_lines: 8,
         skew_deg_max: 3.2,
+        noise_share_max: 0.04,
         mm_per_px: Some(scale),
         mm_per_line: Some(scale),
     };

@@ -16,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         gap_level: 0.2,
         edge_lines: 3,
         skew_deg_max: 3.2,
+        noise_share_max: 0.04,
         mm_per_px: Some(0.5),
         mm_per_line: Some(0.5),
     };

@@ -71,6 +71,7 @@ mod tests {
             gap_level: 0.1,
             edge_lines: 4,
             skew_deg_max: 3.0,
+            noise_share_max: 0.04,
             mm_per_px: None,
             mm_per_line: None,
         };

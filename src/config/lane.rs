@@ -264,6 +264,7 @@ fn read_belt(t: &mut Reader, calibrated: bool, camera: &Camera, wafer: &Wafer) -
         gap_level,
         edge_lines: t.number("edge_lines", "a whole number of lines, 1 to 100", 1..=100, 3),
         skew_deg_max: t.number("skew_deg_max", "degrees, 0.2 (nothing lies straighter) to 5", 0.2..=5.0, 3.2),
+        noise_share_max: t.number("noise_share_max", "a share of the cell's grey, 0.005 to 1 (never held for it)", 0.005..=1.0, 0.04),
         mm_per_px,
         mm_per_line,
     }

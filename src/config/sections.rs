@@ -359,6 +359,8 @@ pub struct Belt {
     pub edge_lines: u32,
     /// Largest skew that is corrected, degrees.
     pub skew_deg_max: f64,
+    /// Noise from pixel to pixel that a cell's picture may have, share of its mean grey: cracks hide in more.
+    pub noise_share_max: f64,
     /// Millimetres a pixel across the belt, where no calibration tells it.
     pub mm_per_px: Option<f64>,
     /// Millimetres a line along the belt, where no calibration tells it.

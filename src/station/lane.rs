@@ -293,6 +293,7 @@ mod tests {
             gap_level: 0.1,
             edge_lines: 4,
             skew_deg_max: 3.0,
+            noise_share_max: 0.04,
             mm_per_px: Some(0.5),
             mm_per_line: Some(0.5),
         };

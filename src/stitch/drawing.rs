@@ -129,6 +129,7 @@ pub fn product(side_px: f64) -> (Wafer, Belt) {
         gap_level: 0.05,
         edge_lines: 3,
         skew_deg_max: 3.2,
+        noise_share_max: 0.04,
         mm_per_px: Some(182.0 / side_px),
         mm_per_line: Some(182.0 / side_px),
     };

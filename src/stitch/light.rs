@@ -7,8 +7,6 @@ use crate::cell::{CELL_PX, HoldReason, TileRow};
 const WHITE_SHARE_MAX: f64 = 0.01;
 /// Stitched lines on which a bright gap may show within the outline.
 const GAP_LINES_MAX: usize = 8;
-/// Noise that a cell may have, share of its mean grey: from about here on cracks are missed in it.
-const NOISE_SHARE_MAX: f64 = 0.02;
 /// One line in so many tells a cell's noise.
 const NOISE_LINES: usize = 16;
 
@@ -43,12 +41,13 @@ impl Light {
         }
     }
 
-    /// `grey_step`: from one grey level of the camera to the next, in the row's grey values.
+    /// `grey_step`: from one grey level of the camera to the next, in the row's grey values, columns' gains left out.
+    /// `noise_share_max`: noise that the cell may have, share of its mean grey.
     ///
     /// # Errors
     /// [`HoldReason::Broken`] where a bright gap shows within the outline, [`HoldReason::Overexposed`],
     /// [`HoldReason::Underexposed`].
-    pub fn check(&mut self, grey_step: f64) -> Result<(), HoldReason> {
+    pub fn check(&mut self, grey_step: f64, noise_share_max: f64) -> Result<(), HoldReason> {
         let white_share = self.white_pixels as f64 / self.pixels.max(1) as f64;
         if self.gap_lines > GAP_LINES_MAX {
             return Err(broken(&format!(
@@ -66,13 +65,13 @@ impl Light {
             return Err(HoldReason::Overexposed { detail });
         }
         let (grey, noise) = self.grey_and_noise(grey_step);
-        if noise > NOISE_SHARE_MAX * grey {
+        if noise > noise_share_max * grey {
             let detail = format!(
-                "the cell's grey is {:.1} % of white, and noise is {:.1} % of that, up to {:.0} % may be; lengthen the exposure or \
-                 brighten the lamp",
+                "the cell's grey is {:.1} % of white, and noise from pixel to pixel is {:.1} % of that, up to {:.1} % may be; lengthen \
+                 the exposure or brighten the lamp or, if it is steep texture, raise `belt.noise_share_max`",
                 100.0 * grey / 65535.0,
                 100.0 * noise / grey.max(1.0),
-                100.0 * NOISE_SHARE_MAX
+                100.0 * noise_share_max
             );
             return Err(HoldReason::Underexposed { detail });
         }

@@ -154,7 +154,7 @@ impl OpenCell {
                         rows.finish(length_mm, view, out);
                         missing_corners = rows.outline.missing_corners(view.edges);
                         squeeze = rows.outline.placement().squeezed();
-                        doubt = rows.light.check(view.grey_step).err();
+                        doubt = rows.light.check(view.grey_step, shape.noise_share_max).err();
                     }
                 }
                 Err(reason) => self.hold_for(reason),

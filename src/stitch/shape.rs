@@ -26,6 +26,8 @@ pub(super) struct Shape {
     pub tolerance_mm: f64,
     /// Largest skew, radians.
     pub skew_max: f64,
+    /// Most noise of a cell, share of its mean grey.
+    pub noise_share_max: f64,
 }
 
 impl Shape {
@@ -49,6 +51,7 @@ impl Shape {
             corners_mm: wafer.corners_mm,
             tolerance_mm: wafer.tolerance_mm,
             skew_max: belt.skew_deg_max.to_radians(),
+            noise_share_max: belt.noise_share_max,
         })
     }
 

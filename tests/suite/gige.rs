@@ -41,6 +41,7 @@ fn start_with(settings: GigeCamera, idle_after_s: f64) -> Result<CameraLink, Cam
         gap_level: 0.95,
         edge_lines: 4,
         skew_deg_max: 3.0,
+        noise_share_max: 0.04,
         mm_per_px: None,
         mm_per_line: None,
     };

@@ -51,6 +51,7 @@ pub fn scale(picture: &Picture, field: &Calibration, width_mm: f64, length_mm: f
         corners_mm: [0.0; 4],
         tolerance_mm: 0.02 * width_mm.min(length_mm),
         skew_max: 5f64.to_radians(),
+        noise_share_max: 1.0,
     };
     let told = |reason| match reason {
         HoldReason::Broken { detail } | HoldReason::Geometry { detail } => none(detail),

@@ -15,7 +15,16 @@ fn camera(kind: CameraKind, block_lines: u32) -> Camera {
 }
 
 fn belt(gap: GapKind) -> Belt {
-    Belt { gap, edge_level: 0.2, gap_level: 0.1, edge_lines: 4, skew_deg_max: 3.0, noise_share_max: 0.04, mm_per_px: None, mm_per_line: None }
+    Belt {
+        gap,
+        edge_level: 0.2,
+        gap_level: 0.1,
+        edge_lines: 4,
+        skew_deg_max: 3.0,
+        noise_share_max: 0.04,
+        mm_per_px: None,
+        mm_per_line: None,
+    }
 }
 
 fn start(kind: CameraKind, block_lines: u32, queue_blocks: usize) -> Result<CameraLink, CameraError> {

@@ -44,7 +44,16 @@ impl StitchedCell {
         let product = Wafer::of_format("M10").context("M10 is a known format")?;
         let scale = product.width_mm / side_px;
         let (edge_level, gap_level) = gap.usual_levels();
-        let belt = Belt { gap, edge_level, gap_level, edge_lines: 3, skew_deg_max: 3.2, noise_share_max: 0.04, mm_per_px: Some(scale), mm_per_line: Some(scale) };
+        let belt = Belt {
+            gap,
+            edge_level,
+            gap_level,
+            edge_lines: 3,
+            skew_deg_max: 3.2,
+            noise_share_max: 0.04,
+            mm_per_px: Some(scale),
+            mm_per_line: Some(scale),
+        };
         let mut stitcher = Stitcher::new(Arc::from("bench"), &product, &belt, None)?;
 
         let started = Instant::now();

@@ -128,7 +128,7 @@ fn read_endpoint(t: &mut Reader, key: &'static str, default: &str) -> String {
     let endpoint: String = t.or(key, "an endpoint in quotes, such as \"tcp://127.0.0.1:5556\"", default.to_owned());
     let port_fits = |port: &str| port == "*" || port.parse::<u16>().is_ok();
     let tcp = endpoint.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'));
-    // ZeroMQ binds no names.
+    // No names are bound, of hosts or of interfaces.
     let host_fits = |host: &str| {
         let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         host == "*" || host.parse::<Ipv4Addr>().is_ok() || v6.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())

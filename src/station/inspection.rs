@@ -42,8 +42,14 @@ impl WarmThread {
                 run(inspectors, &lanes);
             }
         })?;
-        let info = warm_in.recv().map_err(|_| StationError::Failed("inspection".into()))??;
-        Ok(Self { lanes: Some(lanes), thread: Some(thread), info })
+        let failed = match warm_in.recv() {
+            Ok(Ok(info)) => return Ok(Self { lanes: Some(lanes), thread: Some(thread), info }),
+            Ok(Err(error)) => error.into(),
+            Err(_) => StationError::Failed("inspection".into()),
+        };
+        // It has nothing left to wait for; whatever it says of a panic was said by then.
+        let _ = thread.join();
+        Err(failed)
     }
 
     /// Which model this is, and all that runs it.

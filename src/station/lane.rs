@@ -155,7 +155,7 @@ impl LaneWorker {
                 self.state.camera(CameraState::Connected);
                 if let Some((from, reason)) = gone.take() {
                     // A camera that had no power counts from anew: what was bound to its old counts would be given to other cells.
-                    self.bindings.forget_counts(&self.state.name, from.instant);
+                    self.bindings.forget_counts(&self.state.name, at.instant);
                     let _ = self.desk.send(DeskEvent::Blind { from, to: *at, reason });
                 }
             }

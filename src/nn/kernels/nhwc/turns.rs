@@ -9,7 +9,7 @@ pub(super) fn turns(units: usize, long: usize, short: usize) -> impl Iterator<It
         // Short ones, one or two of them, where those do no more than a long one.
         let count = if units < short {
             1
-        } else if left > 2 * short || (left > short && left <= long && units >= long) {
+        } else if units >= long && (left > 2 * short || (left > short && left <= long)) {
             long
         } else {
             short

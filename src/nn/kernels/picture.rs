@@ -26,7 +26,7 @@ impl<'a> Plane<'a> {
     }
 
     /// Whether they are worth what they are.
-    fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         (self.scale, self.shift, self.floor) == (1.0, 0.0, f32::NEG_INFINITY)
     }
 
@@ -146,11 +146,12 @@ impl<'a> Apart<'a> {
         Self { parts: [Shared::new(first_part), Shared::new(second_part)], first, size }
     }
 
-    /// Writes `count` lines of a channel, from line `first` on, that lie `pitch` values apart in `from`.
+    /// So many lines of a channel, from line `first` on.
     ///
     /// # Safety
-    /// No other thread may write these lines.
-    pub unsafe fn write(&self, n: usize, channel: usize, first: usize, count: usize, from: &[f32], pitch: usize) {
+    /// No other thread may touch these lines while the result lives.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn lines(&self, n: usize, channel: usize, first: usize, count: usize) -> &'a mut [MaybeUninit<f32>] {
         let (part, channels, channel) = if channel < self.first {
             (&self.parts[0], self.first, channel)
         } else {
@@ -158,7 +159,16 @@ impl<'a> Apart<'a> {
         };
         let start = (n * channels + channel) * self.size.plane() + first * self.size.w;
         // SAFETY: the caller's promise.
-        let to = unsafe { part.part(start, count * self.size.w) };
+        unsafe { part.part(start, count * self.size.w) }
+    }
+
+    /// Writes `count` lines of a channel, from line `first` on, that lie `pitch` values apart in `from`.
+    ///
+    /// # Safety
+    /// No other thread may write these lines.
+    pub unsafe fn write(&self, n: usize, channel: usize, first: usize, count: usize, from: &[f32], pitch: usize) {
+        // SAFETY: the caller's promise.
+        let to = unsafe { self.lines(n, channel, first, count) };
         for (row, to) in to.chunks_exact_mut(self.size.w).enumerate() {
             to.write_copy_of_slice(&from[row * pitch..][..self.size.w]);
         }

@@ -3,10 +3,11 @@
 use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::picture::{Apart, Pictures};
 use super::scratch::{block_lines, with_scratch};
-use super::simd::{Lanes, Task, dispatch};
+use super::simd::{Lanes, Task, WIDEST, dispatch};
 use super::weights::Weights;
 use super::winograd::{POINTS, SIDE, Strip, TAPS, ToPoints, scatter};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// The weights at one point: kernels of one line of three taps.
 fn at_point(weights: &Weights, point: usize) -> Packed {
@@ -24,28 +25,33 @@ pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
     // At the points there is half as much again as in the lines.
     let most = (block_lines(3 * size.c, size.h, size.w) / SIDE).max(1) * SIDE;
     let blocks = size.h.div_ceil(most);
-    // With the zeros after the last line.
-    let plane = (most + 2) * line + 1;
     let gathered_plane = most / SIDE * line + 1;
     (0..size.n * blocks).into_par_iter().for_each(|task| {
         let (n, first) = (task / blocks, task % blocks * most);
         let lines = most.min(size.h - first);
         let strips = lines.div_ceil(SIDE);
         let run = strips * line;
-        let room = [plane + SLACK, POINTS * (size.c * gathered_plane + SLACK), POINTS * GROUP * run + SLACK, SIDE * GROUP * run + SLACK];
+        let room = [ToPoints::room(size.w, WIDEST), POINTS * (size.c * gathered_plane + SLACK), POINTS * GROUP * run + SLACK];
         with_scratch(room.iter().sum(), |scratch| {
-            let (bordered, scratch) = scratch.split_at_mut(room[0]);
-            let (gathered, scratch) = scratch.split_at_mut(room[1]);
-            let (products, output) = scratch.split_at_mut(room[2]);
+            let (edge, scratch) = scratch.split_at_mut(room[0]);
+            let (gathered, products) = scratch.split_at_mut(room[1]);
             let of_point = size.c * gathered_plane + SLACK;
             for c in 0..size.c {
-                x.copy_bordered([n, c], first, strips * SIDE, 1, &mut bordered[..plane]);
+                let plane = x.plane(n, c);
                 for strip in 0..strips {
-                    let from = bordered[strip * SIDE * line..].as_ptr();
-                    let to = gathered[c * gathered_plane + strip * line..].as_mut_ptr();
-                    // SAFETY: six lines from there on are in the bordered plane, and so many values at each point; a
-                    // vector more is SLACK at most.
-                    unsafe { dispatch(ToPoints { strip: Strip::Inputs, from, line, to, of_point, values: line }) };
+                    let start = c * gathered_plane + strip * line;
+                    (0..POINTS).for_each(|point| gathered[point * of_point + start] = 0.0);
+                    let points = ToPoints {
+                        strip: Strip::Inputs,
+                        plane,
+                        size: [size.h, size.w],
+                        first: (first + strip * SIDE).wrapping_sub(1),
+                        scratch: &mut *edge,
+                        to: gathered[start + 1..].as_mut_ptr(),
+                        of_point,
+                    };
+                    // SAFETY: every point has a line of each strip there, after its left border.
+                    unsafe { dispatch(points) };
                 }
                 // The last line's right border.
                 (0..POINTS).for_each(|point| gathered[point * of_point + c * gathered_plane + run] = 0.0);
@@ -68,44 +74,43 @@ pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
                     unsafe { panel.run() };
                 }
                 for o in 0..packed[0].width_of(group) {
-                    let lines_of = &mut output[o * SIDE * run..];
                     for strip in 0..strips {
-                        let from = products[o * run + strip * line..].as_ptr();
-                        // SAFETY: every point has a line there, and the output four for each strip, SLACK after the last.
+                        let (y, from) = (strip * SIDE, products[o * run + strip * line..].as_ptr());
+                        // SAFETY: each task writes the lines of its own block. Every point has a line there, SLACK after the last.
                         unsafe {
-                            dispatch(Scatter { from, of_point: GROUP * run, line, to: lines_of[strip * SIDE * line..].as_mut_ptr() })
-                        };
+                            let to = out.lines(n, group * GROUP + o, first + y, SIDE.min(lines - y));
+                            dispatch(Scatter { from, of_point: GROUP * run, to, width: size.w });
+                        }
                     }
-                    // SAFETY: each task writes the lines of its own block.
-                    unsafe { out.write(n, group * GROUP + o, first, lines, lines_of, line) };
                 }
             }
         });
     });
 }
 
-/// A line at each point back to four.
-struct Scatter {
+/// A line at each point back to four, or to as many as are asked for.
+struct Scatter<'a> {
     from: *const f32,
     /// Distance of points.
     of_point: usize,
-    /// Values of a line.
-    line: usize,
-    to: *mut f32,
+    /// Lines of `width` values, all of which are written.
+    to: &'a mut [MaybeUninit<f32>],
+    width: usize,
 }
 
-impl Task for Scatter {
+impl Task for Scatter<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        for at in (0..self.line).step_by(L::WIDTH) {
-            // SAFETY: the caller's promise.
+        let (lines, to) = (self.to.len() / self.width, self.to.as_mut_ptr().cast::<f32>());
+        for at in (0..self.width).step_by(L::WIDTH) {
+            // SAFETY: the caller's promise; a line of the result has `width - at` values left.
             unsafe {
                 let mut values = [L::splat(0.0); POINTS];
                 for (point, value) in values.iter_mut().enumerate() {
                     *value = L::load(self.from.add(point * self.of_point + at));
                 }
-                for (y, value) in scatter(values).into_iter().enumerate() {
-                    value.store_up_to(self.to.add(y * self.line + at), self.line - at);
+                for (y, value) in scatter(values).into_iter().enumerate().take(lines) {
+                    value.store_up_to(to.add(y * self.width + at), self.width - at);
                 }
             }
         }

@@ -3,6 +3,7 @@
 //!
 //! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015.
 
+use super::picture::Plane;
 use super::simd::{Lanes, Task};
 
 /// Neighbours that are computed together.
@@ -115,36 +116,75 @@ impl Strip {
     }
 }
 
-/// A strip to the points.
-pub(super) struct ToPoints {
+/// A strip of a picture's channel to the points, a line at each.
+pub(super) struct ToPoints<'a> {
     pub strip: Strip,
-    pub from: *const f32,
-    /// Distance of lines.
-    pub line: usize,
+    pub plane: Plane<'a>,
+    /// The channel's lines, and the pixels of each.
+    pub size: [usize; 2],
+    /// The strip's first line; those outside of the picture (above it: wrapped around) are zero.
+    pub first: usize,
+    /// [`ToPoints::room`] values, for strips that are not within the picture.
+    pub scratch: &'a mut [f32],
     pub to: *mut f32,
     /// Distance of points.
     pub of_point: usize,
-    /// Values of a line; whole vectors are read.
-    pub values: usize,
 }
 
-impl Task for ToPoints {
+impl ToPoints<'_> {
+    /// Values of the scratch for lines of `w` pixels and vectors of `width` values.
+    pub const fn room(w: usize, width: usize) -> usize {
+        REACH * w.next_multiple_of(width)
+    }
+
+    /// From lines `line` values apart, of which whole vectors are read, worth what `plane` says where that is `PENDING`.
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        for at in (0..self.values).step_by(L::WIDTH) {
-            // Loops, not closures: a closure that is not inlined has no vectors.
-            // SAFETY: the caller's promise.
-            unsafe {
+    unsafe fn points<L: Lanes, const PENDING: bool>(&self, from: *const f32, line: usize) {
+        let [_, w] = self.size;
+        // Loops, not closures: a closure that is not inlined has no vectors.
+        // SAFETY: the caller's promise.
+        unsafe {
+            let Plane { scale, shift, floor, .. } = self.plane;
+            let [scale, shift, floor] = [L::splat(scale), L::splat(shift), L::splat(floor)];
+            for at in (0..w).step_by(L::WIDTH) {
                 let mut values = [L::splat(0.0); REACH];
                 for (y, value) in values.iter_mut().enumerate().take(self.strip.lines()) {
-                    *value = L::load(self.from.add(y * self.line + at));
+                    *value = L::load(from.add(y * line + at));
+                    if PENDING {
+                        // Two roundings, as `Plane::write` has them.
+                        *value = floor.max(plus(L::splat(0.0).plus_product(*value, scale), shift));
+                    }
                 }
                 let [a, b, c, d, ..] = values;
                 let values = if self.strip == Strip::Inputs { gather(values) } else { scatter_gradient([a, b, c, d]) };
                 for (point, value) in values.into_iter().enumerate() {
-                    value.store_up_to(self.to.add(point * self.of_point + at), self.values - at);
+                    value.store_up_to(self.to.add(point * self.of_point + at), w - at);
                 }
             }
         }
+    }
+}
+
+impl Task for ToPoints<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let ([h, w], lines, first) = (self.size, self.strip.lines(), self.first);
+        let (plane, pitch) = (self.plane, w.next_multiple_of(L::WIDTH));
+        let within = first < h && lines <= h - first && (first + lines - 1) * w + pitch <= plane.values.len();
+        if within {
+            let from = plane.values[first * w..].as_ptr();
+            // SAFETY: so many lines and a last vector are in the plane; the rest is the caller's promise.
+            unsafe { if plane.is_plain() { self.points::<L, false>(from, w) } else { self.points::<L, true>(from, w) } }
+            return;
+        }
+        assert!(self.scratch.len() >= Self::room(w, L::WIDTH), "room for a strip");
+        for (i, values) in self.scratch.chunks_exact_mut(pitch.max(1)).enumerate().take(lines) {
+            match first.wrapping_add(i) {
+                y if y < h => plane.write(y * w, &mut values[..w]),
+                _ => values[..w].fill(0.0),
+            }
+        }
+        // SAFETY: the scratch has the lines, checked above; the rest is the caller's promise.
+        unsafe { self.points::<L, false>(self.scratch.as_ptr(), pitch) }
     }
 }

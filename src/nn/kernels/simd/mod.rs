@@ -5,6 +5,9 @@ mod x86;
 
 use super::isa::Isa;
 
+/// Values of the widest vectors that there are.
+pub(super) const WIDEST: usize = 16;
+
 /// A vector register of `f32`.
 ///
 /// # Safety

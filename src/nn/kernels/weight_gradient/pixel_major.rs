@@ -1,8 +1,9 @@
 //! Channels laid out pixel by pixel, for sums over pixels: the channels of a pixel are then a vector.
 
+use super::super::Dims;
 use super::super::picture::Pictures;
 use super::super::simd::{Lanes, Task};
-use super::super::winograd::{POINTS, REACH, SIDE, Strip, ToPoints};
+use super::super::winograd::{POINTS, SIDE, Strip, ToPoints};
 use std::ops::Range;
 
 /// Channels in blocks, for each point `[block][pixel][channel of the block]`.
@@ -59,7 +60,7 @@ impl PixelMajor {
 
     /// Values of the scratch that [`PixelMajor::lay`] wants for lines of `w` pixels and vectors of `width` values.
     pub fn scratch(w: usize, width: usize) -> usize {
-        (REACH + POINTS * width) * w.next_multiple_of(width)
+        ToPoints::room(w, width) + POINTS * width * w.next_multiple_of(width)
     }
 
     /// Lays out lines of picture `n`, of its channels from `first` on as far as there are any.
@@ -74,7 +75,7 @@ impl PixelMajor {
         let end = lines.place.start + lines.count * line;
         assert!(end <= lines.place.end && lines.place.end <= self.pixels && to.len() >= self.values());
         assert!(scratch.len() >= Self::scratch(w, L::WIDTH));
-        let (raw, scratch) = scratch.split_at_mut(REACH * pitch);
+        let (raw, scratch) = scratch.split_at_mut(ToPoints::room(w, L::WIDTH));
         for block in 0..self.blocks() {
             for strip in 0..lines.count {
                 let start = lines.place.start + strip * line;
@@ -117,19 +118,16 @@ impl PixelMajor {
         to: &mut [f32],
         of_point: usize,
     ) {
-        let size = pictures.size();
-        let pitch = size.w.next_multiple_of(L::WIDTH);
-        let (lines, count) = self.filter.map_or((&mut *to, 1), |strip| (&mut *raw, strip.lines()));
-        for (i, values) in lines.chunks_mut(pitch).enumerate().take(count) {
-            let values = &mut values[..size.w];
-            match y.wrapping_add(i) {
-                y if y < size.h && channel < size.c => pictures.plane(n, channel).write(y * size.w, values),
-                _ => values.fill(0.0),
-            }
+        let Dims { c, h, w, .. } = pictures.size();
+        if channel >= c || (self.filter.is_none() && y >= h) {
+            (0..self.points()).for_each(|point| to[point * of_point..][..w].fill(0.0));
+            return;
         }
-        let Some(strip) = self.filter else { return };
-        assert!(raw.len() >= count * pitch && to.len() >= (POINTS - 1) * of_point + pitch, "room for a strip");
-        // SAFETY: whole vectors of the scratch, checked above; the instruction set is the caller's promise.
-        unsafe { ToPoints { strip, from: raw.as_ptr(), line: pitch, to: to.as_mut_ptr(), of_point, values: pitch }.run::<L>() }
+        let plane = pictures.plane(n, channel);
+        let Some(strip) = self.filter else { return plane.write(y * w, &mut to[..w]) };
+        assert!(to.len() >= (POINTS - 1) * of_point + w, "room for a strip");
+        let points = ToPoints { strip, plane, size: [h, w], first: y, scratch: raw, to: to.as_mut_ptr(), of_point };
+        // SAFETY: a line of the scratch for each point, checked above; the instruction set is the caller's promise.
+        unsafe { points.run::<L>() }
     }
 }

@@ -37,13 +37,13 @@ impl Inspectors {
                 continue;
             }
             all.add(precision, make(device, precision)?);
-            match all.warm_up() {
+            match all.warm_up_all() {
                 // On a device that is full the newest may have taken what an earlier one needs.
                 Err(error) if device == DeviceChoice::Auto => {
                     tracing::warn!(device = "cpu", %precision, %error, "network: the device cannot run it beside the others, the CPU does it");
                     all.remove(precision);
                     all.add(precision, make(DeviceChoice::Cpu, precision)?);
-                    all.warm_up()?;
+                    all.warm_up_all()?;
                 }
                 warmed => warmed?,
             }
@@ -64,8 +64,16 @@ impl Inspectors {
         self.0.retain(|made| !made.precisions.is_empty());
     }
 
-    fn warm_up(&mut self) -> Result<(), InspectError> {
-        self.0.iter_mut().try_for_each(|made| made.inspector.warm_up())
+    fn warm_up_all(&mut self) -> Result<(), InspectError> {
+        (0..self.networks()).try_for_each(|network| self.warm_up(network))
+    }
+
+    /// See [`Inspector::warm_up`].
+    ///
+    /// # Errors
+    /// The network fails.
+    pub fn warm_up(&mut self, network: usize) -> Result<(), InspectError> {
+        self.0[network].inspector.warm_up()
     }
 
     /// Which model this is, and all that runs it.

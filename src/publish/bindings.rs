@@ -1,4 +1,5 @@
 use super::wire::BindRequest;
+use crate::cell::Moment;
 use crate::cell::encoder::travel;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,8 @@ struct Binding {
     id: String,
     place: Place,
     since: Instant,
+    /// For cells that passed until then.
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -91,14 +94,14 @@ impl Bindings {
         if waiting.len() >= self.capacity {
             waiting.pop_front();
         }
-        waiting.push_back(Binding { id: id.clone(), place, since: now });
+        waiting.push_back(Binding { id: id.clone(), place, since: now, until: None });
         Ok(())
     }
 
-    /// The id of the cell whose trailing edge passed `lane` at `unix_ns` and, where there is one, at
+    /// The id of the cell whose trailing edge passed `lane` `at` that moment and, where there is one, at
     /// `encoder_count`: the nearest one within its tolerance, by encoder before by time. It is
     /// given once.
-    pub fn take(&self, lane: &str, encoder_count: Option<i64>, unix_ns: i64) -> Option<String> {
+    pub fn take(&self, lane: &str, encoder_count: Option<i64>, at: Moment) -> Option<String> {
         let mut waiting = self.lanes.get(lane)?.lock().unwrap_or_else(PoisonError::into_inner);
         let by_encoder = |binding: &Binding| match (&binding.place, encoder_count) {
             (Place::Encoder { count, tolerance_counts }, Some(at)) => {
@@ -106,19 +109,23 @@ impl Bindings {
             }
             _ => None,
         };
+        let by_encoder = |binding: &Binding| by_encoder(binding).filter(|_| binding.until.is_none_or(|until| at.instant <= until));
         let by_time = |binding: &Binding| match binding.place {
-            Place::Time { unix_ns: at, tolerance_ns } => Some(at.abs_diff(unix_ns)).filter(|off| *off <= tolerance_ns),
+            Place::Time { unix_ns, tolerance_ns } => Some(unix_ns.abs_diff(at.unix_ns)).filter(|off| *off <= tolerance_ns),
             Place::Encoder { .. } => None,
         };
         let index = nearest(&waiting, by_encoder).or_else(|| nearest(&waiting, by_time))?;
         waiting.remove(index).map(|binding| binding.id)
     }
 
-    /// Forgets the ids that were bound before `before` to encoder counts of `lane`, whose encoder may count from anew.
+    /// Of `lane`, whose encoder may count from anew, the ids that were bound before `before` to counts are no more for cells that
+    /// pass later. Those that had passed by then may still be on their way to their verdicts.
     pub fn forget_counts(&self, lane: &str, before: Instant) {
         let Some(waiting) = self.lanes.get(lane) else { return };
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|binding| matches!(binding.place, Place::Time { .. }) || binding.since >= before);
+        for binding in waiting.iter_mut().filter(|b| matches!(b.place, Place::Encoder { .. }) && b.since < before) {
+            binding.until.get_or_insert(before);
+        }
     }
 }
 
@@ -160,6 +167,10 @@ mod tests {
         }
     }
 
+    fn at(unix_ns: i64) -> Moment {
+        Moment { unix_ns, ..Moment::now() }
+    }
+
     fn bindings() -> Bindings {
         Bindings::new(["a".into(), "b".into()], 3)
     }
@@ -168,10 +179,10 @@ mod tests {
     fn an_encoder_that_starts_anew_after_32_bits_finds_its_ids() {
         let bindings = bindings();
         bindings.bind(&by_encoder("beyond", (1 << 32) - 5, 20)).unwrap();
-        assert_eq!(bindings.take("a", Some(6), 0).as_deref(), Some("beyond"));
+        assert_eq!(bindings.take("a", Some(6), at(0)).as_deref(), Some("beyond"));
         bindings.bind(&by_encoder("negative", -5, 20)).unwrap();
         // The same count, read with and without its sign.
-        assert_eq!(bindings.take("a", Some((1 << 32) - 5), 0).as_deref(), Some("negative"));
+        assert_eq!(bindings.take("a", Some((1 << 32) - 5), at(0)).as_deref(), Some("negative"));
     }
 
     #[test]
@@ -179,26 +190,28 @@ mod tests {
         let bindings = bindings();
         bindings.bind(&by_encoder("of a cell that never came", 1000, 50)).unwrap();
         bindings.bind(&by_encoder("now", 1000, 50)).unwrap();
-        assert_eq!(bindings.take("a", Some(1000), 0).as_deref(), Some("now"));
+        assert_eq!(bindings.take("a", Some(1000), at(0)).as_deref(), Some("now"));
     }
 
     #[test]
-    fn counts_of_a_camera_that_went_are_forgotten_and_times_and_what_was_bound_since_are_not() {
+    fn counts_of_a_camera_that_went_are_for_cells_that_had_passed_and_times_and_what_was_bound_since_for_all() {
         let bindings = bindings();
+        let passed = Moment::now();
         bindings.bind(&by_encoder("before", 1000, 50)).unwrap();
         bindings.bind(&by_time("by time", 7, 1.0)).unwrap();
-        let gone = Instant::now();
+        let back = Instant::now();
         bindings.bind(&by_encoder("since", 2000, 50)).unwrap();
-        bindings.forget_counts("b", gone);
-        bindings.forget_counts("a", gone);
-        assert_eq!(bindings.take("a", Some(1000), i64::MAX), None);
-        assert_eq!(bindings.take("a", Some(2000), i64::MAX).as_deref(), Some("since"));
-        assert_eq!(bindings.take("a", None, 7).as_deref(), Some("by time"));
+        bindings.forget_counts("b", back);
+        bindings.forget_counts("a", back);
+        assert_eq!(bindings.take("a", Some(1000), at(i64::MAX)), None);
+        assert_eq!(bindings.take("a", Some(2000), at(i64::MAX)).as_deref(), Some("since"));
+        assert_eq!(bindings.take("a", None, at(7)).as_deref(), Some("by time"));
+        assert_eq!(bindings.take("a", Some(1000), passed).as_deref(), Some("before"));
     }
 
     #[test]
     fn an_id_whose_cell_never_came_is_forgotten() {
-        let binding = Binding { id: "old".into(), place: Place::Encoder { count: 1, tolerance_counts: 1 }, since: Instant::now() };
+        let binding = Binding { id: "old".into(), place: Place::Encoder { count: 1, tolerance_counts: 1 }, since: Instant::now(), until: None };
         assert!(!binding.is_stale(Instant::now()));
         assert!(binding.is_stale(Instant::now() + WAIT + Duration::from_secs(1)));
     }
@@ -208,18 +221,18 @@ mod tests {
         let bindings = bindings();
         bindings.bind(&by_encoder("near", 1000, 50)).unwrap();
         bindings.bind(&by_encoder("far", 1040, 50)).unwrap();
-        assert_eq!(bindings.take("a", Some(1010), 0).as_deref(), Some("near"));
-        assert_eq!(bindings.take("a", Some(1010), 0).as_deref(), Some("far"));
-        assert_eq!(bindings.take("a", Some(1010), 0), None);
+        assert_eq!(bindings.take("a", Some(1010), at(0)).as_deref(), Some("near"));
+        assert_eq!(bindings.take("a", Some(1010), at(0)).as_deref(), Some("far"));
+        assert_eq!(bindings.take("a", Some(1010), at(0)), None);
     }
 
     #[test]
     fn outside_the_tolerance_or_on_another_lane_nothing_is_given() {
         let bindings = bindings();
         bindings.bind(&by_time("t", 1_000_000_000, 5.0)).unwrap();
-        assert_eq!(bindings.take("a", None, 1_005_000_001), None);
-        assert_eq!(bindings.take("b", None, 1_000_000_000), None);
-        assert_eq!(bindings.take("a", None, 1_005_000_000).as_deref(), Some("t"));
+        assert_eq!(bindings.take("a", None, at(1_005_000_001)), None);
+        assert_eq!(bindings.take("b", None, at(1_000_000_000)), None);
+        assert_eq!(bindings.take("a", None, at(1_005_000_000)).as_deref(), Some("t"));
     }
 
     #[test]
@@ -227,8 +240,8 @@ mod tests {
         let bindings = bindings();
         bindings.bind(&by_time("clock", 0, 10.0)).unwrap();
         bindings.bind(&by_encoder("encoder", 7, 10)).unwrap();
-        assert_eq!(bindings.take("a", Some(10), 0).as_deref(), Some("encoder"));
-        assert_eq!(bindings.take("a", Some(10), 0).as_deref(), Some("clock"));
+        assert_eq!(bindings.take("a", Some(10), at(0)).as_deref(), Some("encoder"));
+        assert_eq!(bindings.take("a", Some(10), at(0)).as_deref(), Some("clock"));
     }
 
     #[test]
@@ -237,11 +250,11 @@ mod tests {
         for (i, id) in ["1", "2", "3", "4"].iter().enumerate() {
             bindings.bind(&by_encoder(id, i as i64 * 100, 1)).unwrap();
         }
-        assert_eq!(bindings.take("a", Some(0), 0), None);
+        assert_eq!(bindings.take("a", Some(0), at(0)), None);
         bindings.bind(&by_encoder("2", 900, 1)).unwrap();
-        assert_eq!(bindings.take("a", Some(100), 0), None);
-        assert_eq!(bindings.take("a", Some(900), 0).as_deref(), Some("2"));
-        assert_eq!(bindings.take("a", Some(300), 0).as_deref(), Some("4"));
+        assert_eq!(bindings.take("a", Some(100), at(0)), None);
+        assert_eq!(bindings.take("a", Some(900), at(0)).as_deref(), Some("2"));
+        assert_eq!(bindings.take("a", Some(300), at(0)).as_deref(), Some("4"));
     }
 
     #[test]
@@ -256,13 +269,13 @@ mod tests {
         assert_eq!(refused(BindRequest { unix_ns: Some(1), ..by_encoder("x", 0, 0) }), BindError::Place);
         assert_eq!(refused(by_time("x", 0, f64::NAN)), BindError::Place);
         assert_eq!(refused(by_time("x", 0, -1.0)), BindError::Place);
-        assert_eq!(bindings.take("a", Some(0), 0), None);
+        assert_eq!(bindings.take("a", Some(0), at(0)), None);
     }
 
     #[test]
     fn counts_at_the_ends_of_their_range_do_not_overflow() {
         let bindings = bindings();
         bindings.bind(&by_encoder("x", i64::MIN, 10)).unwrap();
-        assert_eq!(bindings.take("a", Some(i64::MAX), i64::MAX), None);
+        assert_eq!(bindings.take("a", Some(i64::MAX), at(i64::MAX)), None);
     }
 }

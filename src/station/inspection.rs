@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// How long the thread may sleep before it shows that it lives.
 const TICK: Duration = Duration::from_millis(200);
+/// How often a network that fails is tried while no rows come: it may be asked for nothing more, and work again.
+const TRIED_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the rows of each lane come from and where their results go.
 pub(super) struct Lanes {
@@ -79,6 +81,7 @@ impl Drop for WarmThread {
 fn run(mut inspectors: Inspectors, Lanes { jobs, desks, pulse }: &Lanes) {
     let mut rows = Rows::new(jobs);
     let mut works = vec![true; inspectors.networks()];
+    let mut tried = Instant::now();
     while rows.will_come() {
         // A device that is lost stays lost until the process ends; its cells are held meanwhile. A network that fails is no progress,
         // whatever the others do, so that the watchdog ends it.
@@ -87,6 +90,15 @@ fn run(mut inspectors: Inspectors, Lanes { jobs, desks, pulse }: &Lanes) {
         }
         let Some((network, batch)) = rows.batch(|job| inspectors.network(job.precision), |network| inspectors.batch(network)) else {
             rows.wait();
+            if tried.elapsed() >= TRIED_EVERY {
+                tried = Instant::now();
+                for (network, works) in works.iter_mut().enumerate().filter(|(_, works)| !**works) {
+                    *works = inspectors.warm_up(network).is_ok();
+                    if *works {
+                        tracing::info!(engine = inspectors.engine(network), "the network works again");
+                    }
+                }
+            }
             continue;
         };
         let started = Instant::now();
@@ -256,6 +268,11 @@ mod tests {
         lost.store(false, Relaxed);
         assert!(inspect(None).is_ok());
         until("its next beat", || health.live().is_ok());
+        lost.store(true, Relaxed);
+        assert!(inspect(None).is_err());
+        until("its silence while nothing comes", || !health.live().is_ok());
+        lost.store(false, Relaxed);
+        until("its next beat, though nobody asks", || health.live().is_ok());
         drop(jobs);
         thread.join().unwrap();
     }

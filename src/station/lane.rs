@@ -118,6 +118,7 @@ impl LaneWorker {
         let now = Moment::now();
         self.stitcher.finish(reason, now, &mut stitched);
         stitched.drain(..).all(|e| self.deliver(e, &mut passing));
+        self.state.losing(false);
         if let Some((from, to)) = self.long_loss.begin(now).filter(|_| gone.is_none() && blocked.is_none()) {
             let _ = self.desk.send(DeskEvent::Blind { from, to, reason: LINES_LOST.into() });
         }
@@ -154,7 +155,7 @@ impl LaneWorker {
                 self.state.reconnected();
                 self.state.camera(CameraState::Connected);
                 if let Some((from, reason)) = gone.take() {
-                    // A camera that had no power counts from anew: what was bound to its old counts would be given to other cells.
+                    // A camera that had no power counts from anew: what was bound to its old counts would be given to later cells.
                     self.bindings.forget_counts(&self.state.name, at.instant);
                     let _ = self.desk.send(DeskEvent::Blind { from, to: *at, reason });
                 }
@@ -172,8 +173,13 @@ impl LaneWorker {
             }
             CameraEvent::Block(block) => self.long_loss.see(block.lines, block.last_line_at),
             CameraEvent::Gone { at, .. } | CameraEvent::Back { at, .. } => self.long_loss.begin(*at),
-            CameraEvent::Idle { .. } | CameraEvent::Truth(_) | CameraEvent::End => None,
+            CameraEvent::Idle { .. } => {
+                self.long_loss.stand();
+                None
+            }
+            CameraEvent::Truth(_) | CameraEvent::End => None,
         };
+        self.state.losing(self.long_loss.is_long());
         if let Some((from, to)) = unseen.filter(|_| !is_blind) {
             let _ = self.desk.send(DeskEvent::Blind { from, to, reason: LINES_LOST.into() });
         }

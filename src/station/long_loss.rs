@@ -7,12 +7,16 @@ pub(super) struct LongLoss {
     wafer_lines: f64,
     lost: u64,
     seen: Moment,
+    /// From line to line, as it last was.
+    line_ns: f64,
+    /// The belt has stood since.
+    stood: bool,
 }
 
 impl LongLoss {
     /// For wafers that are at least `wafer_lines` camera lines long.
     pub fn new(wafer_lines: f64) -> Self {
-        Self { wafer_lines, lost: 0, seen: Moment::now() }
+        Self { wafer_lines, lost: 0, seen: Moment::now(), line_ns: f64::INFINITY, stood: false }
     }
 
     /// So many lines were lost.
@@ -20,11 +24,28 @@ impl LongLoss {
         self.lost = self.lost.saturating_add(lines);
     }
 
+    /// The belt stands. What is lost later was lost since it moves again.
+    pub fn stand(&mut self) {
+        self.stood |= self.lost == 0;
+    }
+
+    /// Whether a wafer fits into what is lost and not told yet.
+    pub fn is_long(&self) -> bool {
+        self.lost as f64 >= self.wafer_lines
+    }
+
     /// Takes in `lines`, whose last came `at`. Returns from when to when nothing was seen, where a wafer fits in there.
     pub fn see(&mut self, lines: u32, at: Moment) -> Option<(Moment, Moment)> {
+        let all = f64::from(lines) + self.lost as f64;
+        let mut since_ns = at.instant.saturating_duration_since(self.seen.instant).as_nanos() as f64;
+        if std::mem::take(&mut self.stood) {
+            since_ns = since_ns.min(all * self.line_ns);
+            self.seen = at.earlier_by_ns(since_ns as i64);
+        } else if self.lost == 0 {
+            self.line_ns = since_ns / all;
+        }
         // The belt moved on as evenly while lines were lost as while they came.
-        let since_ns = at.instant.saturating_duration_since(self.seen.instant).as_nanos() as f64;
-        let share = f64::from(lines) / (f64::from(lines) + self.lost as f64).max(1.0);
+        let share = f64::from(lines) / all.max(1.0);
         let unseen = self.begin(at.earlier_by_ns((since_ns * share) as i64));
         self.seen = at;
         unseen
@@ -32,8 +53,9 @@ impl LongLoss {
 
     /// Nothing counts that was lost until `at`; returns what [`see`](Self::see) would of it.
     pub fn begin(&mut self, at: Moment) -> Option<(Moment, Moment)> {
-        let (lost, from) = (std::mem::take(&mut self.lost), std::mem::replace(&mut self.seen, at));
-        (lost as f64 >= self.wafer_lines).then_some((from, at))
+        let (is_long, from) = (self.is_long(), std::mem::replace(&mut self.seen, at));
+        self.lost = 0;
+        is_long.then_some((from, at))
     }
 }
 
@@ -57,6 +79,30 @@ mod tests {
         loss.lose(1000);
         assert_eq!(loss.begin(at(6000)), Some((at(4499), at(6000))));
         assert_eq!(loss.begin(at(9000)), None);
+    }
+
+    #[test]
+    fn a_belt_that_stood_was_not_blind_before_it_moved_again() {
+        let start = Moment::now();
+        let at = |ms: i64| start.earlier_by_ns(-ms * 1_000_000);
+        let seen = |stands_first: bool| {
+            let mut loss = LongLoss::new(1000.0);
+            loss.begin(start);
+            loss.see(500, at(500));
+            if stands_first {
+                loss.stand();
+                loss.lose(1000);
+            } else {
+                loss.lose(1000);
+                loss.stand();
+            }
+            assert!(loss.is_long());
+            let unseen = loss.see(500, at(3_600_000));
+            assert!(!loss.is_long());
+            unseen.map(|(from, _)| from)
+        };
+        assert_eq!(seen(true), Some(at(3_600_000 - 1500)));
+        assert_eq!(seen(false), Some(at(500)));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Now {
     pub no_wafer_since_unix_ns: Option<i64>,
     /// Since when no gap between wafers, and so none of them, is seen.
     pub no_gap_since_unix_ns: Option<i64>,
+    /// A wafer fits into the lines that are lost and are not told as blind time yet.
+    pub losing: bool,
 }
 
 impl Now {
@@ -48,6 +50,7 @@ impl LaneState {
             since_unix_ns: Moment::now().unix_ns,
             no_wafer_since_unix_ns: None,
             no_gap_since_unix_ns: None,
+            losing: false,
         };
         let (lines_lost, cells, backlog) = (AtomicU64::new(0), AtomicU64::new(0), Backlog::default());
         Self { name, metrics, health, now: Mutex::new(now), lines_lost, cells, backlog }
@@ -112,6 +115,11 @@ impl LaneState {
     pub fn no_gap_since(&self, since: Option<Moment>) {
         self.lock().no_gap_since_unix_ns = since.map(|since| since.unix_ns);
         self.metrics.no_gap(&self.name, since.is_some());
+    }
+
+    /// Whether a wafer fits into the lines that are lost and are not told as blind time yet.
+    pub fn losing(&self, losing: bool) {
+        self.lock().losing = losing;
     }
 
     /// A verdict was given.

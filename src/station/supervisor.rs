@@ -61,10 +61,12 @@ pub(super) struct LaneWatch {
 
 impl LaneWatch {
     /// Notes that the lane was seeing, up to so long before `at` that every cell has its verdict: where a thread hangs the camera may be
-    /// there and no verdict come. Verdicts that are recorded count by themselves. While no gap is seen, no cell is.
+    /// there and no verdict come. Verdicts that are recorded count by themselves. While no gap is seen, no cell is, nor while the lines
+    /// of a whole one are lost.
     fn note_seen(&self, at: Moment, before: Duration) {
         let now = self.state.now();
-        if matches!(now.camera, CameraState::Connected | CameraState::Idle) && now.no_gap_since_unix_ns.is_none() {
+        let sees = now.no_gap_since_unix_ns.is_none() && !now.losing;
+        if sees && matches!(now.camera, CameraState::Connected | CameraState::Idle) {
             let before_ns = i64::try_from(before.as_nanos()).unwrap_or(i64::MAX);
             self.recorder.seen(self.state.name.clone(), at.unix_ns.saturating_sub(before_ns));
         }

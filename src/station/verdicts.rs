@@ -148,7 +148,7 @@ impl VerdictWorker {
 
     /// The id that was bound to where the cell's trailing edge passed.
     fn carrier_id(&self, cell: &ReadyCell) -> Option<String> {
-        self.office.bindings.take(&self.state.name, cell.end.encoder_count, cell.end.at.unix_ns)
+        self.office.bindings.take(&self.state.name, cell.end.encoder_count, cell.end.at)
     }
 
     fn give_verdict(&self, cell: &ReadyCell, carrier_id: Option<String>, too_slow: &mut TooSlow) {

@@ -31,7 +31,7 @@ fn garbage_requests_are_answered_counted_and_change_nothing() {
         assert!(reply["error"].as_str().unwrap().len() < 1000);
     }
     assert_eq!(station.publisher.statistics().bad_requests, frames.len() as u64);
-    assert_eq!(station.bindings.take("a", Some(1), 0), None);
+    assert_eq!(station.bindings.take("a", Some(1), samples::at(0)), None);
     assert_eq!(client.ask(json!({"request": "hello"}))["lanes"][0]["last"], 0);
     station.tell(&samples::pass("a", 1), &[]);
     assert_eq!(listener.next().1["number"], 1);

@@ -102,8 +102,8 @@ fn an_id_is_bound_and_comes_back_for_its_cell() {
     let reply = client.ask(bind("CARRIER-1", 41_000));
     assert_eq!((&reply["ok"], &reply["id"]), (&true.into(), &"CARRIER-1".into()));
     client.ask(json!({"request": "bind", "lane": "a", "id": "CARRIER-2", "unix_ns": samples::NOON_NS, "tolerance_ms": 3.5}));
-    assert_eq!(station.bindings.take("a", Some(40_960), 0).as_deref(), Some("CARRIER-1"));
-    assert_eq!(station.bindings.take("a", None, samples::NOON_NS + 3_500_000).as_deref(), Some("CARRIER-2"));
+    assert_eq!(station.bindings.take("a", Some(40_960), samples::at(0)).as_deref(), Some("CARRIER-1"));
+    assert_eq!(station.bindings.take("a", None, samples::at(samples::NOON_NS + 3_500_000)).as_deref(), Some("CARRIER-2"));
 
     let mut elsewhere = bind("CARRIER-3", 0);
     elsewhere["lane"] = "nowhere".into();

@@ -1,10 +1,14 @@
 use super::RUN;
-use crate::cell::{CELL_PX, CellGeometry, Defect, FiredRule, Gate, HoldReason, Mask, RectMm, VerdictKind, mask_png};
+use crate::cell::{CELL_PX, CellGeometry, Defect, FiredRule, Gate, HoldReason, Mask, Moment, RectMm, VerdictKind, mask_png};
 use crate::publish::wire::*;
 use std::collections::BTreeMap;
 
 /// 2025-07-18T09:30:00Z.
 pub const NOON_NS: i64 = 1_752_831_000_000_000_000;
+
+pub fn at(unix_ns: i64) -> Moment {
+    Moment { unix_ns, ..Moment::now() }
+}
 
 pub fn model() -> ModelInfo {
     ModelInfo { name: "laser-b16".into(), digest: "9f2b61c0d4e8a7530c1f4b8e6d2a9c7b5e3f1a0d8c6b4e2f0a9d7c5b3e1f8a6d".into() }

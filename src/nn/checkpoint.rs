@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 /// What a checkpoint says about itself.
@@ -27,6 +27,9 @@ pub struct CheckpointMeta {
     pub training: serde_json::Value,
     /// SHA-256 of the training data's description, hex; empty where unknown.
     pub data_digest: String,
+    /// Digests of the pictures that it, or a network it began with, has learnt from; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learnt: Option<BTreeSet<String>>,
     /// The model's name, as published with each verdict.
     pub name: String,
     /// What `int8` needs to know; absent until `train quantise` has found it out.
@@ -63,6 +66,7 @@ impl CheckpointMeta {
             mm_per_px_max: 0.2,
             training: serde_json::Value::Null,
             data_digest: String::new(),
+            learnt: None,
             name: name.into(),
             quantisation: None,
         }

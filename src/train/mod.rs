@@ -17,7 +17,7 @@ mod search;
 
 pub use compare::{Compared, comparison_tables};
 pub use data::{
-    Augmentation, Batch, Batches, Crop, CropPlan, Folder, Grouping, HeldBack, Kinds, Picture, Sampling, Set, Simulated, SimulatedSettings,
+    Augmentation, Batch, Batches, Crop, CropPlan, Folder, Grouping, HeldBack, Kinds, Learnt, Picture, Sampling, Set, Simulated, SimulatedSettings,
     Source, SplitPlan, Squares, Stored, store_five_fold,
 };
 pub use error::TrainError;

@@ -81,6 +81,7 @@ pub fn run(args: TrainEvalArgs) -> anyhow::Result<ExitCode> {
     }
 
     let whole = args.pictures.open()?;
+    whole.learnt_by("the model", &args.model, meta);
     let pictures = match args.validation_crop {
         Some(side_px) => whole.around_cracks(side_px)?,
         None => whole,
@@ -138,18 +139,20 @@ fn pixel_table(evaluation: &Evaluation, thresholds: &[f32], own: f32, counted: &
             writeln!(table, "{threshold:>8.2}{mark}  {:.4}  {:.4}  {:+.3}   {tp} / {fn_} / {fp}", counts.iou(), counts.pa(), counts.oii());
     }
     let Evaluation { cracked, detected, clean, alarmed, means, pixels } = evaluation;
+    let called = means.called();
     let flattering = match means.nothing_to_find() {
         0 => String::new(),
         passed => format!(" ({passed} of {} are clean ones in which nothing was found: they count as 1)", means.pictures()),
     };
     let _ = writeln!(
         table,
-        "mean over pictures{flattering} at {own:.2}: IoU {:.4}, PA {:.4}, OII {:+.3}, precision {:.4}, F1 {:.4}; over all pixels precision {:.4}, F1 {:.4}",
+        "mean over pictures{flattering} at {own:.2}: IoU {:.4}, OII {:+.3}, F1 {:.4}; PA {:.4} over the {cracked} with a crack, precision \
+         {:.4} over the {called} in which something was called one; over all pixels precision {:.4}, F1 {:.4}",
         means.iou(),
-        means.pa(),
         means.oii(),
-        means.precision(),
         means.f1(),
+        means.pa(),
+        means.precision(),
         pixels.counts(own).precision(),
         pixels.counts(own).f1(),
     );

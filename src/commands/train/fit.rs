@@ -1,7 +1,7 @@
 //! `train fit`: trains a network and leaves a checkpoint that the line can load.
 
 use super::interrupt::{ENDED_BY_INTERRUPT, Interrupt};
-use super::learnt::Learnt;
+use super::learnt::learnt_by;
 use super::machine::MachineOptions;
 use super::options::FitOptions;
 use super::watch::Watch;
@@ -9,8 +9,8 @@ use crate::commands::terminal::note;
 use crate::config::Precision;
 use crate::nn::Checkpoint;
 use crate::train::{
-    EventFile, Files, Findings, FitSettings, Gallery, Journal, Outcome, RunFolder, Source, TrainError, TrainingState, evaluate, fit,
-    write_report,
+    EventFile, Files, Findings, FitSettings, Gallery, Journal, Learnt, Outcome, RunFolder, Source, TrainError, TrainingState, evaluate,
+    fit, write_report,
 };
 use anyhow::Context;
 use candle_core::Device;
@@ -73,7 +73,8 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
         (Some(root), _, out) => {
             let run = RunFolder::open(&root).context("--resume")?;
             let options = stored_options(&run)?;
-            let source = options.source()?;
+            // Until something is learnt the data are those that are there now.
+            let source = if run.path(STATE).exists() { options.source_of(&run)? } else { options.source()? };
             train_in(&run, &options, source, out.as_deref(), &machine)
         }
         (None, Some(root), out) => {
@@ -96,7 +97,8 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
             let options = options.settled()?;
             let name = Files::name(&out);
             let source = options.try_out(&name, &machine)?;
-            let settings = options.settings_on(source.as_ref(), files, &name, &machine)?;
+            let learnt = learnt_before(&options)?.and_from(&source.manifest());
+            let settings = FitSettings { learnt, ..options.settings_on(source.as_ref(), files, &name, &machine)? };
             let interrupt = Interrupt::listen()?;
             let outcome = train(&options, &settings, source, &machine, None, &interrupt)?;
             if outcome.stopped {
@@ -125,6 +127,9 @@ fn quoted(path: &Path) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
     if !path.is_empty() && path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
+
+/// What a run folder goes on from.
+const STATE: &str = "state.safetensors";
 
 /// What a run folder's `settings.json` holds.
 pub(super) fn settings_json(options: &FitOptions, commit: Option<&str>) -> serde_json::Value {
@@ -158,18 +163,24 @@ fn train_in(
     machine: &MachineOptions,
 ) -> anyhow::Result<ExitCode> {
     let _alone = run.lock()?;
-    let state_path = run.path("state.safetensors");
+    let state_path = run.path(STATE);
     let state = if state_path.exists() { Some(TrainingState::load(&state_path)?) } else { None };
+    let before = match &state {
+        Some(state) => learnt_by("this training", &state_path, &state.weights.meta).unwrap_or_default(),
+        None => learnt_before(options)?,
+    };
     if state.is_none() {
-        // Nothing is learnt yet: the data are those that are there now. A state tells itself which it was trained on.
+        // Nothing is learnt yet. A state tells itself which data it was trained on.
         if let Some(split) = source.split_csv() {
             crate::train::write_beside(&run.path("split.csv"), split.as_bytes())?;
         }
-        run.write_json("manifest.json", &learnt_before(options).noted_in(source.manifest()))?;
+        run.write_json("manifest.json", &source.manifest())?;
     }
     // Resumed from within, a folder is `.`.
     let root = run.root().canonicalize().with_context(|| run.root().display().to_string())?;
-    let settings = options.settings_on(source.as_ref(), Files::within(run.clone(), options.keep_all), &model_name(&root), machine)?;
+    let files = Files::within(run.clone(), options.keep_all);
+    let settings = options.settings_on(source.as_ref(), files, &model_name(&root), machine)?;
+    let settings = FitSettings { learnt: before.and_from(&source.manifest()), ..settings };
     let resume = || {
         let mut command = vec!["train fit --resume".to_owned(), quoted(run.root())];
         command.extend(machine.arguments());
@@ -208,13 +219,10 @@ fn train_in(
 }
 
 /// What the network has learnt that a training begins with.
-fn learnt_before(options: &FitOptions) -> Learnt {
-    options.init.as_deref().map_or_else(Learnt::default, |init| {
-        Learnt::by(init).unwrap_or_else(|error| {
-            note!("warning: what the network of --init has learnt from is not known: {error:#}");
-            Learnt::default()
-        })
-    })
+fn learnt_before(options: &FitOptions) -> anyhow::Result<Learnt> {
+    let Some(init) = &options.init else { return Ok(Learnt::default()) };
+    let meta = Checkpoint::load(init).context("--init")?.meta;
+    Ok(learnt_by("the network of --init", init, &meta).unwrap_or_default())
 }
 
 /// A training that was stopped is no success: what would come after it must not take its model for the trained one.

@@ -8,7 +8,7 @@ use super::machine::MachineOptions;
 use crate::config::Precision;
 use crate::loss::{Hyperparameters, Loss, Objective};
 use crate::nn::{Architecture, Checkpoint, Network, NetworkShape, Normalisation, Upsampling};
-use crate::train::{Augmentation, BestBy, Decay, Files, FitSettings, Kinds, OptimiserSettings, Rule, Sampling, Schedule, Source};
+use crate::train::{Augmentation, BestBy, Decay, Files, FitSettings, Kinds, Learnt, OptimiserSettings, Rule, Sampling, Schedule, Source};
 use anyhow::Context;
 use candle_core::Device;
 use names::{AugmentName, DecayName, RuleName};
@@ -167,7 +167,8 @@ pub struct FitOptions {
     #[arg(long, default_value_t = 1, help_heading = "Training")]
     seed: u64,
 
-    /// Share of a folder's pictures that is held back for validation
+    /// Share of a folder's pictures that is held back for validation; none that the network of --init has learnt from, unless it
+    /// knows them all
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, conflicts_with = "simulate", help_heading = "Validation")]
     validation_share: f64,
     /// Which pictures are held back, instead: a file of lines `picture,training` or `picture,validation`
@@ -304,6 +305,7 @@ impl FitOptions {
             files,
             best_by: self.best_by,
             knows: self.init.is_some(),
+            learnt: Learnt::default(),
             objective: Objective::new(self.loss, self.hyperparameters())?,
             steps: self.steps.unwrap_or(if time.is_some() { u64::MAX } else { DEFAULT_STEPS }),
             time,

@@ -1,11 +1,12 @@
 //! The pictures that `train eval`, `train promote` and `train quantise` look at.
 
-use super::learnt::Learnt;
+use super::learnt::learnt_by;
 use crate::commands::arguments::share;
 use crate::commands::terminal::note;
-use crate::train::{Folder, HeldBack, Kinds, Picture, Sampling, Simulated, Source, SplitPlan, Squares, TrainError};
+use crate::nn::CheckpointMeta;
+use crate::train::{Folder, HeldBack, Kinds, Picture, Sampling, Set, Simulated, Source, SplitPlan, Squares, TrainError};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Which pictures a finished model is looked at with.
@@ -80,9 +81,14 @@ impl Pictures {
         }
     }
 
-    /// How many of them are among the pictures that `learnt` tells; none of simulated wafers is.
-    pub(super) fn known_to(&self, learnt: &Learnt) -> usize {
-        self.folder.as_ref().map_or(0, |folder| learnt.count_of(&folder.manifest(), "validation"))
+    /// How many of them a model has learnt from, which is warned of; of simulated wafers none. `None` where that is not known.
+    pub(super) fn learnt_by(&self, what: &str, model: &Path, meta: &CheckpointMeta) -> Option<usize> {
+        let Some(folder) = &self.folder else { return Some(0) };
+        let learnt = learnt_by(what, model, meta)?.count_of(&folder.manifest(), Set::Validation);
+        if learnt > 0 {
+            note!("warning: {what} has learnt from {learnt} of these {} pictures, which flatters it", self.count());
+        }
+        Some(learnt)
     }
 
     /// What they are, for people.

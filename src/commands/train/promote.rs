@@ -1,6 +1,5 @@
 //! `train promote`: a model goes to the line only if it is no worse than the one there.
 
-use super::learnt::Learnt;
 use super::pictures::PictureOptions;
 use crate::commands::arguments::{share, threads};
 use crate::commands::terminal::{note, say};
@@ -18,7 +17,7 @@ use std::process::ExitCode;
 /// The golden set is a folder that no training has seen, or simulated test wafers. The new model is refused if
 /// its IoU or PA is lower by more than --tolerance, if it finds fewer of the cracked cells or alarms on more of
 /// the clean ones; that no picture is clean, so that alarms were not compared, is warned of. So are pictures of the
-/// golden set that it, or a model it began with, has learnt from, as the manifest.json beside it tells: also copies that
+/// golden set that it or the current one has learnt from, or a model that they began with: also copies that
 /// were saved anew. A model of the same name is kept as NAME.previous.safetensors, to be taken back.
 ///
 /// A station works with the new model once its configuration names it (network.model) and it was restarted.
@@ -100,10 +99,16 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
         bail!("--current {current}: the new model would take the place of another one, {model}; compare with that by --current {model}");
     }
     let golden = args.pictures.open()?;
-    let learnt = golden.known_to(&Learnt::by(&args.new)?);
-    if learnt > 0 {
-        note!("warning: the new model has learnt from {learnt} of these {} pictures, which flatters it", golden.count());
-    }
+    let learnt = [
+        ("the model", golden.learnt_by("the new model", &args.new, &new.checkpoint.meta)),
+        (
+            "the current model",
+            args.current
+                .as_deref()
+                .zip(current.as_ref())
+                .map_or(Some(0), |(path, current)| golden.learnt_by("the current model", path, &current.checkpoint.meta)),
+        ),
+    ];
     let examine = |checkpoint: Checkpoint| -> anyhow::Result<Candidate> {
         let mut engine = crate::nn::engine(&checkpoint, args.device, Precision::default(), args.threads)?;
         let (normalisation, threshold) = (checkpoint.meta.normalisation, checkpoint.meta.threshold);
@@ -204,8 +209,19 @@ struct Comparison<'a> {
     current: Option<&'a Candidate>,
     tolerance: f64,
     golden: serde_json::Value,
-    learnt: usize,
+    /// How many pictures of the golden set each model has learnt from, where that is known.
+    learnt: [(&'static str, Option<usize>); 2],
     table: &'a str,
+}
+
+/// A row of the card for pictures that a model has learnt from, or that this is not known.
+fn learnt_from((model, learnt): &(&str, Option<usize>)) -> String {
+    let told = match learnt {
+        Some(0) => return String::new(),
+        Some(learnt) => learnt.to_string(),
+        None => "not known".into(),
+    };
+    format!("| of it, pictures that {model} has learnt from | {told} |\n")
 }
 
 fn model_card(new: &Candidate, compared: &Comparison) -> String {
@@ -235,7 +251,7 @@ fn model_card(new: &Candidate, compared: &Comparison) -> String {
         ),
         format!("| golden set | {golden} |\n"),
         unusual(new.found.clean == 0, "| of it, clean pictures | none: whether it alarms more often was not compared |\n".into()),
-        unusual(*learnt > 0, format!("| of it, pictures that the model has learnt from | {learnt} |\n")),
+        learnt.iter().map(learnt_from).collect(),
         format!("\n{table}"),
     ]
     .concat()

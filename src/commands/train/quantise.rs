@@ -48,6 +48,7 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
     }
     let mut checkpoint = Checkpoint::load(&args.model).context("--model")?;
     let pictures = args.pictures.open()?;
+    pictures.learnt_by("the model", &args.model, &checkpoint.meta);
     if args.calibrate == 0 || pictures.count() <= args.calibrate {
         bail!(
             "--calibrate {}: of {} pictures at least one must be left to find the ranges on, and one to compare on",

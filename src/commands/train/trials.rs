@@ -125,7 +125,7 @@ impl TrialOptions {
         // Told wrongly or without data, a training leaves no folder.
         let machine = MachineOptions { device: self.devices[lane % self.devices.len()], threads: self.threads, workers: self.workers };
         let told = trial.options.check(&model_name(root), &machine).map_err(|error| format!("{error:#}"));
-        if let Err(problem) = told.and_then(|()| digest(&trial.options, checked)) {
+        if let Err(problem) = told.and_then(|()| digest(&trial.options, None, checked)) {
             return Ok(Err(format!("{}: the training cannot be begun: {problem}", root.display())));
         }
         Ok(Ok(RunFolder::create(root, &settings_json(&trial.options, commit))?))
@@ -191,11 +191,14 @@ fn begun(trial: &Trial) -> anyhow::Result<Option<RunFolder>> {
     Ok(Some(run))
 }
 
-/// The digest of a training's data, or why they cannot be used.
-fn digest(options: &FitOptions, checked: &Checked) -> Result<String, String> {
+/// The digest of a training's data, in the parts that they have where it was begun, or why they cannot be used.
+fn digest(options: &FitOptions, begun: Option<&RunFolder>, checked: &Checked) -> Result<String, String> {
     let mut checked = checked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let read = || options.source().and_then(|source| Ok(source.digest()?)).map_err(|error| format!("{error:#}"));
-    checked.entry(options.data_key()).or_insert_with(read).clone()
+    let source = || begun.map_or_else(|| options.source(), |run| options.source_of(run));
+    let read = || source().and_then(|source| Ok(source.digest()?)).map_err(|error| format!("{error:#}"));
+    // Runs whose pictures are in the same parts have the same data.
+    let split = begun.and_then(|run| std::fs::read_to_string(run.path("split.csv")).ok()).unwrap_or_default();
+    checked.entry(options.data_key() + &split).or_insert_with(read).clone()
 }
 
 /// Refuses the result of a training whose data have changed since. One that is not finished finds that out when it goes on; one whose
@@ -206,7 +209,7 @@ fn finished_on_these_data(run: &RunFolder, options: &FitOptions, checked: &Check
         return Ok(());
     }
     let Some(before) = learnt_digest(run) else { return Ok(()) };
-    match digest(options, checked) {
+    match digest(options, Some(run), checked) {
         Ok(now) if now != before => Err(format!(
             "{root}: its data have changed since this training ended; restore them, or remove the folder or choose another --dir"
         )),

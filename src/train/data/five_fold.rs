@@ -226,7 +226,7 @@ mod tests {
         std::fs::copy(root.join("images/a.png"), root.join("images/b-flip.png")).unwrap();
         std::fs::copy(root.join("masks/a.png"), root.join("masks/b-flip.png")).unwrap();
         let refused =
-            [1, 2, 3].map(|seed| store_five_fold(&root, &SplitPlan::share(0.3, seed), &out, |_, _| {}).err().map(|e| e.to_string()));
+            [1, 2, 3].map(|seed| store_five_fold(&root, &SplitPlan::share(0.6, seed), &out, |_, _| {}).err().map(|e| e.to_string()));
         assert!(refused.iter().flatten().any(|e| e.contains("b-flip") && e.contains("written twice")), "{refused:?}");
     }
 }

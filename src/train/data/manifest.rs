@@ -1,7 +1,7 @@
-use super::Set;
 use super::pictures::{Encoded, decoded_pair, learnt_picture, mask_of, pictures_in, stem};
 use super::split::SplitPlan;
 use super::told::some_of;
+use super::{Learnt, Set};
 use crate::train::TrainError;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -48,6 +48,10 @@ impl Entry {
 
     pub fn name(&self) -> String {
         stem(&self.picture)
+    }
+
+    fn is_among(&self, learnt: &Learnt) -> bool {
+        learnt.knows([self.picture_sha256.as_str(), &self.shown_sha256])
     }
 }
 
@@ -96,9 +100,12 @@ impl Manifest {
         join_copies(&mut entries, &mut warnings);
 
         let grouped: Vec<(String, String)> = entries.iter().map(|e| (e.group.clone(), e.name())).collect();
-        let dealt = plan.deal(&grouped)?;
+        let learnt: BTreeSet<String> = entries.iter().filter(|e| e.is_among(&plan.learnt)).map(|e| e.group.clone()).collect();
+        let dealt = plan.deal(&grouped, &learnt)?;
         let place: HashMap<&str, (usize, Set)> = dealt.iter().enumerate().map(|(i, (group, set))| (group.as_str(), (i, *set))).collect();
         entries.iter_mut().for_each(|e| e.set = place[e.group.as_str()].1);
+        warnings.extend(much_held_back(&entries, plan));
+        warnings.extend(learnt_before(&entries, plan));
         let digest = digest(&entries);
         entries.sort_by_cached_key(|e| (place[e.group.as_str()].0, e.picture.clone()));
         Ok(Self { entries, warnings, digest })
@@ -176,6 +183,37 @@ fn all_outside(entries: &[Entry]) -> Option<String> {
     (!outside.is_empty()).then(|| format!("{}: {problem}", some_of(&outside)))
 }
 
+/// A validation part that whole groups have made much larger than was asked for.
+fn much_held_back(entries: &[Entry], plan: &SplitPlan) -> Option<String> {
+    let (held, all) = (entries.iter().filter(|e| e.set == Set::Validation).count(), entries.len());
+    let wanted = plan.wanted(all).filter(|wanted| held > 2 * wanted)?;
+    Some(format!(
+        "{held} of {all} pictures are held back for validation, where --validation-share asks for {wanted}: they belong together \
+         (one lot, or copies of one picture); add pictures of other lots, or give a --split file"
+    ))
+}
+
+/// What the network has learnt before and is validated with all the same, or that it learns nothing else.
+fn learnt_before(entries: &[Entry], plan: &SplitPlan) -> Option<String> {
+    let of = |set: Set| entries.iter().filter(move |e| e.set == set);
+    let learnt = |set: Set| of(set).filter(|e| e.is_among(&plan.learnt)).count();
+    let (learnt, validation, new) =
+        (learnt(Set::Validation), of(Set::Validation).count(), of(Set::Training).count() - learnt(Set::Training));
+    if learnt > 0 {
+        return Some(format!(
+            "the network of --init has learnt from {learnt} of the {validation} validation pictures: all figures are flattered, its \
+             own, as step 0, the most; give --split with the split.csv of the training that it comes from, or pictures that are new \
+             to it"
+        ));
+    }
+    (new == 0 && plan.wanted(entries.len()).is_some()).then(|| {
+        format!(
+            "every picture to learn from was learnt by the network of --init before: the {validation} others are held back for \
+             validation; a smaller --validation-share leaves some of them to learn from"
+        )
+    })
+}
+
 /// Puts copies of one picture into one group, so that none is validated with that has been learnt from. Copies with the
 /// same mask do no harm then and may be many (a stored five-fold set of grey pictures has one of each): they are told in one
 /// line.
@@ -216,7 +254,62 @@ fn digest(entries: &[Entry]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::{Grouping, HeldBack};
     use image::{GrayImage, Luma};
+
+    /// Pictures of these names, each with a crack, and what is odd about them dealt out by `plan`.
+    fn odd(names: &[String], plan: &dyn Fn(&Path) -> SplitPlan) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (i, name) in names.iter().enumerate() {
+            for (part, value, from) in [("images", 100 + i as u8, 0), ("masks", 255, 4)] {
+                std::fs::create_dir_all(dir.path().join(part)).unwrap();
+                let image = GrayImage::from_fn(8, 6, |x, _| Luma([if x >= from { value } else { 0 }]));
+                image.save(dir.path().join(part).join(name).with_extension("png")).unwrap();
+            }
+        }
+        Manifest::read(dir.path(), &plan(dir.path())).unwrap().warnings
+    }
+
+    /// What a network has learnt from the pictures of a folder whose names begin so.
+    fn learnt(root: &Path, prefix: &str) -> Learnt {
+        let everything = SplitPlan { held_back: HeldBack::Everything, ..SplitPlan::share(0.5, 1) };
+        let mut entries = Manifest::read(root, &everything).unwrap().entries;
+        entries.retain(|entry| entry.name().starts_with(prefix));
+        entries.iter_mut().for_each(|entry| entry.set = Set::Training);
+        Learnt::default().and_from(&serde_json::json!({ "pictures": entries }))
+    }
+
+    #[test]
+    fn lots_that_hold_back_much_more_than_was_asked_for_are_warned_of() {
+        let lots = |a: usize, b: usize| -> Vec<String> {
+            [vec!["a"; a], vec!["b"; b]].concat().iter().enumerate().map(|(i, l)| format!("{l}{i}")).collect()
+        };
+        let by_lot = |_: &Path| SplitPlan { grouping: Grouping::Pattern(regex::Regex::new("^.").unwrap()), ..SplitPlan::share(0.1, 1) };
+        let told = odd(&lots(4, 6), &by_lot);
+        assert!(told.len() == 1 && told[0].contains("4 of 10 pictures are held back") && told[0].contains("asks for 1"), "{told:?}");
+        assert_eq!(odd(&lots(2, 8), &by_lot), Vec::<String>::new());
+    }
+
+    #[test]
+    fn validating_with_what_was_learnt_before_is_warned_of_and_so_is_nothing_new_to_learn() {
+        let names: Vec<String> = ["old0", "old1", "old2", "new0", "new1", "new2"].map(str::to_owned).into();
+        let after =
+            |known: &'static str, share: f64| move |root: &Path| SplitPlan { learnt: learnt(root, known), ..SplitPlan::share(share, 1) };
+        assert_eq!(odd(&names, &after("old", 0.3)), Vec::<String>::new());
+        let told = odd(&names, &after("old", 0.5));
+        assert!(told.len() == 1 && told[0].contains("the 3 others are held back") && told[0].contains("--validation-share"), "{told:?}");
+        let everything_known = odd(&names, &after("", 0.3));
+        let split = |root: &Path| {
+            let part = |name: &String| format!("{name},{}\n", if name == "new0" || name == "old0" { "validation" } else { "training" });
+            let file = root.join("split.csv");
+            std::fs::write(&file, names.iter().map(part).collect::<String>()).unwrap();
+            SplitPlan { held_back: HeldBack::File(file), ..after("old", 0.3)(root) }
+        };
+        for (told, count) in [(everything_known, "2 of the 2"), (odd(&names, &split), "1 of the 2")] {
+            let said = format!("has learnt from {count} validation pictures");
+            assert!(told.len() == 1 && told[0].contains(&said) && told[0].contains("split.csv of the training"), "{told:?}");
+        }
+    }
 
     #[test]
     fn cracks_outside_the_outline_are_not_looked_for_and_told_where_nothing_else_is_drawn() {

@@ -1,7 +1,7 @@
 //! Which pictures are learnt from and which are validated with.
 
-use super::Set;
 use super::told::some_of;
+use super::{Learnt, Set};
 use crate::train::TrainError;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -19,12 +19,14 @@ pub struct SplitPlan {
     pub grouping: Grouping,
     /// Seed of the order in which groups are dealt out.
     pub seed: u64,
+    /// What the network has learnt before: a share is held back of other groups, where there are any.
+    pub learnt: Learnt,
 }
 
 /// Which groups are validated with.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HeldBack {
-    /// A share of the pictures, 0 to 1; at least one group, and at least one is left.
+    /// A share of the pictures, 0 to 1, as nearly as whole groups make it; at least one group, and at least one is left.
     Share(f64),
     /// Fold `fold` (from 1) of `folds`.
     Fold {
@@ -53,7 +55,7 @@ pub enum Grouping {
 impl SplitPlan {
     /// Splits by share and seed, each picture for itself.
     pub fn share(share: f64, seed: u64) -> Self {
-        Self { held_back: HeldBack::Share(share), grouping: Grouping::None, seed }
+        Self { held_back: HeldBack::Share(share), grouping: Grouping::None, seed, learnt: Learnt::default() }
     }
 
     /// The group of every picture, by the picture's name without extension.
@@ -95,12 +97,18 @@ impl SplitPlan {
         Ok(warnings)
     }
 
+    /// How many of so many pictures are to be held back; `None` where groups are told.
+    pub(super) fn wanted(&self, pictures: usize) -> Option<usize> {
+        let HeldBack::Share(share) = self.held_back else { return None };
+        Some(((pictures as f64 * share).round() as usize).min(pictures.saturating_sub(1)).max(1))
+    }
+
     /// The part of every group, in the order in which groups were dealt out. `groups` tells of each picture its
-    /// group and name.
+    /// group and name, `learnt` the groups of pictures that were learnt before.
     ///
     /// # Errors
     /// A share or fold that is none, too few groups, or a split file that does not fit.
-    pub(super) fn deal(&self, groups: &[(String, String)]) -> Result<Vec<(String, Set)>, TrainError> {
+    pub(super) fn deal(&self, groups: &[(String, String)], learnt: &BTreeSet<String>) -> Result<Vec<(String, Set)>, TrainError> {
         let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
         groups.iter().for_each(|(group, _)| *sizes.entry(group).or_default() += 1);
         let mut order: Vec<&str> = sizes.keys().copied().collect();
@@ -115,15 +123,9 @@ impl SplitPlan {
             HeldBack::Share(share) if !(*share > 0.0 && *share < 1.0) => {
                 setting("validation-share", format!("{share} is no share; give one between 0 and 1, such as 0.2"))
             }
-            HeldBack::Share(share) => {
-                let wanted = ((groups.len() as f64 * share).round() as usize).max(1);
-                let (last, mut held) = (order.len() - 1, 0);
-                let deal = |(i, group): (usize, &str)| {
-                    let held_back = held < wanted && i < last;
-                    held += if held_back { sizes[group] } else { 0 };
-                    (group.to_owned(), set(held_back))
-                };
-                Ok(order.into_iter().enumerate().map(deal).collect())
+            HeldBack::Share(_) => {
+                let held = made_up_of(&order, &sizes, learnt, self.wanted(groups.len()).unwrap_or_default());
+                Ok(order.into_iter().map(|group| (group.to_owned(), set(held.contains(group)))).collect())
             }
             HeldBack::Fold { fold, folds } => {
                 if *folds < 2 || *folds > order.len() || !(1..=*folds).contains(fold) {
@@ -140,6 +142,28 @@ impl SplitPlan {
             }
         }
     }
+}
+
+/// Whole groups of `wanted` pictures together: in their order those that fit, and then the smallest of the others where that comes
+/// nearer, or nothing has fitted. One of `order` is left, and none that was `learnt` is taken unless all were.
+fn made_up_of<'a>(order: &[&'a str], sizes: &BTreeMap<&str, usize>, learnt: &BTreeSet<String>, wanted: usize) -> BTreeSet<&'a str> {
+    let new: Vec<&str> = order.iter().copied().filter(|group| !learnt.contains(*group)).collect();
+    let from = if new.is_empty() { order } else { &new };
+    let (mut taken, mut missing) = (BTreeSet::new(), wanted);
+    for group in from {
+        if sizes[group] <= missing {
+            missing -= sizes[group];
+            taken.insert(*group);
+        }
+    }
+    let smallest = from.iter().filter(|group| !taken.contains(*group)).min_by_key(|group| sizes[*group]);
+    if let Some(group) = smallest
+        && taken.len() + 1 < order.len()
+        && (taken.is_empty() || sizes[group] <= 2 * missing)
+    {
+        taken.insert(group);
+    }
+    taken
 }
 
 fn from_file(path: &Path, groups: &[(String, String)], parts: &[String], order: &[&str]) -> Result<Vec<(String, Set)>, TrainError> {
@@ -208,12 +232,23 @@ mod tests {
     use super::*;
 
     fn plan(held_back: HeldBack) -> SplitPlan {
-        SplitPlan { held_back, grouping: Grouping::None, seed: 3 }
+        SplitPlan { held_back, ..SplitPlan::share(0.5, 3) }
     }
 
-    /// Nine pictures in three lots.
+    /// What is held back, nothing being learnt before.
+    fn held_of(plan: &SplitPlan, groups: &[(String, String)]) -> Vec<String> {
+        held_back(&plan.deal(groups, &BTreeSet::new()).unwrap())
+    }
+
+    /// Pictures in lots of these sizes, `lot0` and so on.
+    fn lots_of(sizes: &[usize]) -> Vec<(String, String)> {
+        let lot =
+            |(lot, size): (usize, &usize)| (0..*size).map(move |i| (format!("lot{lot}"), format!("lot{lot}-{i}"))).collect::<Vec<_>>();
+        sizes.iter().enumerate().flat_map(lot).collect()
+    }
+
     fn lots() -> Vec<(String, String)> {
-        (0..9).map(|i| (format!("lot{}", i / 3), format!("cell{i}"))).collect()
+        lots_of(&[3; 3])
     }
 
     fn held_back(dealt: &[(String, Set)]) -> Vec<String> {
@@ -223,20 +258,50 @@ mod tests {
     #[test]
     fn a_share_holds_back_whole_groups_and_leaves_some() {
         for share in [0.01, 0.3, 0.99] {
-            let dealt = plan(HeldBack::Share(share)).deal(&lots()).unwrap();
+            let dealt = plan(HeldBack::Share(share)).deal(&lots(), &BTreeSet::new()).unwrap();
             let held = held_back(&dealt).len();
             assert_eq!((dealt.len(), held), (3, if share > 0.5 { 2 } else { 1 }), "{share}");
         }
     }
 
     #[test]
+    fn lots_that_are_much_larger_than_the_share_are_passed_over_whatever_the_seed() {
+        let pictures = |sizes: &[usize], held: &[String]| held.iter().map(|lot| sizes[lot[3..].parse::<usize>().unwrap()]).sum::<usize>();
+        for (sizes, share, nearest) in
+            [(&[8, 2][..], 0.2, 2), (&[8, 2], 0.5, 2), (&[3; 10], 0.25, 9), (&[3; 10], 0.2, 6), (&[9, 11], 0.01, 9)]
+        {
+            for seed in 0..20 {
+                let held = held_of(&SplitPlan::share(share, seed), &lots_of(sizes));
+                assert_eq!(pictures(sizes, &held), nearest, "{share} of {sizes:?}, seed {seed}: {held:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_learnt_before_is_learnt_again_and_the_share_held_back_of_the_rest() {
+        let learnt = |lots: &[usize]| -> BTreeSet<String> { lots.iter().map(|lot| format!("lot{lot}")).collect() };
+        for seed in 0..20 {
+            let held = |share: f64, lots: &[usize]| {
+                held_back(&SplitPlan::share(share, seed).deal(&lots_of(&[1; 10]), &learnt(lots)).unwrap())
+                    .into_iter()
+                    .collect::<BTreeSet<_>>()
+            };
+            let some = held(0.3, &[0, 1, 2, 3, 4]);
+            assert!(some.len() == 3 && some.is_disjoint(&learnt(&[0, 1, 2, 3, 4])), "{some:?}");
+            // Of the whole, as in the training before: where nothing is new, the same are validated with, whatever the seed.
+            assert_eq!(held(0.2, &[0, 1, 2, 3, 4, 5, 6, 7]), learnt(&[8, 9]));
+            assert_eq!(held(0.5, &[0, 1, 2, 3, 4, 5, 6, 7]), learnt(&[8, 9]));
+            assert_eq!(held(0.2, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]).len(), 2, "it must be validated with something");
+        }
+    }
+
+    #[test]
     fn every_group_is_held_back_in_exactly_one_fold() {
-        let mut all: Vec<String> =
-            (1..=3).flat_map(|fold| held_back(&plan(HeldBack::Fold { fold, folds: 3 }).deal(&lots()).unwrap())).collect();
+        let mut all: Vec<String> = (1..=3).flat_map(|fold| held_of(&plan(HeldBack::Fold { fold, folds: 3 }), &lots())).collect();
         all.sort();
         assert_eq!(all, ["lot0", "lot1", "lot2"]);
         for (fold, folds) in [(0, 3), (4, 3), (1, 4), (1, 1)] {
-            let error = plan(HeldBack::Fold { fold, folds }).deal(&lots()).unwrap_err().to_string();
+            let error = plan(HeldBack::Fold { fold, folds }).deal(&lots(), &BTreeSet::new()).unwrap_err().to_string();
             assert!(error.starts_with("fold"), "{error}");
         }
     }
@@ -257,7 +322,7 @@ mod tests {
         let names: Vec<(String, String)> = ["a", "b,c", "d"].map(|n| (n.to_owned(), n.to_owned())).into();
         let deal = |text: &str, groups: &[(String, String)]| {
             std::fs::write(&path, text).unwrap();
-            plan(HeldBack::File(path.clone())).deal(groups)
+            plan(HeldBack::File(path.clone())).deal(groups, &BTreeSet::new())
         };
         assert_eq!(held_back(&deal("\u{feff}a.png,training\nb,c.jpg, validation\n\nd,training", &names).unwrap()), ["b,c"]);
         let fault = |text: &str, groups: &[(String, String)]| deal(text, groups).unwrap_err().to_string();

@@ -159,6 +159,7 @@ impl Keeper<'_> {
             mm_per_px_max: settings.mm_per_px.1,
             training: self.training(step, elapsed),
             data_digest: self.data_digest.clone(),
+            learnt: Some(settings.learnt.digests().clone()),
             ..CheckpointMeta::of(*self.network.shape(), &settings.name)
         };
         Ok(Checkpoint { meta, tensors: self.network.tensors()?, digest: String::new() })

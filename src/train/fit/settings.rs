@@ -2,7 +2,7 @@ use crate::config::{DeviceChoice, Precision};
 use crate::loss::Objective;
 use crate::measure::Counts;
 use crate::nn::{CheckpointMeta, Normalisation};
-use crate::train::{Augmentation, CropPlan, Decay, OptimiserSettings, Rule, RunFolder, Sampling, Schedule, TrainError};
+use crate::train::{Augmentation, CropPlan, Decay, Learnt, OptimiserSettings, Rule, RunFolder, Sampling, Schedule, TrainError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,6 +73,8 @@ pub struct FitSettings {
     pub best_by: BestBy,
     /// Whether the network knows something at its start: it is evaluated as it is then, and may be the best.
     pub knows: bool,
+    /// What the network will have learnt from, with what it had before; checkpoints carry it.
+    pub learnt: Learnt,
     /// The model's name.
     pub name: String,
     /// What is minimised.

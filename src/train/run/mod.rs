@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// |---|---|
 /// | `settings.json` | everything the training was told; what `--resume` reads |
 /// | `split.csv` | which picture is in which part, as `--split` reads it |
-/// | `manifest.json` | the data: each file with digest, size, cracks and split; what the network of `--init` had learnt |
+/// | `manifest.json` | the data: each file with digest, size, cracks and split |
 /// | `log.jsonl` | every step and evaluation |
 /// | `events.out.tfevents.*` | the same for TensorBoard |
 /// | `best.safetensors`, `last.safetensors` | checkpoints that the line can load |

@@ -76,6 +76,7 @@ pub fn settings(folder: &std::path::Path, steps: u64) -> FitSettings {
         files: Files::beside(&folder.join("tiny.safetensors")),
         best_by: BestBy::Iou,
         knows: false,
+        learnt: Learnt::default(),
         name: "tiny".into(),
         objective: Objective::new(Loss::Dibe, Hyperparameters::default()).unwrap(),
         steps,

@@ -20,20 +20,33 @@ feed.subscribe(f"verdict.{lane}")
 feed.subscribe(f"status.{lane}")
 feed.connect(endpoint)
 
+
+
+def note_missed(last, run, given):
+    """Tells which verdicts up to number `given` of `run` are missing after the last one, a pair (run, number)."""
+    if last[0] != run:
+        print(f"a new run: ask for replays of run {last[0]} from {last[1] + 1} and of {run} from 1, the gate stayed shut", file=sys.stderr)
+    elif given > last[1]:
+        print(f"missed {last[1] + 1} to {given}: ask for a replay, the gate stayed shut", file=sys.stderr)
+
+
 last = None  # (run, number) of the verdict before
 while count is None or count > 0:
     if not feed.poll(SILENCE_MS):
         print(f"nothing for {SILENCE_MS / 1000:.0f} s: no connection, the gate stays shut", file=sys.stderr)
         continue
     topic, header, _ = feed.recv_multipart()
+    message = json.loads(header)
+    # A status tells of verdicts that were lost last, also while the belt stands.
+    if topic.decode() == f"status.{lane}" and message["schema"] == "hairline.status/1" and last:
+        note_missed(last, message["run"], message["cells"])
+        last = (message["run"], message["cells"])
     if topic.decode() != f"verdict.{lane}":  # a status, or another lane: a subscription is a prefix, `a` brings `ab` as well
         continue
-    cell = json.loads(header)
+    cell = message
     run, number = cell["run"], cell["number"]
-    if last and last[0] != run:
-        print(f"a new run: ask for replays of run {last[0]} from {last[1] + 1} and of {run} from 1, the gate stayed shut", file=sys.stderr)
-    elif last and number > last[1] + 1:
-        print(f"missed {last[1] + 1} to {number - 1}: ask for a replay, the gate stayed shut", file=sys.stderr)
+    if last:
+        note_missed(last, run, number - 1)
     last = (run, number)
 
     # The gate opens on an explicit `open` that is fresh and in time. Everything else, silence too, ejects.

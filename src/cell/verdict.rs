@@ -51,10 +51,21 @@ pub enum HoldReason {
     },
     /// The ledger did not confirm in time, so the verdict is not on disk.
     NotRecorded,
+    /// One that a later version has added.
+    // Read alone: whatever this version tells is above.
+    #[serde(untagged)]
+    Other {
+        /// Its name.
+        #[schemars(extend("not" = { "enum": HoldReason::NAMES }))]
+        reason: String,
+        /// More about it, where there is more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
 }
 
 impl HoldReason {
-    /// The reason's name as it stands in messages and metrics.
+    /// The reason's name as it stands in messages and metrics; `other` for one of a later version.
     pub fn name(&self) -> &'static str {
         match self {
             Self::LinesLost { .. } => "lines_lost",
@@ -71,10 +82,11 @@ impl HoldReason {
             Self::Underexposed { .. } => "underexposed",
             Self::Network { .. } => "network",
             Self::NotRecorded => "not_recorded",
+            Self::Other { .. } => "other",
         }
     }
 
-    /// Every name that [`name`](Self::name) can give.
+    /// The names of all that are told.
     pub const NAMES: [&'static str; 14] = [
         "lines_lost",
         "overload",
@@ -110,6 +122,8 @@ impl std::fmt::Display for HoldReason {
             Self::Underexposed { detail } => write!(f, "underexposed: {detail}"),
             Self::Network { detail } => write!(f, "the network failed: {detail}"),
             Self::NotRecorded => f.write_str("the verdict could not be recorded in time"),
+            Self::Other { reason, detail: Some(detail) } => write!(f, "{reason}: {detail}"),
+            Self::Other { reason, detail: None } => f.write_str(reason),
         }
     }
 }
@@ -136,6 +150,22 @@ pub enum VerdictKind {
     Reject,
     /// See [`Verdict::Hold`].
     Hold,
+}
+
+/// What became of a cell, and whether its cracks had a say in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disposition {
+    /// The verdict that was given.
+    pub verdict: VerdictKind,
+    /// The recipe rejects it for a missing corner, whatever cracks it has.
+    pub by_corner: bool,
+}
+
+impl From<VerdictKind> for Disposition {
+    /// Of a wafer with all its corners.
+    fn from(verdict: VerdictKind) -> Self {
+        Self { verdict, by_corner: false }
+    }
 }
 
 impl VerdictKind {

@@ -218,6 +218,9 @@ impl<O: Write, N: Write> Session<'_, O, N> {
     }
 
     fn status(&mut self, message: &StatusMessage) -> anyhow::Result<()> {
+        if let Some(gap) = self.numbers.note_told(&message.run, &message.lane, message.cells) {
+            self.gap(&gap)?;
+        }
         if self.args.json {
             return self.json_line(message);
         }
@@ -292,6 +295,7 @@ fn describe(message: &StatusMessage) -> &'static str {
         (CameraState::Starting, _) => "the camera is starting",
         (CameraState::Gone, _) => "the camera is gone",
         (CameraState::Ended, _) => "the camera's stream has ended",
+        (CameraState::Unknown, _) | (_, BeltState::Unknown) => "camera and belt are in a state that this version does not know",
         (_, BeltState::StandsInCell) => "the belt stands, a cell lies under the camera",
         (_, BeltState::StandsInGap) => "the belt stands, no cell lies under the camera",
         (_, BeltState::Moving) if message.no_gap_since_unix_ns.is_some() => "the belt moves, no gap is seen between wafers: none is judged",

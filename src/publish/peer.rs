@@ -1,4 +1,4 @@
-use super::wire::Reply;
+use serde::Serialize;
 
 /// Where a reply goes.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub(super) enum Sending {
 
 impl Peer {
     /// Sends a reply, if there is room for it.
-    pub fn send(&self, requests: &zmq::Socket, reply: &Reply, payload: &[u8]) -> Sending {
+    pub fn send(&self, requests: &zmq::Socket, reply: &impl Serialize, payload: &[u8]) -> Sending {
         let header = match serde_json::to_vec(reply) {
             Ok(header) => header,
             Err(error) => {

@@ -4,8 +4,10 @@ use super::peer::{Peer, Sending};
 use super::station_id::StationId;
 use super::store::{Replay, StoredMessage, StoredRun, Unrecorded};
 use super::waker::Waker;
-use super::wire::{BlindMessage, BlindRequest, ReplayRequest, Reply, ReplyBody, RunNumbers, VerdictMessage};
+use super::wire::{BlindMessage, BlindRequest, ReplayRequest, Reply, ReplyBody, ReplySchema, RunNumbers};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -134,6 +136,16 @@ impl Reader {
     }
 }
 
+/// What a replay sends.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    /// As [`ReplyBody::Replayed`], with the verdict as it was written.
+    Verdict { schema: ReplySchema, ok: bool, reply: &'static str, message: Box<RawValue> },
+    /// The end.
+    Last(Reply),
+}
+
 /// Whether there is more to do at once, or what is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Pace {
@@ -203,7 +215,7 @@ impl Replays {
     }
 
     /// Moves every replay on by a few messages.
-    pub fn step(&mut self, ask: &Sender<Job>, mut send: impl FnMut(&Peer, &Reply, &[u8]) -> Sending) -> Pace {
+    pub fn step(&mut self, ask: &Sender<Job>, mut send: impl FnMut(&Peer, &Answer, &[u8]) -> Sending) -> Pace {
         let mut pace = Pace::Rest;
         self.active.retain_mut(|active| match active.step(ask, &mut send) {
             Some(wanted) => {
@@ -218,11 +230,11 @@ impl Replays {
 
 impl Active {
     /// Moves on by a few messages; `None` when it is over.
-    fn step(&mut self, ask: &Sender<Job>, send: &mut impl FnMut(&Peer, &Reply, &[u8]) -> Sending) -> Option<Pace> {
+    fn step(&mut self, ask: &Sender<Job>, send: &mut impl FnMut(&Peer, &Answer, &[u8]) -> Sending) -> Option<Pace> {
         for _ in 0..BURST {
-            let (reply, payload) = match (self.ready.front(), &self.end) {
+            let (answer, payload) = match (self.ready.front(), &self.end) {
                 (Some(stored), _) => match resent(stored) {
-                    Ok(reply) => (reply, stored.payload.as_slice()),
+                    Ok(verdict) => (verdict, stored.payload.as_slice()),
                     // No asking again would get it, nor what follows, if the replay ended here.
                     Err(error) => {
                         tracing::error!("left out of a replay: {error}");
@@ -235,7 +247,7 @@ impl Active {
                 (None, None) if self.left == 0 => (self.last_reply(&Ok(())), &[][..]),
                 (None, None) => return Some(self.read_on(ask)),
             };
-            match send(&self.peer, &reply, payload) {
+            match send(&self.peer, &answer, payload) {
                 Sending::Sent => self.moved = Instant::now(),
                 Sending::Full if self.moved.elapsed() < GIVE_UP => return Some(Pace::Soon),
                 Sending::Full | Sending::Gone => return None,
@@ -258,18 +270,30 @@ impl Active {
         if self.reading { Pace::Rest } else { Pace::Soon }
     }
 
-    fn last_reply(&self, end: &Result<(), String>) -> Reply {
-        Reply::new(match end {
+    fn last_reply(&self, end: &Result<(), String>) -> Answer {
+        Answer::Last(Reply::new(match end {
             Ok(()) => ReplyBody::ReplayEnd { run: self.run.clone(), lane: self.lane.clone(), sent: self.sent, next: self.next },
             Err(error) if self.sent == 0 => ReplyBody::Error { error: error.clone() },
             Err(error) => ReplyBody::Error { error: format!("the replay ended before number {}: {error}", self.next) },
-        })
+        }))
     }
 }
 
-fn resent(stored: &StoredMessage) -> Result<Reply, String> {
-    let mut message: VerdictMessage =
-        serde_json::from_slice(&stored.header).map_err(|e| format!("the stored verdict {} cannot be read: {e}", stored.number))?;
-    message.resent = true;
-    Ok(Reply::new(ReplyBody::Replayed { message: Box::new(message) }))
+/// The stored verdict told again: letter by letter what was written, but for `resent`. It may be a later version's, whose fields and
+/// reasons are not known here.
+fn resent(stored: &StoredMessage) -> Result<Answer, String> {
+    #[derive(Deserialize)]
+    struct Told {
+        resent: bool,
+    }
+    let unreadable = |why: &dyn std::fmt::Display| format!("the stored verdict {} cannot be read: {why}", stored.number);
+    let written = std::str::from_utf8(&stored.header).map_err(|e| unreadable(&e))?;
+    let again = written.replacen(r#""resent":false"#, r#""resent":true"#, 1);
+    let told: Told = serde_json::from_str(&again).map_err(|e| unreadable(&e))?;
+    // A gate must never take it for fresh.
+    if !told.resent {
+        return Err(unreadable(&"its `resent` is not where it is looked for"));
+    }
+    let message = RawValue::from_string(again).map_err(|e| unreadable(&e))?;
+    Ok(Answer::Verdict { schema: ReplySchema::V1, ok: true, reply: "replayed", message })
 }

@@ -2,7 +2,7 @@
 
 use super::Bindings;
 use super::peer::{Peer, Sending};
-use super::replay::{Done, Job, Jobs, Pace, Question, Replays};
+use super::replay::{Answer, Done, Job, Jobs, Pace, Question, Replays};
 use super::station_id::StationId;
 use super::statistics::Counters;
 use super::wire::{LaneNumbers, Reply, ReplyBody, Request};
@@ -168,9 +168,9 @@ impl Sockets {
 
     fn replay(&mut self) -> Pace {
         let (requests, counters) = (&self.requests, &self.counters);
-        self.replays.step(&self.jobs.ask, |peer, reply, payload| {
-            let sending = peer.send(requests, reply, payload);
-            if sending == Sending::Sent && matches!(reply.body, ReplyBody::Replayed { .. }) {
+        self.replays.step(&self.jobs.ask, |peer, answer, payload| {
+            let sending = peer.send(requests, answer, payload);
+            if sending == Sending::Sent && matches!(answer, Answer::Verdict { .. }) {
                 Counters::add(&counters.replayed);
             }
             sending

@@ -115,7 +115,7 @@ pub struct Gap {
     pub lane: String,
     /// Run and number of the last verdict before it.
     pub after: (String, u64),
-    /// Run and number of the first verdict behind it.
+    /// Run and number of the first verdict behind it, heard or still to come.
     pub until: (String, u64),
 }
 
@@ -183,6 +183,14 @@ impl Numbers {
         let missed = after.0 != run || number > after.1.saturating_add(1);
         missed.then(|| Gap { lane: lane.to_owned(), after, until: heard })
     }
+
+    /// Notes how many verdicts a status tells of, and tells which of them may be missing: on a belt that stands no further verdict
+    /// shows it. A lane of which no verdict was heard yet has none missing.
+    pub fn note_told(&mut self, run: &str, lane: &str, cells: u64) -> Option<Gap> {
+        let heard = self.last.get_mut(lane).filter(|heard| heard.0 != run || heard.1 < cells)?;
+        let after = std::mem::replace(heard, (run.to_owned(), cells));
+        Some(Gap { lane: lane.to_owned(), after, until: (run.to_owned(), cells.saturating_add(1)) })
+    }
 }
 
 #[cfg(test)]
@@ -207,6 +215,22 @@ mod tests {
         assert_eq!(numbers.note("r", "a", 6), None, "told again");
         assert_eq!(numbers.note("r", "a", 10), None);
         assert_eq!(numbers.note("r", "b", 2), None);
+    }
+
+    #[test]
+    fn a_status_tells_what_no_verdict_after_it_does() {
+        let mut numbers = Numbers::default();
+        assert_eq!(numbers.note_told("r", "a", 9), None, "nothing was heard before");
+        numbers.note("r", "a", 5);
+        assert_eq!(numbers.note_told("r", "a", 5), None);
+        assert_eq!(numbers.note_told("r", "a", 4), None);
+        assert_eq!(stretches(&numbers.note_told("r", "a", 7).unwrap(), &[]), [("r".into(), 6, 7)]);
+        assert_eq!(numbers.note_told("r", "a", 7), None, "told once");
+        assert_eq!(numbers.note("r", "a", 8), None);
+        let gap = numbers.note_told("s", "a", 0).unwrap();
+        assert!(gap.is_restart());
+        assert_eq!(stretches(&gap, &[("r", 9), ("s", 1)]), [("r".into(), 9, 9)]);
+        assert_eq!(numbers.note("s", "a", 1), None);
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cell::HoldReason;
 use crate::publish::tests::{Station, samples};
 use crate::publish::wire::VerdictMessage;
 use clap::Parser;
@@ -116,6 +117,41 @@ fn behind_a_restart_the_end_of_the_run_before_is_asked_for_too() {
     assert!(notes.ends_with("0 missed\n"), "{notes}");
 }
 
+/// A belt that stands brings no further verdict whose number would show the gap.
+#[test]
+fn verdicts_lost_last_are_asked_for_once_a_status_tells_of_them() {
+    let station = Station::start();
+    let status = |run: &str, cells| StatusMessage { run: run.into(), cells, ..samples::status("a") };
+    let in_run = |run: &str, number| VerdictMessage { run: run.into(), ..samples::pass("a", number) };
+    let (out, notes) = listen_to(&station, &["--count", "5", "--lane", "a"], |_| {
+        station.tell(&in_run("00", 1), &[]);
+        [2, 3].into_iter().for_each(|n| station.ledger.record(&in_run("00", n), &[]));
+        station.publisher.status(&status("00", 3)).unwrap();
+        station.publisher.status(&status("00", 3)).unwrap();
+        station.until("not all is told", |statistics| statistics.statuses >= 2);
+        station.ledger.record(&in_run("00", 4), &[]);
+        station.publisher.status(&status(crate::publish::tests::RUN, 0)).unwrap();
+        station.tell(&samples::pass("a", 1), &[]);
+    });
+    let cells: Vec<_> = out.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(cells, ["a/1", "a/2", "a/3", "a/4", "a/1"], "{notes}");
+    assert!(notes.contains("missed a/2 to 3 (2 cells)") && notes.contains("missed a/4 to 4 (1 cells)"), "{notes}");
+    assert!(notes.ends_with("0 missed\n"), "{notes}");
+}
+
+#[test]
+fn a_reason_and_a_state_of_a_later_version_are_shown() {
+    let station = Station::start();
+    let (out, notes) = listen_to(&station, &["--count", "1", "--lane", "a"], |_| {
+        let later = HoldReason::Other { reason: "meteor".into(), detail: None };
+        let camera = CameraState::Unknown;
+        station.publisher.status(&StatusMessage { camera, ..samples::status("a") }).unwrap();
+        station.tell(&VerdictMessage { hold: Some(later), ..samples::hold("a", 1) }, &[]);
+    });
+    assert!(out.contains("a/1") && out.contains("meteor"), "{out}");
+    assert!(notes.contains("lane a: camera and belt are in a state that this version does not know\n"), "{notes}");
+}
+
 #[test]
 fn being_told_to_stop_ends_with_the_summary() {
     let station = Station::start();
@@ -137,7 +173,7 @@ fn silence_of_one_lane_may_be_that_of_a_lane_that_is_not_there() {
 fn text_from_the_network_cannot_steer_the_terminal() {
     let station = Station::start();
     let mut evil = samples::hold("a", 1);
-    evil.hold = Some(crate::cell::HoldReason::Network { detail: "\x1b[2Jgone".into() });
+    evil.hold = Some(HoldReason::Network { detail: "\x1b[2Jgone".into() });
     let (out, _) = listen_to(&station, &["--count", "1"], |_| station.tell(&evil, &[]));
     assert!(out.contains("gone") && !out.contains('\x1b'), "{out}");
     assert_eq!(mask_file(Path::new("masks"), "00", "../a", 1), None);

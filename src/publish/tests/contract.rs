@@ -1,6 +1,7 @@
 //! `docs/wire/` says what the code does.
 
-use super::{RUN, samples, validate};
+use super::{RUN, breaches, samples, validate};
+use crate::cell::HoldReason;
 use crate::publish::wire::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -143,6 +144,29 @@ fn a_record_of_before_the_recipe_was_told_is_read_and_valid() {
     message.as_object_mut().unwrap().remove("recipe").unwrap();
     validate("verdict", &message);
     assert_eq!(serde_json::from_value::<VerdictMessage>(message).unwrap().recipe, None);
+}
+
+/// What may be added within a version is read by who does not know it yet.
+#[test]
+fn reasons_and_states_of_a_later_version_are_read_and_valid_and_known_ones_must_be_whole() {
+    let mut message = serde_json::to_value(samples::hold("a", 1)).unwrap();
+    message["hold"] = json!({"reason": "meteor", "detail": "a hole", "size_mm": 3.5});
+    validate("verdict", &message);
+    let read = serde_json::from_value::<VerdictMessage>(message.clone()).unwrap().hold.unwrap();
+    assert_eq!((read.to_string().as_str(), read.name()), ("meteor: a hole", "other"));
+    for reason in HoldReason::NAMES {
+        assert_ne!(serde_json::from_value::<HoldReason>(json!({"reason": reason, "lines": 1, "detail": ""})).unwrap().name(), "other");
+    }
+    message["hold"] = json!({"reason": "lines_lost"});
+    assert!(!breaches("verdict", &message).is_empty(), "how many?");
+
+    let mut message = serde_json::to_value(samples::status("a")).unwrap();
+    (message["camera"], message["belt"]) = (json!("asleep"), json!("runs_back"));
+    validate("status", &message);
+    let read: StatusMessage = serde_json::from_value(message.clone()).unwrap();
+    assert_eq!((read.camera, read.belt), (CameraState::Unknown, BeltState::Unknown));
+    message["camera"] = json!(1);
+    assert!(!breaches("status", &message).is_empty(), "no name");
 }
 
 #[test]

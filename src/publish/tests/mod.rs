@@ -132,6 +132,12 @@ pub fn settings(feed: &str, high_water_mark: u32) -> config::Publish {
 
 /// Validates a message against the schema in `docs/wire/` that it names.
 pub fn validate(name: &str, message: &Value) {
+    let errors = breaches(name, message);
+    assert!(errors.is_empty(), "{name}: {errors:?}\n{message:#}");
+}
+
+/// Where a message breaks the schema.
+fn breaches(name: &str, message: &Value) -> Vec<String> {
     static VALIDATORS: OnceLock<BTreeMap<String, jsonschema::Validator>> = OnceLock::new();
     let validators = VALIDATORS.get_or_init(|| {
         let names = ["verdict", "mask", "status", "blind", "request", "reply"];
@@ -141,8 +147,7 @@ pub fn validate(name: &str, message: &Value) {
         };
         names.into_iter().map(|name| (name.to_owned(), load(name))).collect()
     });
-    let errors: Vec<_> = validators[name].iter_errors(message).map(|e| e.to_string()).collect();
-    assert!(errors.is_empty(), "{name}: {errors:?}\n{message:#}");
+    validators[name].iter_errors(message).map(|e| e.to_string()).collect()
 }
 
 /// A plain SUB socket that validates all it gets.

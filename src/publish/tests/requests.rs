@@ -182,6 +182,41 @@ fn a_stored_verdict_that_cannot_be_read_is_left_out_and_what_follows_comes() {
     assert!(matches!(end, ReplyBody::ReplayEnd { sent: 2, next: 4, .. }));
 }
 
+/// After going back to an older program the ledger holds reasons, fields and numbers that it does not know.
+#[test]
+fn what_a_later_version_stored_is_told_again_letter_by_letter() {
+    let station = Station::start();
+    (1..=2).for_each(|number| station.tell(&samples::hold("a", number), &[]));
+    let written = String::from_utf8(samples::hold("a", 1).to_json().unwrap()).unwrap();
+    let known = r#""hold":{"reason":"lines_lost","lines":512}"#;
+    let later = r#""zone":[1e2,0.10,{"z":1,"a":-0.0}],"hold":{"reason":"meteor","detail":"says \"resent\":false"}"#;
+    assert!(written.contains(known));
+    let later = written.replace(known, later);
+    station.ledger.verdicts.lock().unwrap()[0].2.header = later.clone().into_bytes();
+    let client = station.client();
+    client.0.send(json!({"request": "replay", "lane": "a", "from": 1}).to_string().as_bytes(), 0).unwrap();
+    let told = String::from_utf8(client.0.recv_multipart(0).unwrap().swap_remove(0)).unwrap();
+    let expected = later.replace(r#""resent":false,"#, r#""resent":true,"#);
+    assert_eq!(told, format!(r#"{{"schema":"hairline.reply/1","ok":true,"reply":"replayed","message":{expected}}}"#));
+    let told: crate::publish::wire::Reply = serde_json::from_str(&told).unwrap();
+    assert!(matches!(told.body, ReplyBody::Replayed { message } if message.resent && message.hold.as_ref().unwrap().name() == "other"));
+    assert_eq!(client.answer().0["message"]["number"], 2);
+    assert_eq!(client.answer().0["sent"], 2);
+}
+
+/// A gate must never take a verdict of the past for one of now.
+#[test]
+fn a_stored_verdict_that_cannot_be_marked_as_told_again_is_left_out() {
+    let station = Station::start();
+    (1..=2).for_each(|number| station.tell(&samples::pass("a", number), &[]));
+    let written = String::from_utf8(samples::pass("a", 1).to_json().unwrap()).unwrap();
+    let strange = written.replace(r#""resent":false"#, r#""resent": false"#);
+    station.ledger.verdicts.lock().unwrap()[0].2.header = strange.into_bytes();
+    let (resent, end) = station.client().replay(json!({"request": "replay", "lane": "a", "from": 1}));
+    assert_eq!(resent.iter().map(|(m, _)| m.number).collect::<Vec<_>>(), [2]);
+    assert!(matches!(end, ReplyBody::ReplayEnd { sent: 1, next: 3, .. }));
+}
+
 #[test]
 fn the_requester_asks_replays_and_tells_refusals() {
     let station = Station::start();

@@ -1,3 +1,4 @@
+use super::schema::may_grow;
 use super::{BlindSchema, MaskSchema, ModelInfo, RecipeInfo, StatusSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,7 @@ pub struct QueueDepth {
 /// Whether the camera is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(transform = may_grow)]
 pub enum CameraState {
     /// Not yet seen since the start.
     Starting,
@@ -96,11 +98,16 @@ pub enum CameraState {
     Gone,
     /// Its stream has ended and nothing more will come.
     Ended,
+    /// In a way that a later version has added; only ever read, never told.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// Whether the belt moves, as far as the lines tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(transform = may_grow)]
 pub enum BeltState {
     /// Lines come.
     Moving,
@@ -108,6 +115,10 @@ pub enum BeltState {
     StandsInCell,
     /// No lines come, and none does.
     StandsInGap,
+    /// In a way that a later version has added; only ever read, never told.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// Time in which the station could not see: what passed then has no verdict and no number.

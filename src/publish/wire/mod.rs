@@ -2,7 +2,7 @@
 //! in `docs/wire/`.
 //!
 //! Every message names its own schema and version in the field `schema`. A field may be added
-//! within a version; one that changes its meaning or goes away makes a new version.
+//! within a version, and so may a reason, rule, kind or state; one that changes its meaning or goes away makes a new version.
 
 mod feed;
 mod request;

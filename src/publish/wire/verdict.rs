@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 /// What was found out about one cell, and what the gate shall do with it.
 ///
-/// Topic `verdict.<lane>`. Each cell has exactly one, in the order of the numbers, which start at 1
-/// with each run and have no gaps.
+/// Topic `verdict.<lane>`. Each cell that was seen has one, in the order of the numbers, which start at 1
+/// with each run and have no gaps. A wafer that lay under the camera when that went, or when the station stopped, is two cells,
+/// both on hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VerdictMessage {
     /// Name and version of this message's form.
@@ -20,7 +21,8 @@ pub struct VerdictMessage {
     /// Number of the cell on this lane within this run, from 1 and without gaps.
     #[schemars(range(min = 1))]
     pub number: u64,
-    /// When and where its trailing edge passed. Match a cell by this, never by counting.
+    /// When and where its trailing edge passed: the last line with any of the wafer in it, which is its hindmost corner. Match a
+    /// cell by this, never by counting.
     pub trailing_edge: TrailingEdge,
     /// What is said of it. A cell on hold could not be judged.
     pub verdict: VerdictKind,
@@ -84,7 +86,10 @@ impl VerdictMessage {
     }
 }
 
-/// When and where a cell's trailing edge passed.
+/// When and where a cell's trailing edge passed: the last line with any of the wafer in it, which is its hindmost corner.
+///
+/// Where the camera went or the station stopped before it passed: when that was noticed, with the camera's time and the encoder's
+/// count of the last line that was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrailingEdge {
     /// Camera time mapped to the station's clock, nanoseconds since the Unix epoch.

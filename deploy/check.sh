@@ -59,6 +59,18 @@ done
 [ -r "$to/etc/hairline/line-1-recipe.toml" ] || fail "the recipe was not made"
 grep -q '^ExecStart=/usr/local/bin/hairline run' "$to/etc/systemd/system/hairline@.service" || fail "the unit does not follow --prefix"
 
+# Of what install.sh puts under /etc and what the package brings, systemd takes the first alone: each tells of the other.
+mkdir "$work/stubs"
+printf '#!/bin/sh\n' | tee "$work/stubs/systemd-sysusers" "$work/stubs/mkdir" >"$work/stubs/systemctl"
+chmod +x "$work"/stubs/*
+configured() { DPKG_ROOT=$1 PATH="$work/stubs:$PATH" debian/postinst configure 2>&1; }
+[ -x debian/postinst ] || fail "debian/postinst cannot be run"
+configured "$to" | grep -q -- 'install.sh --uninstall' || fail "the package does not tell of the unit that goes before its own"
+[ -z "$(configured "$work")" ] || fail "the package tells of a unit that is not there"
+install -D "$work/bin/hairline" "$to/usr/lib/systemd/system/hairline@.service"
+install_it
+grep -q 'apt remove hairline' "$work/said" || fail "install.sh does not tell of the package"
+rm -r "$to/usr/lib"
 listing >"$work/first"
 install_it --station line-1 --cuda
 listing | cmp -s - "$work/first" || fail "a second installation changed something"
@@ -80,6 +92,25 @@ for line in 'name = "line-4"' 'data_dir = "/var/lib/hairline/line-4"' 'feed = "t
     has "$to/etc/hairline/line-4.toml" "$line"
 done
 rm "$to"/etc/hairline/short.toml "$to"/etc/hairline/line-4*.toml
+# Single quotes say the same as double ones, in the template and in the configuration of a station that has ports already.
+sed "s/\"/'/g" "$to/etc/hairline/line-2.toml" >"$to/etc/hairline/line-5.toml"
+rm "$to/etc/hairline/line-2.toml"
+station line-6 "$to/etc/hairline/line-5.toml" || fail "$(cat "$work/said")"
+for line in 'name = "line-6"' 'data_dir = "/var/lib/hairline/line-6"' 'recipe = "line-6-line-2-recipe.toml"' 'feed = "tcp://127.0.0.1:5576"' \
+    'listen = "127.0.0.1:9484"'; do
+    has "$to/etc/hairline/line-6.toml" "$line"
+done
+[ -r "$to/etc/hairline/line-6-line-2-recipe.toml" ] || fail "the recipe was not made"
+sed "s/'/\"/g" "$to/etc/hairline/line-5.toml" >"$to/etc/hairline/line-2.toml"
+# What else TOML takes is refused, not passed over.
+for odd in 'publish.feed = "tcp://127.0.0.1:5556"' 'publish = { feed = "tcp://127.0.0.1:5556" }' '[ publish ]' '[http] # here
+"listen" = "127.0.0.1:9464"' '[http]
+listen = """127.0.0.1:9464"""' '[["lane"]]' '  [publish]'; do
+    { echo "$odd"; cat "$work/src/configs/station.toml"; } >"$work/src/configs/odd.toml"
+    if station line-7 "$work/src/configs/odd.toml"; then fail "a template was taken with: $odd"; fi
+    grep -q 'no station can be made' "$work/said" || fail "$(cat "$work/said")"
+done
+rm "$to"/etc/hairline/line-[56]*.toml "$work/src/configs/odd.toml"
 if station line-3 "$work/src/configs/demo.toml"; then fail "a station was made that cannot start"; fi
 
 # An update replaces and removes what came with the version before, and nothing that was changed or added since.

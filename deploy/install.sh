@@ -147,6 +147,9 @@ if live; then
     fi
 fi
 if systemd_runs; then systemctl daemon-reload; fi
+if [ -e "$destdir/usr/lib/systemd/system/hairline@.service" ]; then
+    echo "install.sh: the Debian package hairline is installed as well; its unit is not used any more: apt remove hairline" >&2
+fi
 if [ -n "$station" ]; then
     DESTDIR=$destdir "$root/sbin/hairline-station" "$station"
 fi

@@ -37,7 +37,18 @@ root=""
     root="sudo"
 }
 echo "setup: installing these system packages with apt-get${root:+ through sudo}:$missing"
-# The tests start Prometheus's tools and systemd's checks, never their services.
+# The tests start Prometheus's tools and systemd's checks, never their services: Debian's package would start Prometheus at once and
+# at every boot, on all addresses.
+unit=/etc/systemd/system/prometheus.service
+case " $missing " in
+    *" prometheus "*)
+        if [ ! -e "$unit" ] && [ ! -L "$unit" ]; then
+            $root mkdir -p "${unit%/*}"
+            $root ln -s /dev/null "$unit"
+            echo "setup: the service of Prometheus is masked, only promtool is used; to have it run: systemctl unmask prometheus"
+        fi
+        ;;
+esac
 $root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
 # shellcheck disable=SC2086 # a list of packages
 $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing

@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn an_id_whose_cell_never_came_is_forgotten() {
-        let binding = Binding { id: "old".into(), place: Place::Encoder { count: 1, tolerance_counts: 1 }, since: Instant::now(), until: None };
+        let binding =
+            Binding { id: "old".into(), place: Place::Encoder { count: 1, tolerance_counts: 1 }, since: Instant::now(), until: None };
         assert!(!binding.is_stale(Instant::now()));
         assert!(binding.is_stale(Instant::now() + WAIT + Duration::from_secs(1)));
     }

@@ -4,7 +4,7 @@ use super::fresh::fresh;
 use super::panel::{GROUP, Packed, Panel, SLACK};
 use super::picture::{Apart, Pictures};
 use super::scratch::{block_lines, with_scratch};
-use super::weights::{Weights, halved, parts};
+use super::weights::{Products, Weights};
 use super::{strips, tiled};
 use crate::config::Precision;
 use rayon::prelude::*;
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 ///
 /// The taps of a 3×3 kernel are `dilation` pixels apart. Runs on the current rayon pool,
 /// a task for each block of lines. `f32-grade` and `bf16` want at least 8 channels, else they are `f32`; without AMX both
-/// are `f32` with half of the products of 3×3 kernels that are not dilated.
+/// have half of the products of 3×3 kernels that are not dilated, in `f32`, or for `bf16` in pairs of bf16 where these are quick.
 pub(in crate::nn) fn convolved(x: &Pictures, weights: &Weights, dilation: usize, precision: Precision) -> Vec<f32> {
     let [all, _] = convolved_apart(x, weights, dilation, precision, weights.outputs);
     all
@@ -30,11 +30,12 @@ pub(in crate::nn) fn convolved_apart(
     let size = x.size();
     assert_eq!(size.c, weights.inputs, "input channels of a convolution");
     let out_size = size.with_channels(weights.outputs);
-    let blocks = |out: &Apart| match parts(precision, weights.inputs, weights.outputs) {
-        2 => tiled::convolve::<2>(x, weights, dilation, out),
-        1 => tiled::convolve::<1>(x, weights, dilation, out),
-        _ if halved(precision, [weights.side, dilation], [weights.inputs, weights.outputs]) => strips::convolve(x, weights, out),
-        _ => convolve(x, &Packed::new(weights), dilation, out),
+    let blocks = |out: &Apart| match Products::new(precision, [weights.side, dilation], [weights.inputs, weights.outputs]) {
+        Products::Tiles { parts: 2 } => tiled::convolve::<2>(x, weights, dilation, out),
+        Products::Tiles { .. } => tiled::convolve::<1>(x, weights, dilation, out),
+        Products::HalvedPairs => strips::convolve::<2>(x, weights, out),
+        Products::Halved => strips::convolve::<1>(x, weights, out),
+        Products::Single => convolve(x, &Packed::new(weights), dilation, out),
     };
     let mut second_part = Vec::new();
     let lengths = [first, weights.outputs - first].map(|channels| out_size.with_channels(channels).len());

@@ -114,8 +114,12 @@ impl std::fmt::Display for Isa {
 
 #[cfg(target_arch = "x86_64")]
 fn is_by_intel() -> bool {
-    let found = std::arch::x86_64::__cpuid(0);
-    [found.ebx, found.edx, found.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    // In a virtual machine the question is a slow one.
+    *FOUND.get_or_init(|| {
+        let found = std::arch::x86_64::__cpuid(0);
+        [found.ebx, found.edx, found.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+    })
 }
 
 #[cfg(not(target_arch = "x86_64"))]

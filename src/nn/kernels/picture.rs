@@ -21,7 +21,7 @@ pub(in crate::nn) struct Plane<'a> {
 
 impl<'a> Plane<'a> {
     /// Values that are worth what they are.
-    fn plain(values: &'a [f32]) -> Self {
+    pub fn plain(values: &'a [f32]) -> Self {
         Self { values, scale: 1.0, shift: 0.0, floor: f32::NEG_INFINITY }
     }
 

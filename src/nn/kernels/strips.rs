@@ -1,7 +1,7 @@
 //! Convolution 3×3 with half of the multiplications: four lines at a time, filtered downward by [`super::winograd`].
 
 use super::panel::{GROUP, Packed, Panel, SLACK};
-use super::picture::{Apart, Pictures};
+use super::picture::{Apart, Pictures, Plane};
 use super::scratch::{block_lines, with_scratch};
 use super::simd::{Lanes, Task, WIDEST, dispatch};
 use super::weights::Weights;
@@ -10,20 +10,22 @@ use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
 /// The weights at one point: kernels of one line of three taps.
-fn at_point(weights: &Weights, point: usize) -> Packed {
-    Packed::of(weights, 1, |output, input, across| {
+fn at_point<const CHANNELS: usize>(weights: &Weights, point: usize) -> Packed {
+    Packed::of::<CHANNELS>(weights, 1, |output, input, across| {
         let tap = |down: usize| f64::from(weights.at(output, input, 3 * down + across));
         TAPS[point].into_iter().enumerate().map(|(down, share)| tap(down) * share).sum::<f64>() as f32
     })
 }
 
-/// Writes all of `out`, as [`convolved`](super::convolved) does it.
-pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
-    let packed: Vec<Packed> = (0..POINTS).into_par_iter().map(|point| at_point(weights, point)).collect();
+/// Writes all of `out`, as [`convolved`](super::convolved) does it: with products of `f32`, or of bf16 where two `CHANNELS` go to the
+/// points together.
+pub(super) fn convolve<const CHANNELS: usize>(x: &Pictures, weights: &Weights, out: &Apart) {
+    let packed: Vec<Packed> = (0..POINTS).into_par_iter().map(|point| at_point::<CHANNELS>(weights, point)).collect();
     let size = x.size();
+    let planes = size.c.div_ceil(CHANNELS);
     let line = size.w + 1;
     // At the points there is half as much again as in the lines.
-    let most = (block_lines(3 * size.c, size.h, size.w) / SIDE).max(1) * SIDE;
+    let most = (block_lines(3 * planes, size.h, size.w) / SIDE).max(1) * SIDE;
     let blocks = size.h.div_ceil(most);
     let gathered_plane = most / SIDE * line + 1;
     (0..size.n * blocks).into_par_iter().for_each(|task| {
@@ -31,19 +33,20 @@ pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
         let lines = most.min(size.h - first);
         let strips = lines.div_ceil(SIDE);
         let run = strips * line;
-        let room = [ToPoints::room(size.w, WIDEST), POINTS * (size.c * gathered_plane + SLACK), POINTS * GROUP * run + SLACK];
+        let room = [ToPoints::<CHANNELS>::room(size.w, WIDEST), POINTS * (planes * gathered_plane + SLACK), POINTS * GROUP * run + SLACK];
         with_scratch(room.iter().sum(), |scratch| {
             let (edge, scratch) = scratch.split_at_mut(room[0]);
             let (gathered, products) = scratch.split_at_mut(room[1]);
-            let of_point = size.c * gathered_plane + SLACK;
-            for c in 0..size.c {
-                let plane = x.plane(n, c);
+            let of_point = planes * gathered_plane + SLACK;
+            for plane in 0..planes {
+                // An odd channel is its own neighbour, whose weights are zero.
+                let channels: [Plane; CHANNELS] = std::array::from_fn(|i| x.plane(n, (plane * CHANNELS + i).min(size.c - 1)));
                 for strip in 0..strips {
-                    let start = c * gathered_plane + strip * line;
+                    let start = plane * gathered_plane + strip * line;
                     (0..POINTS).for_each(|point| gathered[point * of_point + start] = 0.0);
                     let points = ToPoints {
                         strip: Strip::Inputs,
-                        plane,
+                        planes: channels,
                         size: [size.h, size.w],
                         first: (first + strip * SIDE).wrapping_sub(1),
                         scratch: &mut *edge,
@@ -54,7 +57,7 @@ pub(super) fn convolve(x: &Pictures, weights: &Weights, out: &Apart) {
                     unsafe { dispatch(points) };
                 }
                 // The last line's right border.
-                (0..POINTS).for_each(|point| gathered[point * of_point + c * gathered_plane + run] = 0.0);
+                (0..POINTS).for_each(|point| gathered[point * of_point + plane * gathered_plane + run] = 0.0);
             }
             for group in 0..packed[0].groups() {
                 for (point, packed) in packed.iter().enumerate() {

@@ -44,18 +44,35 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Whether half of the products are to do for it, by [`super::winograd`] downward: where tiles do not (see [`parts`]), nothing
-/// has to be exact, and the kernel is one that allows it and is worth it.
-pub(super) fn halved(precision: Precision, [side, dilation]: [usize; 2], [inputs, outputs]: [usize; 2]) -> bool {
-    precision != Precision::F32 && [side, dilation] == [3, 1] && inputs.min(outputs) >= LEAST_CHANNELS
+/// What the sums of a convolution, and of the gradient of its weights, are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Products {
+    /// Products of `f32`.
+    Single,
+    /// Half of them, by [`super::winograd`] downward.
+    Halved,
+    /// Half of them, and those of bf16, two at a time.
+    HalvedPairs,
+    /// Products on tiles, where so many bf16 stand for a number.
+    Tiles {
+        /// One or two.
+        parts: usize,
+    },
 }
 
-/// Whether tiles do it: how many bf16 stand for a number, 0 where nothing but `f32` will do.
-pub(super) fn parts(precision: Precision, inputs: usize, outputs: usize) -> usize {
-    let worthwhile = inputs.min(outputs) >= LEAST_CHANNELS && Isa::best() == Isa::Amx;
-    match precision {
-        Precision::F32Grade if worthwhile => 2,
-        Precision::Bf16 if worthwhile => 1,
-        _ => 0,
+impl Products {
+    /// For kernels of that side and dilation. What has to be exact, or has too few channels to be worth other ways, is `f32`.
+    pub fn new(precision: Precision, [side, dilation]: [usize; 2], [inputs, outputs]: [usize; 2]) -> Self {
+        let isa = Isa::best();
+        if precision == Precision::F32 || inputs.min(outputs) < LEAST_CHANNELS {
+            return Self::Single;
+        }
+        match (precision, isa) {
+            (Precision::F32Grade, Isa::Amx) => Self::Tiles { parts: 2 },
+            (Precision::Bf16, Isa::Amx) => Self::Tiles { parts: 1 },
+            _ if [side, dilation] != [3, 1] => Self::Single,
+            (Precision::Bf16, Isa::Avx512Bf16) if !isa.is_slow_at_bf16() => Self::HalvedPairs,
+            _ => Self::Halved,
+        }
     }
 }

@@ -116,11 +116,11 @@ impl Strip {
     }
 }
 
-/// A strip of a picture's channel to the points, a line at each.
-pub(super) struct ToPoints<'a> {
+/// A strip of a picture's channel to the points, a line of `f32` at each; or that of two channels, a line of pairs of bf16.
+pub(super) struct ToPoints<'a, const CHANNELS: usize> {
     pub strip: Strip,
-    pub plane: Plane<'a>,
-    /// The channel's lines, and the pixels of each.
+    pub planes: [Plane<'a>; CHANNELS],
+    /// A channel's lines, and the pixels of each.
     pub size: [usize; 2],
     /// The strip's first line; those outside of the picture (above it: wrapped around) are zero.
     pub first: usize,
@@ -131,33 +131,46 @@ pub(super) struct ToPoints<'a> {
     pub of_point: usize,
 }
 
-impl ToPoints<'_> {
+/// Where the lines of a channel's strip lie, and what they are worth.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    from: *const f32,
+    /// Distance of lines.
+    line: usize,
+    worth: Plane<'a>,
+}
+
+impl<const CHANNELS: usize> ToPoints<'_, CHANNELS> {
     /// Values of the scratch for lines of `w` pixels and vectors of `width` values.
     pub const fn room(w: usize, width: usize) -> usize {
-        REACH * w.next_multiple_of(width)
+        CHANNELS * REACH * w.next_multiple_of(width)
     }
 
-    /// From lines `line` values apart, of which whole vectors are read, worth what `plane` says where that is `PENDING`.
+    /// From lines of which whole vectors are read, worth what the sources say where that is `PENDING`.
     #[inline(always)]
-    unsafe fn points<L: Lanes, const PENDING: bool>(&self, from: *const f32, line: usize) {
+    unsafe fn points<L: Lanes, const PENDING: bool>(&self, sources: [Source; CHANNELS]) {
         let [_, w] = self.size;
         // Loops, not closures: a closure that is not inlined has no vectors.
         // SAFETY: the caller's promise.
         unsafe {
-            let Plane { scale, shift, floor, .. } = self.plane;
-            let [scale, shift, floor] = [L::splat(scale), L::splat(shift), L::splat(floor)];
             for at in (0..w).step_by(L::WIDTH) {
-                let mut values = [L::splat(0.0); REACH];
-                for (y, value) in values.iter_mut().enumerate().take(self.strip.lines()) {
-                    *value = L::load(from.add(y * line + at));
-                    if PENDING {
-                        // Two roundings, as `Plane::write` has them.
-                        *value = floor.max(plus(L::splat(0.0).plus_product(*value, scale), shift));
+                let mut found = [[L::splat(0.0); POINTS]; CHANNELS];
+                for (found, Source { from, line, worth }) in found.iter_mut().zip(sources) {
+                    let mut values = [L::splat(0.0); REACH];
+                    for (y, value) in values.iter_mut().enumerate().take(self.strip.lines()) {
+                        *value = L::load(from.add(y * line + at));
+                        if PENDING {
+                            // Two roundings, as `Plane::write` has them.
+                            let scaled = L::splat(0.0).plus_product(*value, L::splat(worth.scale));
+                            *value = L::splat(worth.floor).max(plus(scaled, L::splat(worth.shift)));
+                        }
                     }
+                    let [a, b, c, d, ..] = values;
+                    *found = if self.strip == Strip::Inputs { gather(values) } else { scatter_gradient([a, b, c, d]) };
                 }
-                let [a, b, c, d, ..] = values;
-                let values = if self.strip == Strip::Inputs { gather(values) } else { scatter_gradient([a, b, c, d]) };
-                for (point, value) in values.into_iter().enumerate() {
+                for point in 0..POINTS {
+                    let first = found[0][point];
+                    let value = if CHANNELS == 2 { first.paired(found[1][point]) } else { first };
                     value.store_up_to(self.to.add(point * self.of_point + at), w - at);
                 }
             }
@@ -165,26 +178,37 @@ impl ToPoints<'_> {
     }
 }
 
-impl Task for ToPoints<'_> {
+impl<const CHANNELS: usize> Task for ToPoints<'_, CHANNELS> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes>(mut self) {
         let ([h, w], lines, first) = (self.size, self.strip.lines(), self.first);
-        let (plane, pitch) = (self.plane, w.next_multiple_of(L::WIDTH));
-        let within = first < h && lines <= h - first && (first + lines - 1) * w + pitch <= plane.values.len();
-        if within {
-            let from = plane.values[first * w..].as_ptr();
-            // SAFETY: so many lines and a last vector are in the plane; the rest is the caller's promise.
-            unsafe { if plane.is_plain() { self.points::<L, false>(from, w) } else { self.points::<L, true>(from, w) } }
-            return;
-        }
+        let pitch = w.next_multiple_of(L::WIDTH);
         assert!(self.scratch.len() >= Self::room(w, L::WIDTH), "room for a strip");
-        for (i, values) in self.scratch.chunks_exact_mut(pitch.max(1)).enumerate().take(lines) {
-            match first.wrapping_add(i) {
-                y if y < h => plane.write(y * w, &mut values[..w]),
-                _ => values[..w].fill(0.0),
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut sources = self.planes.map(|worth| Source { from: worth.values.as_ptr(), line: w, worth });
+        for source in &mut sources {
+            let plane = source.worth;
+            if first < h && lines <= h - first && (first + lines - 1) * w + pitch <= plane.values.len() {
+                source.from = plane.values[first * w..].as_ptr();
+                continue;
+            }
+            let (copy, rest) = scratch.split_at_mut(REACH * pitch);
+            scratch = rest;
+            for (i, values) in copy.chunks_exact_mut(pitch.max(1)).enumerate().take(lines) {
+                match first.wrapping_add(i) {
+                    y if y < h => plane.write(y * w, &mut values[..w]),
+                    _ => values[..w].fill(0.0),
+                }
+            }
+            *source = Source { from: copy.as_ptr(), line: pitch, worth: Plane::plain(&[]) };
+        }
+        // SAFETY: lines and a last vector are in each plane or copy; the rest is the caller's promise.
+        unsafe {
+            if sources.iter().all(|source| source.worth.is_plain()) {
+                self.points::<L, false>(sources);
+            } else {
+                self.points::<L, true>(sources);
             }
         }
-        // SAFETY: the scratch has the lines, checked above; the rest is the caller's promise.
-        unsafe { self.points::<L, false>(self.scratch.as_ptr(), pitch) }
     }
 }

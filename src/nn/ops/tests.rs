@@ -72,8 +72,10 @@ fn conv_in(x: &Tensor, weight: &Tensor, dilation: usize, precision: Precision) -
 #[test]
 fn convolutions_are_as_exact_as_their_precision() {
     if !Isa::Amx.is_here() {
-        crate::skipped!("tiles, which this processor has not; half of the products of f32 instead");
+        crate::skipped!("tiles, which this processor has not; half of the products instead");
     }
+    // At Winograd's points rounding counts for twice as much.
+    let most_bf16 = if Isa::Amx.is_here() { 5e-3 } else { 1e-2 };
     let sizes = [[1, 8, 1, 1], [2, 9, 5, 33], [3, 16, 30, 47], [2, 40, 14, 14], [1, 70, 20, 40], [4, 64, 3, 2]];
     let kinds = [(8, 3, 1), (13, 1, 1), (16, 3, 2), (40, 3, 1), (65, 3, 4)];
     for (i, size) in sizes.iter().enumerate() {
@@ -88,7 +90,7 @@ fn convolutions_are_as_exact_as_their_precision() {
                 [y.clone(), store.get(&x).unwrap().clone(), store.get(&weight).unwrap().clone()]
             };
             let exact = all(Precision::F32);
-            for (precision, most) in [(Precision::F32Grade, 2e-5), (Precision::Bf16, 5e-3)] {
+            for (precision, most) in [(Precision::F32Grade, 2e-5), (Precision::Bf16, most_bf16)] {
                 for (name, (got, want)) in ["result", "dx", "dw"].iter().zip(all(precision).iter().zip(&exact)) {
                     let off = distance(got, want);
                     assert!(off <= most, "{size:?} to {outputs}, side {side}, dilation {dilation}, {precision}: {name} is off by {off}");

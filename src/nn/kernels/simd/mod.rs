@@ -59,7 +59,7 @@ pub(in crate::nn) trait Lanes: Copy {
     /// Reads `WIDTH` values of bf16.
     #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> Self {
-        let mut lanes = [0.0_f32; 16];
+        let mut lanes = [0.0_f32; WIDEST];
         for (i, lane) in lanes.iter_mut().enumerate().take(Self::WIDTH) {
             // SAFETY: good for `WIDTH` values by the trait's contract.
             *lane = f32::from_bits(u32::from(unsafe { from.add(i).read() }) << 16);
@@ -72,7 +72,7 @@ pub(in crate::nn) trait Lanes: Copy {
     /// bf16 for it.
     #[inline(always)]
     unsafe fn store_bf16(self, to: *mut u16, count: usize) {
-        let mut lanes = [0.0_f32; 16];
+        let mut lanes = [0.0_f32; WIDEST];
         // SAFETY: no vector is longer than the array; good for `count` values by the trait's contract.
         unsafe {
             self.store(lanes.as_mut_ptr());
@@ -82,10 +82,45 @@ pub(in crate::nn) trait Lanes: Copy {
         }
     }
 
+    /// Both rounded to the nearest bf16, ties to even, as pairs: the values of `self` in the lower halves. The vectors of AVX-512
+    /// need AVX-512 bf16 for it.
+    #[inline(always)]
+    unsafe fn paired(self, second: Self) -> Self {
+        let (mut pairs, mut others) = ([0.0_f32; WIDEST], [0.0_f32; WIDEST]);
+        // SAFETY: no vector is longer than the arrays.
+        unsafe {
+            self.store(pairs.as_mut_ptr());
+            second.store(others.as_mut_ptr());
+            pairs.iter_mut().zip(others).for_each(|(pair, other)| *pair = pair_of_bf16(*pair, other));
+            Self::load(pairs.as_ptr())
+        }
+    }
+
+    /// `self` + the products of pairs of bf16. The vectors of AVX-512 need AVX-512 bf16 for it.
+    #[inline(always)]
+    unsafe fn plus_pairs(self, a: Self, b: Self) -> Self {
+        let mut lanes = [[0.0_f32; WIDEST]; 3];
+        // SAFETY: no vector is longer than the arrays.
+        unsafe {
+            for (lanes, vector) in lanes.iter_mut().zip([self, a, b]) {
+                vector.store(lanes.as_mut_ptr());
+            }
+            let [mut sums, a, b] = lanes;
+            for (sum, (a, b)) in sums.iter_mut().zip(a.into_iter().zip(b)) {
+                let [first, second] = [0, 16].map(|shift| {
+                    let of = |pair: f32| f32::from_bits(pair.to_bits() >> shift << 16);
+                    of(a) * of(b)
+                });
+                *sum += first + second;
+            }
+            Self::load(sums.as_ptr())
+        }
+    }
+
     /// Reads `WIDTH` whole numbers of 8 bits.
     #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {
-        let mut lanes = [0.0_f32; 16];
+        let mut lanes = [0.0_f32; WIDEST];
         for (i, lane) in lanes.iter_mut().enumerate().take(Self::WIDTH) {
             // SAFETY: good for `WIDTH` values by the trait's contract.
             *lane = f32::from(unsafe { from.add(i).read() });
@@ -97,7 +132,7 @@ pub(in crate::nn) trait Lanes: Copy {
     /// Rounds to the nearest whole number of 0 to 255, ties to even, and writes the first `count`.
     #[inline(always)]
     unsafe fn store_u8(self, to: *mut u8, count: usize) {
-        let mut lanes = [0.0_f32; 16];
+        let mut lanes = [0.0_f32; WIDEST];
         // SAFETY: no vector is longer than the array; good for `count` values by the trait's contract.
         unsafe {
             self.store(lanes.as_mut_ptr());
@@ -106,6 +141,12 @@ pub(in crate::nn) trait Lanes: Copy {
             }
         }
     }
+}
+
+/// Two numbers rounded to bf16 in the place of one, the first in the lower half.
+pub(super) fn pair_of_bf16(first: f32, second: f32) -> f32 {
+    let [first, second] = [first, second].map(|value| u32::from(half::bf16::from_f32(value).to_bits()));
+    f32::from_bits(first | second << 16)
 }
 
 /// Work written once for every width of vector.

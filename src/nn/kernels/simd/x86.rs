@@ -134,6 +134,20 @@ impl Lanes for __m512 {
             }
         }
     }
+    #[inline(always)]
+    unsafe fn paired(self, second: Self) -> Self {
+        unsafe {
+            let [first, second] = [self, second].map(|values| {
+                let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(values));
+                _mm512_cvtepu16_epi32(rounded)
+            });
+            _mm512_castsi512_ps(_mm512_or_si512(first, _mm512_slli_epi32(second, 16)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn plus_pairs(self, a: Self, b: Self) -> Self {
+        unsafe { _mm512_dpbf16_ps(self, std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b)) }
+    }
 }
 
 impl Lanes for __m256 {

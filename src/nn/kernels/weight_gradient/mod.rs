@@ -11,7 +11,7 @@ use super::scratch::{BLOCK_VALUES, with_scratch};
 use super::simd::{Lanes, Task, dispatch_on, width_on};
 use super::split::{Kernel, Part, Split, Tasks};
 use super::tiled;
-use super::weights::{halved, parts};
+use super::weights::Products;
 use super::winograd::{POINTS, SIDE, Strip, TAPS, plus};
 use crate::config::Precision;
 use rayon::prelude::*;
@@ -20,18 +20,16 @@ use rayon::prelude::*;
 /// `[n, outputs, h, w]`, both of one size; side 1 or 3, taps `dilation` apart.
 ///
 /// Blocks of lines, or several small pictures at once, are summed each for itself and then in their order. `f32-grade` and `bf16`
-/// are for AMX; without it they take half of the products where [`halved`] says so: at each of the points of [`super::winograd`]
+/// are for AMX; without it they take half of the products where [`Products`] say so: at each of the points of [`super::winograd`]
 /// it is the gradient of a kernel of one line.
 pub(in crate::nn) fn weight_gradient(x: &Pictures, gradient: &Pictures, kernel: Kernel, precision: Precision) -> Vec<f32> {
     let dims = x.size();
     assert_eq!(gradient.size(), dims.with_channels(kernel.outputs), "output gradient of a weight gradient");
-    match parts(precision, dims.c, kernel.outputs) {
-        2 => tiled::weight_gradient::<2>(x, gradient, kernel),
-        1 => tiled::weight_gradient::<1>(x, gradient, kernel),
-        _ => {
-            let filtered = halved(precision, [kernel.side, kernel.dilation], [dims.c, kernel.outputs]);
-            in_single_precision(x, gradient, kernel, Means { isa: Isa::best(), filtered, values: 4 * BLOCK_VALUES })
-        }
+    let products = Products::new(precision, [kernel.side, kernel.dilation], [dims.c, kernel.outputs]);
+    match products {
+        Products::Tiles { parts: 2 } => tiled::weight_gradient::<2>(x, gradient, kernel),
+        Products::Tiles { .. } => tiled::weight_gradient::<1>(x, gradient, kernel),
+        _ => pixel_by_pixel(x, gradient, kernel, Means { isa: Isa::best(), products, values: 4 * BLOCK_VALUES }),
     }
 }
 
@@ -39,8 +37,8 @@ pub(in crate::nn) fn weight_gradient(x: &Pictures, gradient: &Pictures, kernel: 
 #[derive(Debug, Clone, Copy)]
 struct Means {
     isa: Isa,
-    /// Whether with half of the products.
-    filtered: bool,
+    /// All but tiles.
+    products: Products,
     /// Values of a block, at most. More than for a convolution: they are read from end to end, and lines at their edges are laid
     /// out twice.
     values: usize,
@@ -55,6 +53,8 @@ const CHUNK: usize = 256;
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     isa: Isa,
+    /// Whether pixels are made pairs of bf16 with the next ones.
+    pairs: bool,
     kernel: Kernel,
     split: Split,
     /// Zeros before each line, which are the right border of the line above, too.
@@ -78,8 +78,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(x: &Pictures, kernel: Kernel, Means { isa, filtered, values }: Means) -> Self {
+    fn new(x: &Pictures, kernel: Kernel, Means { isa, products, values }: Means) -> Self {
         assert!(isa.is_here(), "weight gradient with {isa}, which is not here");
+        let (filtered, pairs) = (products != Products::Single, products == Products::HalvedPairs);
         let size = x.size();
         let width = width_on(isa);
         let group = if width == 16 { 8 } else { 4 };
@@ -102,12 +103,14 @@ impl Plan {
         let blocks = size.c.div_ceil(MOST_VECTORS / together * width);
         let of_block = size.c.div_ceil(blocks).next_multiple_of(width).min(size.c);
         let outputs = split.groups * group;
+        // The last pixel's neighbour.
+        let after = usize::from(pairs);
         let layouts = [
-            PixelMajor { filter: filters[0], channels: size.c, of_block, pixels: run + 2 * (border * line + margin) },
-            PixelMajor { filter: filters[1], channels: outputs, of_block: outputs.min(width), pixels: run + margin },
+            PixelMajor { filter: filters[0], channels: size.c, of_block, pixels: run + 2 * (border * line + margin) + after },
+            PixelMajor { filter: filters[1], channels: outputs, of_block: outputs.min(width), pixels: run + margin + after },
         ];
         let vectors = (together * of_block).div_ceil(width);
-        Self { isa, kernel, split, margin, border, line, stretch, layouts, together, rows, vectors, group }
+        Self { isa, pairs, kernel, split, margin, border, line, stretch, layouts, together, rows, vectors, group }
     }
 
     /// Whether a kernel's lines are points.
@@ -128,7 +131,8 @@ impl Plan {
     fn room(&self) -> [usize; 3] {
         let width = width_on(self.isa);
         let [inputs, gradient] = self.layouts.map(|layout| layout.values().next_multiple_of(width));
-        [inputs + MOST_VECTORS * width, gradient, PixelMajor::scratch(self.line - self.margin, width)]
+        let after_pairs = if self.pairs { 2 * width } else { 0 };
+        [inputs + MOST_VECTORS * width, gradient + after_pairs, PixelMajor::scratch(self.line - self.margin, width)]
     }
 
     /// The parts of such a room.
@@ -182,6 +186,15 @@ impl Task for Share<'_> {
             }
         }
         let run = last * plan.stretch + count * plan.line;
+        if plan.pairs {
+            // SAFETY: as above.
+            unsafe {
+                of_inputs.pair::<L>(inputs);
+                of_gradient.pair::<L>(gradients);
+            }
+        }
+        // Pixels that are taken together.
+        let step = if plan.pairs { 2 } else { 1 };
         for start in (0..run).step_by(CHUNK) {
             let pixels = CHUNK.min(run - start);
             for block in 0..of_inputs.blocks() {
@@ -193,22 +206,20 @@ impl Task for Share<'_> {
                         let sums = ((group * of_inputs.blocks() + block) * plan.rows + row) * plan.sums();
                         let correlation = Correlation {
                             inputs: inputs[of_inputs.at(point, block, start + plan.offset(row))..].as_ptr(),
-                            inputs_pitch: of_inputs.of_block,
+                            inputs_pitch: step * of_inputs.of_block,
                             gradient: gradients[of_gradient.at(point, gradient_block, start + margin) + first..].as_ptr(),
-                            gradient_pitch: of_gradient.of_block,
-                            pixels,
+                            gradient_pitch: step * of_gradient.of_block,
+                            steps: pixels.div_ceil(step),
                             sums: partial[sums..][..plan.sums()].as_mut_ptr(),
                         };
                         // SAFETY: a block of inputs has the run's pixels and after them those up to the last tap; one of gradients
                         // has the margin before them; vectors may be read after the last block of inputs; the sums are the group's.
                         unsafe {
-                            match (L::MANY, plan.vectors) {
-                                (true, 1) => correlation.sum::<L, 8, 1>(),
-                                (true, 2) => correlation.sum::<L, 8, 2>(),
-                                (true, _) => correlation.sum::<L, 8, 3>(),
-                                (false, 1) => correlation.sum::<L, 4, 1>(),
-                                (false, 2) => correlation.sum::<L, 4, 2>(),
-                                (false, _) => correlation.sum::<L, 4, 3>(),
+                            match (L::MANY, plan.pairs) {
+                                (true, false) => correlation.sum_vectors::<L, 8, false>(plan.vectors),
+                                (true, true) => correlation.sum_vectors::<L, 8, true>(plan.vectors),
+                                (false, false) => correlation.sum_vectors::<L, 4, false>(plan.vectors),
+                                (false, true) => correlation.sum_vectors::<L, 4, true>(plan.vectors),
                             }
                         }
                     }
@@ -224,23 +235,37 @@ struct Correlation {
     inputs_pitch: usize,
     gradient: *const f32,
     gradient_pitch: usize,
-    pixels: usize,
+    /// Pixels, or pairs of them.
+    steps: usize,
     /// `[outputs][vectors]`, to be added to.
     sums: *mut f32,
 }
 
 impl Correlation {
-    /// Adds to the sums.
+    /// See [`Correlation::sum`].
+    #[inline(always)]
+    unsafe fn sum_vectors<L: Lanes, const OUTPUTS: usize, const PAIRS: bool>(&self, vectors: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match vectors {
+                1 => self.sum::<L, OUTPUTS, 1, PAIRS>(),
+                2 => self.sum::<L, OUTPUTS, 2, PAIRS>(),
+                _ => self.sum::<L, OUTPUTS, 3, PAIRS>(),
+            }
+        }
+    }
+
+    /// Adds to the sums; products are of `f32`, or of pairs of bf16.
     ///
     /// # Safety
-    /// So many pixels must be behind both pointers, `OUTPUTS × VECTORS` vectors at the sums, and the instruction set of `L` here.
+    /// So many steps must be behind both pointers, `OUTPUTS × VECTORS` vectors at the sums, and the instruction set of `L` here.
     #[inline(always)]
-    unsafe fn sum<L: Lanes, const OUTPUTS: usize, const VECTORS: usize>(&self) {
+    unsafe fn sum<L: Lanes, const OUTPUTS: usize, const VECTORS: usize, const PAIRS: bool>(&self) {
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[L::splat(0.0); VECTORS]; OUTPUTS];
             let (mut inputs, mut gradient) = (self.inputs, self.gradient);
-            for _ in 0..self.pixels {
+            for _ in 0..self.steps {
                 let mut values = [L::splat(0.0); VECTORS];
                 for (v, value) in values.iter_mut().enumerate() {
                     *value = L::load(inputs.add(v * L::WIDTH));
@@ -249,7 +274,8 @@ impl Correlation {
                 for sums in &mut sums {
                     let factor = L::splat(*factors);
                     for (sum, value) in sums.iter_mut().zip(values) {
-                        (*sum, factors) = sum.plus_product(value, factor).then(factors);
+                        let more = if PAIRS { sum.plus_pairs(value, factor) } else { sum.plus_product(value, factor) };
+                        (*sum, factors) = more.then(factors);
                     }
                     factors = factors.add(1);
                 }
@@ -264,7 +290,7 @@ impl Correlation {
     }
 }
 
-fn in_single_precision(x: &Pictures, gradient: &Pictures, kernel: Kernel, means: Means) -> Vec<f32> {
+fn pixel_by_pixel(x: &Pictures, gradient: &Pictures, kernel: Kernel, means: Means) -> Vec<f32> {
     let (inputs, taps) = (x.size().c, kernel.side * kernel.side);
     let mut total = vec![0.0_f32; kernel.outputs * inputs * taps];
     if x.size().len() == 0 || kernel.outputs == 0 {

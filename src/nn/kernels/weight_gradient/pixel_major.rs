@@ -60,7 +60,7 @@ impl PixelMajor {
 
     /// Values of the scratch that [`PixelMajor::lay`] wants for lines of `w` pixels and vectors of `width` values.
     pub fn scratch(w: usize, width: usize) -> usize {
-        ToPoints::room(w, width) + POINTS * width * w.next_multiple_of(width)
+        ToPoints::<1>::room(w, width) + POINTS * width * w.next_multiple_of(width)
     }
 
     /// Lays out lines of picture `n`, of its channels from `first` on as far as there are any.
@@ -75,7 +75,7 @@ impl PixelMajor {
         let end = lines.place.start + lines.count * line;
         assert!(end <= lines.place.end && lines.place.end <= self.pixels && to.len() >= self.values());
         assert!(scratch.len() >= Self::scratch(w, L::WIDTH));
-        let (raw, scratch) = scratch.split_at_mut(ToPoints::room(w, L::WIDTH));
+        let (raw, scratch) = scratch.split_at_mut(ToPoints::<1>::room(w, L::WIDTH));
         for block in 0..self.blocks() {
             for strip in 0..lines.count {
                 let start = lines.place.start + strip * line;
@@ -107,6 +107,23 @@ impl PixelMajor {
         }
     }
 
+    /// Makes of what was laid out a pair of bf16 of each pixel and the next one; the last of a block has none. As many values must
+    /// follow as a pixel and a vector have.
+    ///
+    /// # Safety
+    /// As for `L`.
+    #[inline(always)]
+    pub unsafe fn pair<L: Lanes>(&self, values: &mut [f32]) {
+        let count = self.values();
+        assert!(values.len() >= count + self.of_block + L::WIDTH, "room for pairs");
+        for at in (0..count).step_by(L::WIDTH) {
+            let (first, second) = (values[at..].as_mut_ptr(), values[at + self.of_block..].as_ptr());
+            // SAFETY: a vector is left behind either, checked above; what was not read yet is not written. The instruction set is the
+            // caller's promise.
+            unsafe { L::load(first).paired(L::load(second)).store_up_to(first, count - at) };
+        }
+    }
+
     /// A channel's strip that begins at line `y`, a line for each point, `of_point` values apart.
     #[inline(always)]
     unsafe fn strip<L: Lanes>(
@@ -126,7 +143,7 @@ impl PixelMajor {
         let plane = pictures.plane(n, channel);
         let Some(strip) = self.filter else { return plane.write(y * w, &mut to[..w]) };
         assert!(to.len() >= (POINTS - 1) * of_point + w, "room for a strip");
-        let points = ToPoints { strip, plane, size: [h, w], first: y, scratch: raw, to: to.as_mut_ptr(), of_point };
+        let points = ToPoints { strip, planes: [plane], size: [h, w], first: y, scratch: raw, to: to.as_mut_ptr(), of_point };
         // SAFETY: a line of the scratch for each point, checked above; the instruction set is the caller's promise.
         unsafe { points.run::<L>() }
     }

@@ -59,6 +59,11 @@ impl Levels {
         (share(self.edge), share(self.gap))
     }
 
+    /// The gap level as a grey value.
+    pub fn gap_grey(&self) -> u16 {
+        self.gap ^ self.negative
+    }
+
     /// Whether a pixel is beyond the edge level.
     pub fn is_wafer(&self, pixel: u16) -> bool {
         (pixel ^ self.negative) > self.edge

@@ -78,6 +78,11 @@ impl Light {
         Ok(())
     }
 
+    /// Mean grey value of the cell.
+    pub fn mean_grey(&self) -> u16 {
+        (self.grey / self.steps.len().max(1) as u64).min(u16::MAX.into()) as u16
+    }
+
     /// Mean grey value and the standard deviation of its noise. The median keeps cracks and fingers out of it.
     fn grey_and_noise(&mut self, grey_step: f64) -> (f64, f64) {
         let (count, middle) = (self.steps.len(), self.steps.len() / 2);

@@ -13,6 +13,7 @@
 pub mod calibrate;
 mod calibration;
 mod correction;
+mod cut_corners;
 mod edges;
 mod error;
 mod levels;

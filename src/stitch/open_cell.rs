@@ -154,7 +154,8 @@ impl OpenCell {
                         rows.finish(length_mm, view, out);
                         missing_corners = rows.outline.missing_corners(view.edges);
                         squeeze = rows.outline.placement().squeezed();
-                        doubt = rows.light.check(view.grey_step, shape.noise_share_max).err();
+                        let light = rows.light.check(view.grey_step, shape.noise_share_max);
+                        doubt = light.err().or_else(|| rows.uncut_corner().map(|number| uncut(number, shape)));
                     }
                 }
                 Err(reason) => self.hold_for(reason),
@@ -209,6 +210,17 @@ impl OpenCell {
     /// Lines of the cell so far.
     pub fn lines(&self) -> u64 {
         self.last_seen.line + 1 - self.first_line
+    }
+}
+
+fn uncut(number: usize, shape: &Shape) -> HoldReason {
+    let corner = ["leading left", "leading right", "trailing right", "trailing left"][number];
+    HoldReason::Geometry {
+        detail: format!(
+            "its {corner} corner is there, where `corner_mm` has {} mm cut off and no crack is looked for; correct `corner_mm`, or look \
+             for a wafer of another product",
+            shape.corners_mm[number]
+        ),
     }
 }
 

@@ -1,7 +1,8 @@
 use super::edges::Edges;
 use super::placement::Placement;
 use super::shape::Shape;
-use crate::cell::{CELL_PX, Span};
+use crate::cell::{CELL_PX, RIM_PX, Span};
+use std::ops::Range;
 
 /// Leg of the triangle of which more than half must be there at a whole corner, mm; `configs/recipe.toml` tells it.
 const CORNER_LEG_MM: f64 = 5.0;
@@ -96,9 +97,9 @@ impl Outline {
     }
 
     /// Whether most of what lies so far from a corner, along both its edges together, is gap.
-    fn is_mostly_gap(&self, number: usize, band: std::ops::Range<f64>, edges: &Edges) -> bool {
-        let (x0, inward_x) = if matches!(number, 0 | 3) { (self.left, 1.0) } else { (self.right, -1.0) };
-        let (y0, inward_y) = if number < 2 { (self.top, 1.0) } else { (self.bottom, -1.0) };
+    fn is_mostly_gap(&self, number: usize, band: Range<f64>, edges: &Edges) -> bool {
+        let (x0, inward_x) = if is_left(number) { (self.left, 1.0) } else { (self.right, -1.0) };
+        let (y0, inward_y) = if is_leading(number) { (self.top, 1.0) } else { (self.bottom, -1.0) };
         let steps = band.end.ceil() as usize;
         let (mut all, mut gaps) = (0u32, 0u32);
         for (dx, dy) in (0..steps).flat_map(|dx| (0..steps).map(move |dy| (dx as f64 + 0.5, dy as f64 + 0.5))) {
@@ -115,4 +116,24 @@ impl Outline {
         let is_missing = |number: &usize| self.is_mostly_gap(*number, self.legs[*number]..self.legs[*number] + self.leg, edges);
         (0..self.legs.len()).filter(is_missing).map(|number| number as u8).collect()
     }
+
+    /// The stitched columns of line `y` that each of the product's cut corners takes away, less a margin for the cut's own blur and
+    /// rounding.
+    pub fn cut_columns(&self, y: usize) -> [Range<usize>; 4] {
+        let middle = y as f64 + 0.5;
+        std::array::from_fn(|number| {
+            let depth = if is_leading(number) { middle - self.top } else { self.bottom - middle };
+            let leg = if depth < 0.0 { 0.0 } else { (self.legs[number] - 2.0 * f64::from(RIM_PX) - depth).max(0.0) };
+            if is_left(number) { self.left as usize..(self.left + leg) as usize } else { (self.right - leg) as usize..self.right as usize }
+        })
+    }
+}
+
+/// Whether the corner, counted clockwise from leading left, is one of the left ones.
+fn is_left(number: usize) -> bool {
+    matches!(number, 0 | 3)
+}
+
+fn is_leading(number: usize) -> bool {
+    number < 2
 }

@@ -1,3 +1,4 @@
+use super::cut_corners::CutCorners;
 use super::edges::Edges;
 use super::levels::Levels;
 use super::light::Light;
@@ -17,6 +18,7 @@ pub(super) struct Rows {
     cell: CellId,
     pub outline: Outline,
     pub light: Light,
+    cut_corners: CutCorners,
     levels: Levels,
     sampler: Sampler,
     /// The stream's number of the line that the placement counts from.
@@ -38,6 +40,7 @@ impl Rows {
             cell,
             outline: Outline::new(placement, view.shape),
             light: Light::default(),
+            cut_corners: CutCorners::default(),
             levels: *view.levels,
             sampler: Sampler::new(placement, view.store, first_line, 0),
             first_line,
@@ -70,6 +73,11 @@ impl Rows {
         }
     }
 
+    /// A corner that the product has cut and this wafer has not, clockwise from leading left.
+    pub fn uncut_corner(&self) -> Option<usize> {
+        self.cut_corners.uncut(self.levels.gap_grey(), self.light.mean_grey())
+    }
+
     fn span(&self, store: &LineStore, edges: &Edges) -> Span {
         self.sampler.within_sensor(self.done, self.outline.span(self.done, edges), store.width())
     }
@@ -85,6 +93,7 @@ impl Rows {
             line[span.end.into()..].fill(0);
             self.sampler.sample(store, self.done, span, line);
         }
+        self.cut_corners.add(self.done, &self.outline, &self.sampler, store);
         self.spans.push(span);
         self.done += 1;
         if self.done % TILE_PX == Neighbour::LINES

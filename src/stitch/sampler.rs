@@ -48,6 +48,13 @@ impl Sampler {
         Span { start, end: span.end.min(end).max(start) }
     }
 
+    /// The stored pixel nearest to stitched pixel (`x`, `y`), where there is a camera column for it.
+    pub fn nearest(&self, store: &LineStore, x: usize, y: usize) -> Option<u16> {
+        let (column, line) = self.place(x as f64, y as f64);
+        let column = column.round();
+        if column < 0.0 { None } else { store.line(line.round() as i64).get(column as usize).copied() }
+    }
+
     /// Stored line that must be there before the span of line `y` can be sampled.
     pub fn needs_line(&self, y: usize, span: Span) -> i64 {
         let line = |x: u16| self.place(f64::from(x), y as f64).1;

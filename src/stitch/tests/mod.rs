@@ -8,6 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::Arc;
 
+mod cut_corners;
 mod held;
 mod properties;
 mod whole;

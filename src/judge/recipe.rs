@@ -3,6 +3,10 @@ use crate::config::{Precision, Problems, Reader, read_document};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
+/// What is longer, or larger, is no speck.
+const SPECK_MM_MAX: f64 = 5.0;
+const SPECK_MM2_MAX: f64 = 1.0;
+
 const NO_LIMIT: &str = "sets no limit, so no crack ever rejects a cell";
 
 /// What is allowed; more than it rejects. `None` allows anything.
@@ -114,12 +118,16 @@ impl Recipe {
             hold_gate: reader.or("hold_gate", "\"eject\" or \"open\"", default.hold_gate),
             ..Self::default()
         };
-        recipe.limits = reader.table("limits", Limits::read);
-        let minimum_length_mm = recipe.minimum_length_mm;
+        recipe.limits = reader.table("limits", |table| {
+            let limits = Limits::read(table);
+            warn_of_limits_below_minimums(table, &limits, &recipe);
+            limits
+        });
         (recipe.edge_zone_mm, recipe.edge) = reader.table("edge", |edge| {
             let zone_mm = edge.number("zone_mm", "millimetres from 0 to 50", 0.0..=50.0, default.edge_zone_mm);
             let limits = Limits::read(edge);
-            warn_of_idle_rules(edge, &limits, &recipe.limits, minimum_length_mm);
+            warn_of_idle_rules(edge, &limits, &recipe.limits);
+            warn_of_limits_below_minimums(edge, &limits, &recipe);
             (zone_mm, limits)
         });
         recipe.reject_missing_corners = reader.table("corners", |corners| corners.or("reject_missing", "true or false", true));
@@ -132,10 +140,7 @@ impl Recipe {
                 reader.error("limits", NO_LIMIT, remedy);
             }
         }
-        if let Some(limit_mm) = recipe.limits.longest_crack_mm.filter(|limit_mm| *limit_mm < minimum_length_mm) {
-            let what = format!("({minimum_length_mm}) is above limits.longest_crack_mm ({limit_mm}): cracks between the two do not reject");
-            reader.warning("minimum_length_mm", what, "make it smaller than the limit");
-        }
+        warn_of_large_minimums(reader, &recipe);
         recipe
     }
 }
@@ -152,7 +157,7 @@ impl Limits {
 }
 
 /// A limit for the edge zone that is no stricter than the whole cell's never fires first.
-fn warn_of_idle_rules(edge: &mut Reader, limits: &Limits, whole: &Limits, minimum_length_mm: f64) {
+fn warn_of_idle_rules(edge: &mut Reader, limits: &Limits, whole: &Limits) {
     let pairs = [
         ("longest_crack_mm", limits.longest_crack_mm, whole.longest_crack_mm),
         ("total_length_mm", limits.total_length_mm, whole.total_length_mm),
@@ -170,8 +175,37 @@ fn warn_of_idle_rules(edge: &mut Reader, limits: &Limits, whole: &Limits, minimu
             );
         }
     }
-    if let Some(limit_mm) = limits.longest_crack_mm.filter(|limit_mm| *limit_mm < minimum_length_mm) {
-        let what = format!("({limit_mm}) is below minimum_length_mm ({minimum_length_mm}): cracks between the two do not reject");
-        edge.warning("longest_crack_mm", what, "make minimum_length_mm smaller than the limit");
+}
+
+/// Cracks too small to count reject nothing, though a limit lies lower.
+fn warn_of_limits_below_minimums(table: &mut Reader, limits: &Limits, recipe: &Recipe) {
+    let (length, area) = (("minimum_length_mm", recipe.minimum_length_mm), ("minimum_area_mm2", recipe.minimum_area_mm2));
+    let pairs = [
+        ("longest_crack_mm", limits.longest_crack_mm, length),
+        ("total_length_mm", limits.total_length_mm, length),
+        ("area_mm2", limits.area_mm2, area),
+    ];
+    for (key, limit, (minimum_key, minimum)) in pairs {
+        if let Some(limit) = limit.filter(|limit| *limit < minimum) {
+            let what = format!("({limit}) is below {minimum_key} ({minimum}): cracks between the two do not reject");
+            table.warning(key, what, format!("make {minimum_key} smaller than the limit"));
+        }
+    }
+}
+
+/// A minimum is for specks: one as large as a crack hides cracks from limits of another measure, too.
+fn warn_of_large_minimums(reader: &mut Reader, recipe: &Recipe) {
+    let any = |is_set: fn(&Limits) -> bool| is_set(&recipe.limits) || is_set(&recipe.edge);
+    let by_length = any(|l| l.longest_crack_mm.is_some() || l.total_length_mm.is_some());
+    let (by_area, by_count) = (any(|l| l.area_mm2.is_some()), any(|l| l.count.is_some()));
+    let minimums = [
+        ("minimum_length_mm", recipe.minimum_length_mm, SPECK_MM_MAX, by_area || by_count),
+        ("minimum_area_mm2", recipe.minimum_area_mm2, SPECK_MM2_MAX, by_length || by_count),
+    ];
+    for (key, minimum, speck_max, limited) in minimums {
+        if limited && minimum > speck_max {
+            let what = format!("({minimum}) is larger than any speck: no rule sees a crack below it, however many there are");
+            reader.warning(key, what, format!("make it as small as the network's false specks, at most {speck_max}"));
+        }
     }
 }

@@ -137,7 +137,28 @@ fn rules_that_cannot_fire_are_warned_of() {
     assert_eq!(warnings.len(), 3, "{warnings:#?}");
     assert!(warnings.iter().any(|w| w.starts_with("edge.count: ") && w.contains("never fires")));
     assert!(warnings.iter().any(|w| w.starts_with("edge.longest_crack_mm: ") && w.contains("below minimum_length_mm")));
-    assert!(warnings.iter().any(|w| w.starts_with("minimum_length_mm: ") && w.contains("above limits.longest_crack_mm")));
+    assert!(warnings.iter().any(|w| w.starts_with("limits.longest_crack_mm: ") && w.contains("below minimum_length_mm (2)")));
+}
+
+#[test]
+fn minimums_that_hide_cracks_from_a_limit_are_warned_of() {
+    let warnings = |text: &str| told(&load(text).unwrap().1, Severity::Warning);
+    let cases = [
+        ("minimum_length_mm = 4.0", "total_length_mm = 3.0", "limits.total_length_mm: (3) is below minimum_length_mm (4)"),
+        ("minimum_area_mm2 = 0.9", "area_mm2 = 0.5", "limits.area_mm2: (0.5) is below minimum_area_mm2 (0.9)"),
+        ("minimum_length_mm = 20.0", "count = 0", "minimum_length_mm: (20) is larger than any speck"),
+        ("minimum_area_mm2 = 20.0", "count = 0", "minimum_area_mm2: (20) is larger than any speck"),
+        ("minimum_area_mm2 = 20.0", "longest_crack_mm = 2.0", "minimum_area_mm2: (20) is larger than any speck"),
+    ];
+    for (minimum, limit, expected) in cases {
+        let whole = warnings(&format!("{minimum}\n[limits]\n{limit}\n"));
+        assert!(whole.len() == 1 && whole[0].starts_with(expected), "{minimum}, {limit}: {whole:#?}");
+        let edge = warnings(&format!("{minimum}\n[edge]\n{limit}\n"));
+        assert!(edge.len() == 1 && edge[0].starts_with(&expected.replace("limits.", "edge.")), "{minimum}, {limit}: {edge:#?}");
+    }
+    let none: [String; 0] = [];
+    assert_eq!(warnings("minimum_length_mm = 3.0\n[limits]\ntotal_length_mm = 3.0\ncount = 0\n"), none, "none lies between the two");
+    assert_eq!(warnings("minimum_length_mm = 20.0\n[limits]\nlongest_crack_mm = 25.0\n"), none, "a long crack is what it is about");
 }
 
 #[test]

@@ -2,6 +2,7 @@ use super::lane::read_lane;
 use super::{
     Album, CameraKind, DeviceChoice, Http, Lane, Network, Precision, Problems, Publish, Reader, Review, Station, Threads, read_document,
 };
+use crate::cell::{CELL_PX, Span};
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -102,6 +103,7 @@ fn read_station(root: &mut Reader, to_calibrate: bool) -> StationConfig {
         );
     }
     check_lanes_apart(root, &lanes);
+    check_review_memory(root, &review, lanes.len());
     StationConfig { file: root.file().to_owned(), station, network, publish, http, review, album, lanes }
 }
 
@@ -162,6 +164,21 @@ fn check_ports_apart(root: &mut Reader, publish: &Publish, http: &Http) {
                 root.error(table, format!("has port {port} for `{name}`, which `{other_name}` has already"), "give each a port of its own");
             }
         }
+    }
+}
+
+/// The masks of all lanes' recent cells lie in memory.
+fn check_review_memory(root: &mut Reader, review: &Review, lanes: usize) {
+    /// Of a cell: a bit for each pixel of its mask, and what was looked at on each line.
+    const CELL_BYTES: usize = CELL_PX * CELL_PX / 8 + CELL_PX * size_of::<Span>();
+    const MOST_GB: f64 = 2.0;
+    let gb = (review.keep_cells * lanes * CELL_BYTES) as f64 / 1e9;
+    if gb > MOST_GB {
+        root.warning(
+            "review",
+            format!("has `keep_cells` = {}, which takes {gb:.1} GB of memory for {lanes} lane(s)", review.keep_cells),
+            "make it smaller, unless the machine has as much to spare",
+        );
     }
 }
 
@@ -279,6 +296,18 @@ mod tests {
             id = \"CAM\"\nline_rate_hz = 1000\nblock_lines = 512\n[lane.wafer]\nformat = \"M10\"\n[lane.belt]\nmm_per_px = 0.1\nmm_per_line = 0.1\n";
         let (_, problems) = load(text).expect("valid, with a warning");
         assert!(problems.to_string().contains("`lane[0].camera.block_lines` takes 512 ms"), "{problems}");
+    }
+
+    #[test]
+    fn masks_kept_for_review_that_take_much_memory_are_warned_of() {
+        let told = |keep_cells: u32, lanes: usize| {
+            let lane = |n: usize| LANE.replace("\"a\"", &format!("\"a{n}\""));
+            let lanes: String = (0..lanes).map(lane).collect();
+            load(&format!("[network]\nmodel = \"m\"\n[review]\nkeep_cells = {keep_cells}\n{lanes}")).expect("valid").1.to_string()
+        };
+        assert_eq!((told(200, 1), told(8000, 1)), (String::new(), String::new()));
+        assert!(told(28_800, 1).contains("`review` has `keep_cells` = 28800, which takes 6.7 GB of memory for 1 lane(s)"));
+        assert!(told(8000, 2).contains("3.7 GB of memory for 2 lane(s)"), "{}", told(8000, 2));
     }
 
     #[test]

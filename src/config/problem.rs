@@ -8,6 +8,8 @@ pub enum Severity {
     Error,
     /// It can, but probably not as meant.
     Warning,
+    /// It can, and probably as meant; it is told lest it be forgotten.
+    Note,
 }
 
 /// One mistake: where it is, what is wrong, what to do.
@@ -32,6 +34,7 @@ impl fmt::Display for Problem {
         let word = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         write!(f, "{}", self.file.display())?;
         if let Some(line) = self.line {
@@ -45,7 +48,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration, errors and warnings.
+/// Everything that is wrong with a configuration, errors and warnings, and what is only noted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
@@ -65,6 +68,11 @@ impl Problems {
         remedy: impl Into<String>,
     ) {
         self.push(file, line, key.into(), what.into(), remedy.into(), Severity::Warning);
+    }
+
+    /// Notes something that is to be told and is no mistake.
+    pub fn note(&mut self, file: &Path, line: Option<usize>, key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        self.push(file, line, key.into(), what.into(), remedy.into(), Severity::Note);
     }
 
     fn push(&mut self, file: &Path, line: Option<usize>, key: String, what: String, remedy: String, severity: Severity) {

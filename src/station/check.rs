@@ -67,7 +67,7 @@ impl Check<'_> {
         if !is_named(&lane.recipe) {
             return;
         }
-        match recipes::of_lane(self.config, index, lane) {
+        match recipes::of_lane(self.config, index, lane, mm_per_px(lane), checkpoint.map(|c| c.meta.threshold)) {
             Ok((recipe, warnings)) => {
                 self.problems.append(warnings);
                 let Some(precision) = recipe.precision else { return };

@@ -1,5 +1,6 @@
-use crate::config::{Lane, Places, Precision, Problems, StationConfig};
-use crate::judge::Recipe;
+use crate::cell::RIM_PX;
+use crate::config::{Lane, Places, Precision, Problems, Severity, StationConfig};
+use crate::judge::{Limits, Recipe};
 use crate::publish::wire::RecipeInfo;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,15 +43,37 @@ pub(super) fn told(recipe: &Recipe) -> RecipeInfo {
     RecipeInfo { name: recipe.name.clone(), digest: recipe.digest.clone() }
 }
 
-/// The recipe of the lane with this index, and what is to be warned of. A file that cannot be read is told where it is named.
-pub(super) fn of_lane(config: &StationConfig, index: usize, lane: &Lane) -> Result<(Recipe, Problems), Problems> {
-    Recipe::load(&lane.recipe).map_err(|refused| {
+/// The recipe of the lane with this index, and what is to be warned of where a pixel is `mm_per_px` and the model has this threshold.
+/// A file that cannot be read is told where it is named.
+pub(super) fn of_lane(
+    config: &StationConfig,
+    index: usize,
+    lane: &Lane,
+    mm_per_px: f64,
+    model_threshold: Option<f32>,
+) -> Result<(Recipe, Problems), Problems> {
+    let (recipe, mut problems) = Recipe::load(&lane.recipe).map_err(|refused| {
         let Err(e) = std::fs::read_to_string(&lane.recipe) else { return refused };
         let (key, mut problems) = (format!("lane[{index}].recipe"), Problems::default());
         let what = format!("leads to {}, which cannot be read: {e}", lane.recipe.display());
         problems.error(&config.file, Places::of(&config.file).line(&key), key, what, "give the path of a readable recipe (TOML)");
         problems
-    })
+    })?;
+    let line = |key: &str| Places::of(&lane.recipe).line(key);
+    let (zone_mm, rim_mm) = (recipe.edge_zone_mm, f64::from(RIM_PX) * mm_per_px);
+    if recipe.edge != Limits::default() && zone_mm <= rim_mm {
+        let what = format!(
+            "is {zone_mm}, and on lane {:?} the outermost {rim_mm:.2} mm, where wafer and gap mix, are not looked at: the limits of [edge] \
+             never fire",
+            lane.name
+        );
+        problems.warning(&lane.recipe, line("edge.zone_mm"), "edge.zone_mm", what, "make the zone wider by these, or remove the limits");
+    }
+    if let Some((own, models)) = recipe.threshold.zip(model_threshold).filter(|(own, models)| own != models) {
+        let what = format!("is {own} instead of the model's {models} on lane {:?}", lane.name);
+        problems.note(&lane.recipe, line("threshold"), "threshold", what, "leave it out for the threshold that came with the model");
+    }
+    Ok((recipe, problems))
 }
 
 /// Reads a recipe; what it probably does not mean is told in the log.
@@ -61,7 +84,10 @@ pub(super) fn read(file: &Path) -> Result<Recipe, Problems> {
 /// The recipe, its warnings being told in the log.
 pub(super) fn warned((recipe, warnings): (Recipe, Problems)) -> Recipe {
     for warning in warnings.all() {
-        tracing::warn!("{warning}");
+        match warning.severity {
+            Severity::Note => tracing::info!("{warning}"),
+            Severity::Error | Severity::Warning => tracing::warn!("{warning}"),
+        }
     }
     recipe
 }
@@ -88,5 +114,27 @@ mod tests {
         assert_eq!(slot.get().limits.longest_crack_mm, Some(3.0));
         let (before, now) = (told(&old), told(&slot.get()));
         assert!(before.name == "x" && now.name == "x" && before.digest.len() == 64 && before.digest != now.digest);
+    }
+
+    #[test]
+    fn an_edge_zone_within_the_rim_and_a_threshold_in_place_of_the_model_s_are_told_for_the_lane() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, recipe) = (folder.path().join("station.toml"), folder.path().join("recipe.toml"));
+        let lane = "name = \"a\"\nrecipe = \"recipe.toml\"\n[lane.camera]\nkind = \"simulated\"\n[lane.wafer]\nformat = \"M10\"\n";
+        std::fs::write(&file, format!("[network]\nmodel = \"m\"\n[[lane]]\n{lane}")).unwrap();
+        let (config, _) = StationConfig::load(&file).unwrap();
+        let told = |text: &str| {
+            std::fs::write(&recipe, text).unwrap();
+            let (_, problems) = of_lane(&config, 0, &config.lanes[0], 182.0 / 1344.0, Some(0.8)).unwrap();
+            problems.all().iter().map(|p| (p.severity, p.line, format!("{} {}", p.key, p.what))).collect::<Vec<_>>()
+        };
+        // The rim of 5 pixels is 0.68 mm of an M10.
+        let [(Severity::Warning, Some(2), what)] = &told("[edge]\nzone_mm = 0.65\ncount = 0\n")[..] else { panic!("no warning") };
+        assert!(what.starts_with("edge.zone_mm is 0.65") && what.contains("the outermost 0.68 mm"), "{what}");
+        assert_eq!(told("[edge]\nzone_mm = 0.7\ncount = 0\n"), []);
+        assert_eq!(told("[limits]\ncount = 0\n[edge]\nzone_mm = 0.65\n"), [], "no limit that could fire");
+        let [(Severity::Note, Some(1), what)] = &told("threshold = 0.9\n[limits]\ncount = 0\n")[..] else { panic!("no note") };
+        assert!(what.starts_with("threshold is 0.9 instead of the model's 0.8 on lane \"a\""), "{what}");
+        assert_eq!(told("threshold = 0.8\n[limits]\ncount = 0\n"), []);
     }
 }

@@ -151,7 +151,7 @@ impl Prepared {
             Some(checkpoint) => checkpoint,
             None => Checkpoint::load(&config.network.model)?,
         };
-        let read = |(i, lane)| recipes::of_lane(config, i, lane).map(recipes::warned);
+        let read = |(i, lane)| recipes::of_lane(config, i, lane, mm_per_px(lane), Some(checkpoint.meta.threshold)).map(recipes::warned);
         let recipes = config.lanes.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>().map_err(StationError::Recipe)?;
         let asked = recipes.iter().filter_map(|recipe| recipe.precision);
         let precisions: Arc<[Precision]> = asked.chain([config.network.precision]).collect();

@@ -158,8 +158,10 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     let told = std::path::absolute(&model).unwrap_or(model);
     say!(
         "A station works with it once `model` under [network] of its configuration names {} and it was restarted \
-         (systemctl restart hairline@NAME; a reload reads recipes only).",
-        told.display()
+         (systemctl restart hairline@NAME; a reload reads recipes only). A `threshold` in a recipe goes before the model's own, {}, with \
+         which it was compared: remove it, or look at it again.",
+        told.display(),
+        new.checkpoint.meta.threshold
     )?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Files that are whole or not there.
+//! Files that are whole or not there, and how much room there is for them.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -24,6 +24,25 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Room on a file system, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What is free to this user.
+    pub free_bytes: u64,
+    /// All that there is, taken or not.
+    pub total_bytes: u64,
+}
+
+/// How much room the file system of `path` has.
+///
+/// # Errors
+/// Of the system.
+pub fn room(path: &Path) -> io::Result<Room> {
+    let told = rustix::fs::statvfs(path)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
+    Ok(Room { free_bytes: bytes(told.f_bavail), total_bytes: bytes(told.f_blocks) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +59,13 @@ mod tests {
         fs::write(folder.path().join("taken/file"), "").unwrap();
         assert!(write_whole(&folder.path().join("taken"), b"three").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_system_has_no_more_free_than_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let Room { free_bytes, total_bytes } = room(folder.path()).unwrap();
+        assert!(0 < free_bytes && free_bytes <= total_bytes, "{free_bytes} of {total_bytes}");
+        assert!(room(&folder.path().join("nowhere")).is_err());
     }
 }

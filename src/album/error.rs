@@ -11,6 +11,19 @@ pub enum AlbumError {
         /// Why.
         source: std::io::Error,
     },
+    /// What is left of the disk is not the album's.
+    #[error(
+        "{dir}: only {free_mb} MB of the disk are free, and its last {reserve_mb} MB are for others, such as the ledger: no picture is kept; \
+         make room, take pairs away, lower `album.unreviewed_max` or give `album.dir` a disk of its own"
+    )]
+    Reserve {
+        /// The album.
+        dir: PathBuf,
+        /// What is free.
+        free_mb: u64,
+        /// What is left to others.
+        reserve_mb: u64,
+    },
     /// A picture that cannot be written as PNG.
     #[error("{path}: cannot be made: {source}")]
     Picture {

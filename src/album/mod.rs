@@ -15,10 +15,11 @@ mod tests;
 pub use error::AlbumError;
 pub use name::Name;
 
-use crate::cell::{CellId, Mask, Spans, VerdictKind, without_rim};
+use crate::cell::{CellId, Disposition, Mask, Spans, VerdictKind, without_rim};
 use crate::config;
+use crate::review::TOLD_CELLS;
 use crate::throttle::Throttle;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use shelf::Shelf;
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -31,10 +32,8 @@ use std::time::{Duration, Instant};
 const QUEUE_CELLS: usize = 8;
 /// How long a truth may wait for the disk. In tests, which keep each other's disk and processor busy, longer than any takes.
 const TRUTH_WAITS: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2 });
-/// A disk that refuses one picture after the other is told once in so long.
+/// A disk that refuses one picture after the other, or is too slow for them, is told once in so long.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-/// Cells of this run, of those whose truth was told, that can still be told about anew.
-const TOLD_CELLS: usize = 1000;
 
 /// A cell as it is put into the album.
 #[derive(Debug, Clone)]
@@ -44,7 +43,7 @@ pub struct Page {
     /// When its trailing edge passed, nanoseconds since the Unix epoch.
     pub unix_ns: i64,
     /// What became of it.
-    pub verdict: VerdictKind,
+    pub disposition: Disposition,
     /// Its rows of tiles, from the leading edge: 448 × 1344 grey values and the outline of each line.
     pub rows: [(Arc<[u16]>, Spans); 3],
     /// The mask that the network found.
@@ -58,7 +57,7 @@ pub enum Kept {
     Yes,
     /// It is one of those that are not kept.
     NotWanted,
-    /// The disk is too slow: it is not kept.
+    /// The disk is too slow, or the station stops: it is not kept.
     Lost,
 }
 
@@ -88,13 +87,14 @@ pub struct Album {
     passed: AtomicU64,
     passed_every: u64,
     truth_waits: Duration,
+    too_slow: Mutex<Throttle>,
     dir: PathBuf,
 }
 
 /// The pictures of this run's cells: of all that wait for their truth, and of the last about which it was told.
 #[derive(Debug, Default)]
 struct Names {
-    of: HashMap<CellId, (Name, VerdictKind)>,
+    of: HashMap<CellId, (Name, Disposition)>,
     /// Those that were told, the last one at the end.
     told: VecDeque<CellId>,
 }
@@ -125,6 +125,7 @@ impl Album {
             passed: AtomicU64::new(0),
             passed_every: settings.passed_every,
             truth_waits: TRUTH_WAITS,
+            too_slow: Mutex::new(Throttle::new(TELL_EVERY)),
             dir: settings.dir.clone(),
         };
         Ok((album, thread))
@@ -132,17 +133,24 @@ impl Album {
 
     /// Puts a cell into the album if it is one of those that are kept; waits for nothing.
     pub fn keep(&self, page: Page) -> Kept {
-        if page.verdict == VerdictKind::Pass && !self.is_the_turn_of_one_that_passed() {
+        if page.disposition.verdict == VerdictKind::Pass && !self.is_the_turn_of_one_that_passed() {
             return Kept::NotWanted;
         }
-        let (cell, name, verdict) = (page.cell.clone(), Name::of(&page), page.verdict);
+        let (cell, name, disposition) = (page.cell.clone(), Name::of(&page), page.disposition);
         let job = Job::Keep { name: name.clone(), page: Box::new(page) };
         // Known before it is written, so that what the disk refuses can be forgotten.
         let mut names = lock(&self.names);
-        if self.jobs().is_none_or(|jobs| jobs.try_send(job).is_err()) {
-            return Kept::Lost;
+        match self.jobs().map(|jobs| jobs.try_send(job)) {
+            Some(Ok(())) => {}
+            Some(Err(TrySendError::Full(_))) => {
+                if lock(&self.too_slow).passes(Instant::now()) {
+                    tracing::warn!(%cell, "the album's disk is too slow for so many pictures: this one and others are not kept");
+                }
+                return Kept::Lost;
+            }
+            Some(Err(TrySendError::Disconnected(_))) | None => return Kept::Lost,
         }
-        names.of.insert(cell, (name, verdict));
+        names.of.insert(cell, (name, disposition));
         Kept::Yes
     }
 
@@ -151,9 +159,9 @@ impl Album {
         lock(&self.names).of.get(cell).map(|(name, _)| name.clone())
     }
 
-    /// The cell of this run that is called so, and its verdict.
-    pub fn cell_of(&self, name: &Name) -> Option<(CellId, VerdictKind)> {
-        lock(&self.names).cell(name).map(|(cell, verdict)| (cell.clone(), verdict))
+    /// The cell of this run that is called so, and what became of it.
+    pub fn cell_of(&self, name: &Name) -> Option<(CellId, Disposition)> {
+        lock(&self.names).cell(name).map(|(cell, disposition)| (cell.clone(), disposition))
     }
 
     /// Names of the pictures that wait for their truth, of earlier runs as well, the newest first.
@@ -186,14 +194,19 @@ impl Album {
         shelf::places(&self.dir, name).iter().find_map(|place| std::fs::read(place).ok())
     }
 
+    /// A picture as PNG of 8 bits a pixel for the eye, as much of its contrast in them as there is; `None` as of [`picture`](Self::picture).
+    pub fn view(&self, name: &Name) -> Option<Vec<u8>> {
+        picture::view(&self.picture(name)?)
+    }
+
     /// The mask of a picture as PNG: the one that was told, else the one that was found.
     pub fn mask(&self, name: &Name) -> Option<Vec<u8>> {
         shelf::masks(&self.dir, name).iter().find_map(|place| std::fs::read(place).ok())
     }
 
-    /// The mask that was found, as PNG, until another truth is told.
+    /// The mask that was found, as PNG: while its picture waits, and of the cells of this run that were told about last.
     pub fn found(&self, name: &Name) -> Option<Vec<u8>> {
-        std::fs::read(&shelf::masks(&self.dir, name)[1]).ok()
+        shelf::found(&self.dir, name).iter().find_map(|place| std::fs::read(place).ok())
     }
 
     /// Where the network looked for cracks on each line of a cell, as its picture tells; `None` where that is not on the disk.
@@ -216,20 +229,18 @@ impl Album {
 }
 
 impl Names {
-    fn cell(&self, name: &Name) -> Option<(&CellId, VerdictKind)> {
-        self.of.iter().find(|(_, (other, _))| other == name).map(|(cell, (_, verdict))| (cell, *verdict))
+    fn cell(&self, name: &Name) -> Option<(&CellId, Disposition)> {
+        self.of.iter().find(|(_, (other, _))| other == name).map(|(cell, (_, disposition))| (cell, *disposition))
     }
 
-    /// Its truth was told: it waits no more, and makes room for others that are told.
-    fn told(&mut self, name: &Name) {
-        let Some(cell) = self.cell(name).map(|(cell, _)| cell.clone()) else { return };
+    /// Its truth was told: it waits no more, and makes room for others that are told. Returns what cannot be told about anew any more,
+    /// as nothing of an earlier run can.
+    fn told(&mut self, name: &Name) -> Option<Name> {
+        let Some(cell) = self.cell(name).map(|(cell, _)| cell.clone()) else { return Some(name.clone()) };
         self.told.retain(|other| *other != cell);
         self.told.push_back(cell);
-        while self.told.len() > TOLD_CELLS
-            && let Some(oldest) = self.told.pop_front()
-        {
-            self.of.remove(&oldest);
-        }
+        let oldest = if self.told.len() > TOLD_CELLS { self.told.pop_front()? } else { return None };
+        self.of.remove(&oldest).map(|(name, _)| name)
     }
 
     fn forget(&mut self, name: &Name) {
@@ -248,16 +259,14 @@ fn write_all(jobs: &Receiver<Job>, mut shelf: Shelf, known: &Mutex<Names>, kept:
             }),
             Job::Tell { name, truth, told } => {
                 let done = shelf.tell(name, truth).inspect_err(|_| lost(name.lane()));
-                if matches!(done, Ok(true)) {
-                    lock(known).told(name);
-                }
+                let forgotten = if matches!(done, Ok(true)) { lock(known).told(name) } else { None };
                 // Nobody may wait any more, and know that it may be kept yet.
                 let _ = told.send(match &done {
                     Ok(true) => Told::Kept,
                     Ok(false) => Told::NoPicture,
                     Err(_) => Told::Lost,
                 });
-                done.map(drop)
+                done.and_then(|_| forgotten.map_or(Ok(()), |name| shelf.forget_found(&name)))
             }
         };
         if let Err(error) = done.and_then(|()| shelf.make_room(|name| lock(known).forget(name)))

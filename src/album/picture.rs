@@ -1,6 +1,7 @@
 //! Stitched cells as PNG.
 
-use crate::cell::{CELL_PX, Span, Spans};
+use crate::cell::{CELL_PX, Span, Spans, Stretch};
+use image::{ImageBuffer, Luma};
 use png::{BitDepth, ColorType, Compression, Encoder, EncodingError};
 use std::sync::Arc;
 
@@ -13,20 +14,36 @@ pub(super) fn encode(rows: &[(Arc<[u16]>, Spans); 3]) -> Result<Vec<u8>, Encodin
             bytes.extend(line.iter().enumerate().flat_map(|(x, grey)| if span.contains(x) { *grey.max(&1) } else { 0 }.to_be_bytes()));
         }
     }
-    let side = CELL_PX as u32;
+    grey(CELL_PX as u32, CELL_PX as u32, BitDepth::Sixteen, &bytes)
+}
+
+/// A picture of 8 bits a pixel for the eye, which sees of 16 the upper 8: its own values, but for a thousandth at both ends, are spread
+/// over them. `None` where that is no picture any more.
+pub(super) fn view(png: &[u8]) -> Option<Vec<u8>> {
+    let picture = decode(png)?;
+    let stretch = Stretch::of(picture.iter().copied(), 0.001);
+    let bytes: Vec<u8> = picture.iter().map(|value| stretch.shown(*value)).collect();
+    grey(picture.width(), picture.height(), BitDepth::Eight, &bytes).ok()
+}
+
+fn decode(png: &[u8]) -> Option<ImageBuffer<Luma<u16>, Vec<u16>>> {
+    Some(image::load_from_memory_with_format(png, image::ImageFormat::Png).ok()?.into_luma16())
+}
+
+fn grey(width_px: u32, height_px: u32, depth: BitDepth, bytes: &[u8]) -> Result<Vec<u8>, EncodingError> {
     let mut file = Vec::with_capacity(bytes.len());
-    let mut encoder = Encoder::new(&mut file, side, side);
+    let mut encoder = Encoder::new(&mut file, width_px, height_px);
     encoder.set_color(ColorType::Grayscale);
-    encoder.set_depth(BitDepth::Sixteen);
+    encoder.set_depth(depth);
     encoder.set_compression(Compression::Fast);
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(&bytes)?;
+    writer.write_image_data(bytes)?;
     writer.finish()?;
     Ok(file)
 }
 
 /// The outline on each line of a cell, read off its picture; `None` where that is no picture any more.
 pub(super) fn outline(png: &[u8]) -> Option<Vec<Span>> {
-    let picture = image::load_from_memory_with_format(png, image::ImageFormat::Png).ok()?.into_luma16();
+    let picture = decode(png)?;
     Some(picture.chunks_exact((picture.width() as usize).max(1)).map(Span::of_line).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::{AlbumError, Name, Page, picture};
 use crate::cell::{Mask, mask_png};
-use crate::disk::write_whole;
+use crate::disk::{room, write_whole};
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,13 @@ use std::path::{Path, PathBuf};
 const UNREVIEWED: &str = "unreviewed";
 const IMAGES: &str = "images";
 const MASKS: &str = "masks";
+/// What was found on those of this run about which the truth was told: it may be told anew.
+const TOLD: &str = "told";
+
+/// What the album leaves free on its disk, where the ledger grows as well: without that every cell would be held.
+const RESERVE_BYTES: u64 = 1 << 30;
+/// One in so many bytes of a disk that is small.
+const RESERVE_OF_SMALL: u64 = 20;
 
 /// What the mask that was found is called, beside its picture.
 const FOUND: &str = ".found.png";
@@ -21,7 +28,13 @@ pub(super) fn places(dir: &Path, name: &Name) -> [PathBuf; 2] {
 
 /// Where its mask may lie: the true one, else the one that was found.
 pub(super) fn masks(dir: &Path, name: &Name) -> [PathBuf; 2] {
-    [dir.join(MASKS).join(format!("{name}.png")), dir.join(UNREVIEWED).join(format!("{name}{FOUND}"))]
+    let [found, _] = found(dir, name);
+    [dir.join(MASKS).join(format!("{name}.png")), found]
+}
+
+/// Where the mask that was found may lie: before the truth is told, and after.
+pub(super) fn found(dir: &Path, name: &Name) -> [PathBuf; 2] {
+    [UNREVIEWED, TOLD].map(|folder| dir.join(folder).join(format!("{name}{FOUND}")))
 }
 
 /// The pictures that wait for their truth, the newest first.
@@ -47,26 +60,32 @@ pub(super) struct Shelf {
     /// Names of those that wait, the oldest first.
     unreviewed: VecDeque<Name>,
     unreviewed_max: usize,
+    /// What is left free.
+    pub(super) reserve_bytes: u64,
 }
 
 impl Shelf {
     pub fn open(dir: &Path, unreviewed_max: usize) -> Result<Self, AlbumError> {
-        for folder in [UNREVIEWED, IMAGES, MASKS] {
+        for folder in [UNREVIEWED, IMAGES, MASKS, TOLD] {
             let folder = dir.join(folder);
             fs::create_dir_all(&folder).map_err(AlbumError::file(&folder))?;
         }
         // Tried now rather than with the first cell.
         let probe = dir.join(UNREVIEWED).join(".writable");
         write_whole(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(AlbumError::file(&probe))?;
-        let mut shelf = Self { dir: dir.to_owned(), unreviewed: VecDeque::new(), unreviewed_max };
+        let room = room(dir).map_err(AlbumError::file(dir))?;
+        let reserve_bytes = RESERVE_BYTES.min(room.total_bytes / RESERVE_OF_SMALL);
+        let mut shelf = Self { dir: dir.to_owned(), unreviewed: VecDeque::new(), unreviewed_max, reserve_bytes };
         shelf.unreviewed = shelf.found()?.into();
         shelf.finish_moves()?;
+        shelf.forget_told()?;
         shelf.make_room(|_| ())?;
         Ok(shelf)
     }
 
-    /// Writes a picture, then the mask that was found.
+    /// Writes a picture, then the mask that was found, where others have room left then.
     pub fn put(&mut self, name: &Name, page: &Page) -> Result<(), AlbumError> {
+        self.leaves_room()?;
         let [_, path] = places(&self.dir, name);
         let bytes = picture::encode(&page.rows).map_err(AlbumError::picture(&path))?;
         write_whole(&path, &bytes).map_err(AlbumError::file(&path))?;
@@ -76,6 +95,15 @@ impl Shelf {
         let [_, beside] = masks(&self.dir, name);
         let bytes = mask_png::encode(&page.found).map_err(AlbumError::picture(&beside))?;
         write_whole(&beside, &bytes).map_err(AlbumError::file(&beside))
+    }
+
+    fn leaves_room(&self) -> Result<(), AlbumError> {
+        let room = room(&self.dir).map_err(AlbumError::file(&self.dir))?;
+        if room.free_bytes >= self.reserve_bytes {
+            return Ok(());
+        }
+        let [free_mb, reserve_mb] = [room.free_bytes, self.reserve_bytes].map(|bytes| bytes >> 20);
+        Err(AlbumError::Reserve { dir: self.dir.clone(), free_mb, reserve_mb })
     }
 
     /// Writes the truth, then takes the picture to its side; `false` where there is no picture.
@@ -107,7 +135,10 @@ impl Shelf {
         if waiting.exists() {
             fs::rename(&waiting, &image).map_err(AlbumError::file(&image))?;
         }
-        remove(&masks(&self.dir, name)[1])?;
+        let [before, after] = found(&self.dir, name);
+        if before.exists() {
+            fs::rename(&before, &after).map_err(AlbumError::file(&after))?;
+        }
         self.unreviewed.retain(|other| other != name);
         Ok(())
     }
@@ -117,6 +148,17 @@ impl Shelf {
         let told = |name: &&Name| masks(&self.dir, name)[0].exists();
         let halfway: Vec<Name> = self.unreviewed.iter().filter(told).cloned().collect();
         halfway.iter().try_for_each(|name| self.take_over(name))
+    }
+
+    /// Removes what was found on a cell whose truth was told.
+    pub fn forget_found(&self, name: &Name) -> Result<(), AlbumError> {
+        remove(&found(&self.dir, name)[1])
+    }
+
+    /// The same of all: cells of earlier runs are counted no more.
+    fn forget_told(&self) -> Result<(), AlbumError> {
+        let files = files(&self.dir.join(TOLD))?;
+        files.iter().filter_map(|file| Name::parse(file.strip_suffix(FOUND)?)).try_for_each(|name| self.forget_found(&name))
     }
 
     /// Removes the oldest that wait, where there are too many, and tells each.

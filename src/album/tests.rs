@@ -20,7 +20,7 @@ fn page(number: u64, verdict: VerdictKind) -> Page {
     Page {
         cell: CellId { lane: "A".into(), number },
         unix_ns: 1_700_000_000_000_000_000 + number as i64 * 1_000_000_000,
-        verdict,
+        disposition: verdict.into(),
         rows: [0, 1, 2].map(|_| (pixels.clone(), spans.clone())),
         found: Arc::new(found),
     }
@@ -131,7 +131,7 @@ fn a_picture_can_be_looked_at_before_and_after_its_truth() {
     assert_eq!(album.name_of(&cell), None);
     album.keep(page(1, VerdictKind::Hold));
     let name = album.name_of(&cell).unwrap();
-    assert_eq!(album.cell_of(&name), Some((cell, VerdictKind::Hold)));
+    assert_eq!(album.cell_of(&name), Some((cell, VerdictKind::Hold.into())));
     let wait = |what: &str, done: &dyn Fn() -> bool| {
         let started = Instant::now();
         while !done() {
@@ -153,6 +153,28 @@ fn a_picture_can_be_looked_at_before_and_after_its_truth() {
     wait("no pair", &|| album.waiting().unwrap().is_empty());
     assert_eq!((album.picture(&name), crack_px()), (before, 0));
     end((album, thread));
+}
+
+#[test]
+fn what_was_found_is_kept_for_another_truth_until_the_next_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = Arc::new(Mask::new(CELL_PX, CELL_PX));
+    let (album, thread) = open(&settings(dir.path(), 1, 100));
+    let [first, second] = [1, 2].map(|number| {
+        album.keep(page(number, VerdictKind::Hold));
+        album.name_of(&CellId { lane: "A".into(), number }).unwrap()
+    });
+    for _ in 0..2 {
+        assert_eq!(album.tell(first.clone(), none.clone()), Told::Kept);
+        let crack_px = |png: Vec<u8>| mask_png::decode_drawn(&png, CELL_PX).unwrap().count();
+        assert_eq!((album.found(&first).map(crack_px), album.mask(&first).map(crack_px)), (Some(1), Some(0)));
+    }
+    end((album, thread));
+    let (album, thread) = open(&settings(dir.path(), 1, 100));
+    assert_eq!((album.found(&first), album.waiting().unwrap()), (None, vec![second.clone()]));
+    assert_eq!(album.tell(second.clone(), none), Told::Kept);
+    end((album, thread));
+    assert!(names(dir.path(), "told").is_empty(), "cells of an earlier run are not counted");
 }
 
 #[test]
@@ -192,6 +214,53 @@ fn what_the_disk_refuses_is_told_and_the_album_goes_on() {
 }
 
 #[test]
+fn the_last_of_the_disk_is_left_to_the_ledger_and_truths_are_kept_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::open(dir.path(), 10).unwrap();
+    let [waits, refused] = [1, 2].map(|number| Box::new(page(number, VerdictKind::Hold)));
+    let name = Name::of(&waits);
+    shelf.put(&name, &waits).unwrap();
+    // More is to be left free than any disk has.
+    shelf.reserve_bytes = u64::MAX;
+    let told = shelf.put(&Name::of(&refused), &refused).unwrap_err().to_string();
+    assert!(told.contains("only ") && told.contains("MB") && told.contains("ledger") && told.contains("album.unreviewed_max"), "{told}");
+    let (jobs, jobs_out) = bounded(2);
+    let (answer, told) = bounded(1);
+    jobs.send(Job::Keep { name: Name::of(&refused), page: refused }).unwrap();
+    jobs.send(Job::Tell { name, truth: Arc::new(Mask::new(CELL_PX, CELL_PX)), told: answer }).unwrap();
+    drop(jobs);
+    let lost = AtomicU64::new(0);
+    let count = |lane: &str| assert_eq!((lane, lost.fetch_add(1, Ordering::Relaxed)), ("A", 0));
+    write_all(&jobs_out, shelf, &Mutex::default(), |_| panic!("it was kept"), count);
+    assert_eq!((lost.load(Ordering::Relaxed), told.recv().unwrap()), (1, Told::Kept));
+    assert_eq!([names(dir.path(), "unreviewed").len(), names(dir.path(), "images").len()], [0, 1]);
+}
+
+#[test]
+fn a_faint_crack_in_a_dark_cell_is_shown_in_more_than_one_grey() {
+    let dir = tempfile::tempdir().unwrap();
+    let (album, thread) = open(&settings(dir.path(), 1, 100));
+    let mut dark = page(1, VerdictKind::Hold);
+    // A tenth of white, uneven by a fifth of that, and on one line 4 % darker.
+    let grey = |at: usize| 6000 + (at % CELL_PX) as u16 - if at / CELL_PX == 100 { 260 } else { 0 };
+    let pixels: Arc<[u16]> = (0..TileRow::PIXELS).map(grey).collect();
+    dark.rows.iter_mut().for_each(|(row, _)| *row = pixels.clone());
+    album.keep(dark);
+    let name = album.name_of(&CellId { lane: "A".into(), number: 1 }).unwrap();
+    end((album, thread));
+    let (album, thread) = open(&settings(dir.path(), 1, 100));
+    let picture = |png: Vec<u8>| image::load_from_memory_with_format(&png, image::ImageFormat::Png).unwrap();
+    let view = picture(album.view(&name).unwrap());
+    assert_eq!((view.width(), view.color()), (CELL_PX as u32, image::ColorType::L8));
+    let view = view.into_luma8();
+    let (sound, crack) = (view.get_pixel(700, 99).0[0], view.get_pixel(700, 100).0[0]);
+    assert!(sound >= crack + 20, "{sound} beside {crack}");
+    assert!(view.get_pixel(9, 100).0[0] == 0 && view.get_pixel(10, 100).0[0] > 0, "outside the outline nothing is to be seen");
+    assert_eq!(picture(album.picture(&name).unwrap()).color(), image::ColorType::L16, "it is kept as it was seen");
+    end((album, thread));
+}
+
+#[test]
 fn a_truth_whose_picture_cannot_be_moved_is_not_kept_by_halves() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), 1, 100);
@@ -214,14 +283,14 @@ fn a_cell_that_waits_is_known_however_many_were_told_about_since() {
     let name = |number| Name::parse(&format!("20231114T221320.000Z_A_{number}")).unwrap();
     let last = TOLD_CELLS as u64 + 3;
     for number in 1..=last {
-        names.of.insert(cell(number), (name(number), VerdictKind::Hold));
+        names.of.insert(cell(number), (name(number), VerdictKind::Hold.into()));
     }
-    (2..=last).for_each(|number| names.told(&name(number)));
+    let forgotten: Vec<Name> = (2..=last).filter_map(|number| names.told(&name(number))).collect();
+    assert_eq!(forgotten, [name(2), name(3)], "what was found on them can go");
     let known = |names: &Names| [1, 2, 3, 4, last].map(|number| names.cell(&name(number)).is_some());
     assert_eq!(known(&names), [true, false, false, true, true]);
     // Told about anew, it is the last one; its picture gone, it is not known any more.
-    names.told(&name(4));
-    names.told(&name(1));
+    assert_eq!([names.told(&name(4)), names.told(&name(1))], [None, Some(name(5))]);
     names.forget(&name(last));
     assert_eq!(known(&names), [true, false, false, true, false]);
 }

@@ -12,6 +12,7 @@ pub mod mask_png;
 mod moment;
 mod rim;
 mod squeeze;
+mod stretch;
 mod tile;
 mod verdict;
 
@@ -20,8 +21,9 @@ pub use mask::{Mask, ProbabilityMap, ProbabilityRow};
 pub use moment::Moment;
 pub use rim::{RIM_PX, without_rim};
 pub use squeeze::Squeeze;
+pub use stretch::Stretch;
 pub use tile::{CellEnd, CellGeometry, Neighbour, Span, Spans, StitchEvent, TileRow};
-pub use verdict::{Defect, FiredRule, Gate, HoldReason, Judgement, RectMm, Verdict, VerdictKind};
+pub use verdict::{Defect, Disposition, FiredRule, Gate, HoldReason, Judgement, RectMm, Verdict, VerdictKind};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! Pictures of cells with what was found drawn over them.
 
-use crate::cell::{CELL_PX, Mask};
+use crate::cell::{CELL_PX, Mask, Stretch};
 use image::{Rgb, RgbImage};
 
 const CRACK: [f32; 3] = [255.0, 40.0, 20.0];
@@ -10,12 +10,11 @@ const HALO_PX: usize = 2;
 /// A stitched cell, three rows of 448 × 1344, as an 8-bit picture stretched to its own range, cracks in
 /// red with the crack itself left visible inside a halo.
 pub(super) fn cell_with_mask(rows: &[&[u16]; 3], mask: Option<&Mask>) -> RgbImage {
-    let (low, high) = grey_range(rows);
-    let scale = 235.0 / f32::from((high - low).max(1));
+    let stretch = Stretch::of(rows.iter().flat_map(|row| row.iter()).copied(), 0.01);
     let mut picture = RgbImage::new(CELL_PX as u32, CELL_PX as u32);
     let values = rows.iter().flat_map(|row| row.iter());
     for (i, (pixel, value)) in picture.pixels_mut().zip(values).enumerate() {
-        let grey = if *value == 0 { 0.0 } else { 10.0 + f32::from(value.saturating_sub(low)) * scale };
+        let grey = f32::from(stretch.shown(*value));
         let (x, y) = (i % CELL_PX, i / CELL_PX);
         let mix = match mask {
             Some(mask) if mask.get(x, y) => 0.35,
@@ -33,14 +32,6 @@ pub(super) fn no_picture() -> RgbImage {
         let stripe = (x + y) / 48 % 2 == 0;
         Rgb(if stripe { [58, 58, 64] } else { [38, 38, 44] })
     })
-}
-
-/// The 1st and 99th percentile of what lies inside the outline.
-fn grey_range(rows: &[&[u16]; 3]) -> (u16, u16) {
-    let mut inside: Vec<u16> = rows.iter().flat_map(|row| row.iter().step_by(17)).copied().filter(|v| *v > 0).collect();
-    inside.sort_unstable();
-    let at = |share: f64| inside.get((inside.len() as f64 * share) as usize).copied();
-    (at(0.01).unwrap_or(0), at(0.99).unwrap_or(u16::MAX))
 }
 
 fn near(mask: &Mask, x: usize, y: usize) -> bool {

@@ -21,18 +21,26 @@ pub(super) fn routes() -> Router<Rooms> {
         .route("/album", get(list))
         .route("/album/{name}", post(tell))
         .route("/album/{name}/picture.png", get(picture))
+        .route("/album/{name}/view.png", get(view))
         .route("/album/{name}/mask.png", get(mask))
 }
 
 async fn list(State(rooms): State<Rooms>) -> Result<Json<Value>, Refusal> {
     let album = rooms.album()?;
     let names = on_disk(move || album.waiting()).await?.map_err(|e| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
-    let entry = |name: &Name| json!({ "name": name.to_string(), "picture": format!("/album/{name}/picture.png"), "mask": format!("/album/{name}/mask.png") });
+    let entry = |name: &Name| {
+        let file = |of: &str| format!("/album/{name}/{of}.png");
+        json!({ "name": name.to_string(), "picture": file("picture"), "view": file("view"), "mask": file("mask") })
+    };
     Ok(Json(json!({ "waiting": names.iter().map(entry).collect::<Vec<_>>() })))
 }
 
 async fn picture(State(rooms): State<Rooms>, path: NamePath) -> Result<Response, Refusal> {
     read(&rooms, path, Album::picture).await
+}
+
+async fn view(State(rooms): State<Rooms>, path: NamePath) -> Result<Response, Refusal> {
+    read(&rooms, path, Album::view).await
 }
 
 async fn mask(State(rooms): State<Rooms>, path: NamePath) -> Result<Response, Refusal> {
@@ -68,9 +76,9 @@ async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): Told
         }
     });
     let of_forgotten = told.await??;
-    let counted = cell.is_some_and(|(cell, verdict)| {
+    let counted = cell.is_some_and(|(cell, disposition)| {
         if let Some(found) = of_forgotten {
-            rooms.review.recall(&cell, found, verdict);
+            rooms.review.recall(&cell, found, disposition);
         }
         apply_truth(&rooms.review, &rooms.metrics, &cell, &truth).is_ok()
     });

@@ -13,6 +13,7 @@
 //! | `POST /review/<lane>/<number>` | the truth: a mask as `image/png`, or `{"truth": "mask_is_right"}` / `{"truth": "no_defect"}` as `application/json` |
 //! | `GET /album` | pictures of the album that wait for their truth, JSON (loopback only, as all of `/album`) |
 //! | `GET /album/<name>/picture.png`, `…/mask.png`, `POST /album/<name>` | the same for them |
+//! | `GET /album/<name>/view.png` | the picture for the eye: its contrast in 8 bits a pixel |
 
 mod album_routes;
 mod error;

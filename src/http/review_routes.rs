@@ -128,7 +128,7 @@ fn reviewed_json(cell: &CellId, reviewed: &Reviewed, in_album: bool) -> Value {
 fn outcome_json(outcome: &Outcome) -> Value {
     let counts = outcome.counts;
     json!({
-        "truly_cracked": outcome.truly_cracked, "verdict": outcome.verdict,
+        "truly_cracked": outcome.truly_cracked, "verdict": outcome.disposition.verdict,
         "overkill": outcome.is_overkill(), "escape": outcome.is_escape(),
         "tp": counts.tp, "fp": counts.fp, "fn": counts.fn_,
         "iou": counts.iou(), "pa": counts.pa(), "oii": counts.oii(),

@@ -1,7 +1,7 @@
 use super::{Found, ReviewError, Reviewed, Truth};
-use crate::cell::{CellId, Mask, Span, VerdictKind};
+use crate::cell::{CellId, Disposition, Mask, Span, VerdictKind};
 use crate::measure::Counts;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A cell's mask and verdict held against the truth.
@@ -9,21 +9,23 @@ use std::sync::Arc;
 pub struct Outcome {
     /// The network's pixels against the true ones, where it looked.
     pub counts: Counts,
-    /// The verdict that was given.
-    pub verdict: VerdictKind,
+    /// What became of the cell.
+    pub disposition: Disposition,
     /// Whether the true mask has a crack pixel, be it where the network does not look.
     pub truly_cracked: bool,
+    /// Whether it has one that was not found, be it where the network does not look.
+    pub missed: bool,
 }
 
 impl Outcome {
-    /// A good cell was rejected.
+    /// A cell without a crack was rejected, for cracks alone.
     pub fn is_overkill(&self) -> bool {
-        self.verdict == VerdictKind::Reject && !self.truly_cracked
+        self.disposition.verdict == VerdictKind::Reject && !self.disposition.by_corner && !self.truly_cracked
     }
 
-    /// A cracked cell was passed.
+    /// A cell was passed with a crack that was missed. One that was found, and that the recipe allows, makes no escape.
     pub fn is_escape(&self) -> bool {
-        self.verdict == VerdictKind::Pass && self.truly_cracked
+        self.disposition.verdict == VerdictKind::Pass && self.missed
     }
 }
 
@@ -40,9 +42,9 @@ pub struct Running {
     pub oii: f64,
     /// How many cells these are; with 0 the values above mean nothing.
     pub cells: usize,
-    /// Good cells among them that were rejected.
+    /// See [`Outcome::is_overkill`].
     pub overkill: usize,
-    /// Cracked cells among them that passed.
+    /// See [`Outcome::is_escape`].
     pub escape: usize,
     /// Held cells among them.
     pub held: usize,
@@ -65,30 +67,30 @@ pub struct RecentCell {
 struct Remembered {
     number: u64,
     found: Found,
-    verdict: VerdictKind,
-    outcome: Option<Outcome>,
+    disposition: Disposition,
 }
 
-/// One lane: the cells that can be judged, and the window of those that were.
+/// One lane: the cells that can be judged, and what was told about those that were.
 #[derive(Debug, Default)]
 pub(super) struct LaneReview {
     cells: VecDeque<Remembered>,
-    window: VecDeque<(u64, Outcome)>,
+    /// In the order in which they were first told about. The last ones are the window.
+    told: VecDeque<(u64, Outcome)>,
 }
 
 impl LaneReview {
-    pub fn remember(&mut self, number: u64, found: Found, verdict: VerdictKind, keep_cells: usize) {
+    pub fn remember(&mut self, number: u64, found: Found, disposition: Disposition, keep_cells: usize) {
         if let Some(known) = self.cells.iter_mut().find(|c| c.number == number) {
-            (known.found, known.verdict) = (found, verdict);
+            (known.found, known.disposition) = (found, disposition);
             return;
         }
         while self.cells.len() >= keep_cells {
             self.cells.pop_front();
         }
-        self.cells.push_back(Remembered { number, found, verdict, outcome: None });
+        self.cells.push_back(Remembered { number, found, disposition });
     }
 
-    pub fn recall(&mut self, number: u64, found: Found, verdict: VerdictKind, keep_cells: usize) {
+    pub fn recall(&mut self, number: u64, found: Found, disposition: Disposition, keep_cells: usize) {
         if self.cells.iter().any(|c| c.number == number) {
             return;
         }
@@ -96,59 +98,60 @@ impl LaneReview {
         while self.cells.len() > keep_cells {
             self.cells.pop_front();
         }
-        self.cells.push_front(Remembered { number, found, verdict, outcome: None });
+        self.cells.push_front(Remembered { number, found, disposition });
     }
 
-    pub fn truth(&mut self, id: &CellId, truth: &Truth, window_cells: usize) -> Result<Reviewed, ReviewError> {
-        let unknown = self.unknown(id);
-        let cell = self.cells.iter_mut().find(|c| c.number == id.number).ok_or(unknown)?;
+    pub fn truth(&mut self, id: &CellId, truth: &Truth, told_cells: usize) -> Result<Reviewed, ReviewError> {
+        let cell = self.cells.iter().find(|c| c.number == id.number).ok_or_else(|| self.unknown(id))?;
         let found = cell.found.mask.count();
-        let (counts, truly_cracked) = match truth {
-            Truth::MaskIsRight => (Counts { tp: found, ..Counts::default() }, found > 0),
-            Truth::NoDefect => (Counts { fp: found, ..Counts::default() }, false),
+        let (counts, truly_cracked, missed) = match truth {
+            Truth::MaskIsRight => (Counts { tp: found, ..Counts::default() }, found > 0, false),
+            Truth::NoDefect => (Counts { fp: found, ..Counts::default() }, false, false),
             Truth::Mask(mask) => {
-                let counts = Counts::of_masks(&cell.found.mask, &cell.found.could_be_found(mask));
-                (counts.ok_or_else(|| size_differs(&cell.found.mask, mask))?, !mask.is_empty())
+                let of = |truth: &Mask| Counts::of_masks(&cell.found.mask, truth).ok_or_else(|| size_differs(&cell.found.mask, mask));
+                (of(&cell.found.could_be_found(mask))?, !mask.is_empty(), of(mask)?.fn_ > 0)
             }
         };
-        let outcome = Outcome { counts, verdict: cell.verdict, truly_cracked };
-        let counted = self.window.iter().find(|(number, _)| *number == id.number).map(|(_, outcome)| *outcome);
-        let replaced = cell.outcome.replace(outcome).or(counted);
-        self.enter(id.number, outcome, replaced.is_some(), window_cells);
-        Ok(Reviewed { outcome, replaced })
+        let outcome = Outcome { counts, disposition: cell.disposition, truly_cracked, missed };
+        Ok(Reviewed { outcome, replaced: self.enter(id.number, outcome, told_cells) })
     }
 
-    /// A corrected cell keeps its place in the window; one that has left it does not come back.
-    fn enter(&mut self, number: u64, outcome: Outcome, corrected: bool, window_cells: usize) {
-        if corrected {
-            if let Some(entry) = self.window.iter_mut().find(|(n, _)| *n == number) {
-                entry.1 = outcome;
-            }
-            return;
+    /// Keeps an outcome, and returns the one that it replaces. A corrected cell keeps its place; one that has left the window does not
+    /// come back.
+    fn enter(&mut self, number: u64, outcome: Outcome, told_cells: usize) -> Option<Outcome> {
+        if let Some((_, known)) = self.told.iter_mut().find(|(n, _)| *n == number) {
+            return Some(std::mem::replace(known, outcome));
         }
-        while self.window.len() >= window_cells {
-            self.window.pop_front();
+        while self.told.len() >= told_cells {
+            self.told.pop_front();
         }
-        self.window.push_back((number, outcome));
+        self.told.push_back((number, outcome));
+        None
     }
 
-    pub fn running(&self) -> Running {
-        let mut running = Running { cells: self.window.len(), ..Running::default() };
-        if self.window.is_empty() {
-            return running;
-        }
-        for (_, outcome) in &self.window {
+    pub fn running(&self, window_cells: usize) -> Running {
+        let mut running = Running::default();
+        for (_, outcome) in self.told.iter().rev().take(window_cells) {
+            running.cells += 1;
             running.counts += outcome.counts;
             running.overkill += usize::from(outcome.is_overkill());
             running.escape += usize::from(outcome.is_escape());
-            running.held += usize::from(outcome.verdict == VerdictKind::Hold);
+            running.held += usize::from(outcome.disposition.verdict == VerdictKind::Hold);
         }
-        (running.iou, running.pa, running.oii) = (running.counts.iou(), running.counts.pa(), running.counts.oii());
+        if running.cells > 0 {
+            (running.iou, running.pa, running.oii) = (running.counts.iou(), running.counts.pa(), running.counts.oii());
+        }
         running
     }
 
     pub fn recent(&self) -> Vec<RecentCell> {
-        let cell = |c: &Remembered| RecentCell { number: c.number, verdict: c.verdict, crack_px: c.found.mask.count(), outcome: c.outcome };
+        let told: HashMap<u64, Outcome> = self.told.iter().copied().collect();
+        let cell = |c: &Remembered| RecentCell {
+            number: c.number,
+            verdict: c.disposition.verdict,
+            crack_px: c.found.mask.count(),
+            outcome: told.get(&c.number).copied(),
+        };
         self.cells.iter().rev().map(cell).collect()
     }
 

@@ -5,8 +5,9 @@
 //! camera tells the truth about one of them with [`Review::truth`]; the last judged cells form the
 //! window that [`Review::running`] is taken over. Nothing here outlives the process.
 //!
-//! A cell is *cracked* when its true mask has a crack pixel. A good cell that was rejected is
-//! *overkill*, a cracked cell that passed is an *escape*; a held cell is neither.
+//! A cell is *cracked* when its true mask has a crack pixel. One that is not and was rejected is *overkill*, unless a missing corner
+//! rejects it whatever its cracks. One that passed with a crack pixel that was missed is an *escape*: what was found whole, and passed
+//! because the recipe allows it, is none. A held cell is neither.
 
 mod error;
 mod lane;
@@ -14,11 +15,14 @@ mod lane;
 pub use error::ReviewError;
 pub use lane::{Outcome, RecentCell, Running};
 
-use crate::cell::{CellId, Mask, Spans, VerdictKind};
+use crate::cell::{CellId, Disposition, Mask, Spans};
 use crate::{config, measure::Counts};
 use lane::LaneReview;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The last cells whose truth was told, which can still be told about anew, wherever their masks are kept.
+pub(crate) const TOLD_CELLS: usize = 1000;
 
 /// What the network found on a cell.
 #[derive(Debug, Clone)]
@@ -64,20 +68,20 @@ impl Review {
         Self { keep_cells: settings.keep_cells.max(1), window_cells: settings.window_cells.max(1), lanes: Mutex::default() }
     }
 
-    /// Keeps what was found on a cell and its verdict, forgetting the oldest cell of its lane when too many are kept.
+    /// Keeps what was found on a cell and what became of it, forgetting the oldest cell of its lane when too many are kept.
     ///
     /// Only masks that the network finished belong here: a held cell without one is left out, or its
     /// missing mask would count as missed cracks. A cell that is told again takes the new mask and verdict.
-    pub fn remember(&self, cell: CellId, found: Found, verdict: VerdictKind) {
+    pub fn remember(&self, cell: CellId, found: Found, disposition: Disposition) {
         let mut lanes = self.lock();
         let lane = lanes.entry(cell.lane).or_default();
-        lane.remember(cell.number, found, verdict, self.keep_cells);
+        lane.remember(cell.number, found, disposition, self.keep_cells);
     }
 
     /// Brings a forgotten cell back for a truth that comes late; where as many are kept as there may be, in place of one that was
     /// brought back before.
-    pub fn recall(&self, cell: &CellId, found: Found, verdict: VerdictKind) {
-        self.lock().entry(cell.lane.clone()).or_default().recall(cell.number, found, verdict, self.keep_cells);
+    pub fn recall(&self, cell: &CellId, found: Found, disposition: Disposition) {
+        self.lock().entry(cell.lane.clone()).or_default().recall(cell.number, found, disposition, self.keep_cells);
     }
 
     /// Holds the network's mask of a recent cell against the truth.
@@ -90,13 +94,13 @@ impl Review {
         let mut lanes = self.lock();
         let known: Vec<Arc<str>> = lanes.keys().cloned().collect();
         let lane = lanes.get_mut(&cell.lane).ok_or_else(|| ReviewError::unknown_lane(cell, &known))?;
-        lane.truth(cell, truth, self.window_cells)
+        lane.truth(cell, truth, self.window_cells.max(self.keep_cells).max(TOLD_CELLS))
     }
 
     /// IoU, PA, OII, overkill and escape over the last judged cells of a lane; all zero for a lane
     /// without any (`cells` tells it).
     pub fn running(&self, lane: &str) -> Running {
-        self.lock().get(lane).map(LaneReview::running).unwrap_or_default()
+        self.lock().get(lane).map(|lane| lane.running(self.window_cells)).unwrap_or_default()
     }
 
     /// The cells of a lane that can still be judged, newest first.

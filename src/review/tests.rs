@@ -1,5 +1,5 @@
 use super::*;
-use crate::cell::Span;
+use crate::cell::{Span, VerdictKind};
 
 const SIDE: usize = 16;
 
@@ -26,7 +26,7 @@ fn found(mask: Arc<Mask>) -> Found {
 fn review(keep_cells: usize, window_cells: usize, verdicts: &[VerdictKind]) -> Review {
     let review = Review::new(&config::Review { keep_cells, window_cells });
     for (number, verdict) in (1..).zip(verdicts) {
-        review.remember(id(number), found(mask(&[(1, 1), (2, 2), (3, 3)])), *verdict);
+        review.remember(id(number), found(mask(&[(1, 1), (2, 2), (3, 3)])), (*verdict).into());
     }
     review
 }
@@ -56,13 +56,32 @@ fn truth_where_the_network_does_not_look_is_not_missed_but_makes_a_cell_cracked(
 #[test]
 fn good_cells_rejected_are_overkill_cracked_ones_passed_escape_and_held_ones_neither() {
     let review = review(9, 9, &[Reject, Reject, Pass, Hold, Hold]);
-    let truths = [Truth::NoDefect, Truth::MaskIsRight, Truth::MaskIsRight, Truth::NoDefect, Truth::MaskIsRight];
+    let missed = Truth::Mask(mask(&[(1, 1), (2, 2), (3, 3), (4, 4)]));
+    let truths = [Truth::NoDefect, Truth::MaskIsRight, missed.clone(), Truth::NoDefect, missed];
     let outcomes: Vec<_> = (1..).zip(&truths).map(|(n, t)| review.truth(&id(n), t).unwrap().outcome).collect();
     assert_eq!(outcomes.iter().map(Outcome::is_overkill).collect::<Vec<_>>(), [true, false, false, false, false]);
     assert_eq!(outcomes.iter().map(Outcome::is_escape).collect::<Vec<_>>(), [false, false, true, false, false]);
     let running = review.running("a");
     assert_eq!((running.overkill, running.escape, running.held, running.cells), (1, 1, 2, 5));
-    assert_eq!(running.counts, Counts { tp: 9, fp: 6, fn_: 0 });
+    assert_eq!(running.counts, Counts { tp: 9, fp: 6, fn_: 2 });
+}
+
+#[test]
+fn what_the_recipe_decides_whatever_was_found_is_neither_overkill_nor_escape() {
+    let review = review(9, 9, &[Pass, Pass, Pass]);
+    // A wafer without a corner, in whose picture something was found that is no crack.
+    review.remember(id(4), found(mask(&[(1, 1)])), Disposition { verdict: Reject, by_corner: true });
+    // Cracks that were found and are allowed: as they are, as a mask, and fewer than were found.
+    let drawn = [mask(&[(1, 1), (2, 2), (3, 3)]), mask(&[(2, 2)])].map(Truth::Mask);
+    let truths = [Truth::MaskIsRight].into_iter().chain(drawn).chain([Truth::NoDefect]);
+    for (number, truth) in (1..).zip(truths) {
+        let outcome = review.truth(&id(number), &truth).unwrap().outcome;
+        assert!(!outcome.is_escape() && !outcome.is_overkill(), "{number}");
+        assert_eq!(outcome.truly_cracked, number < 4);
+    }
+    let running = review.running("a");
+    // The pixels count as ever.
+    assert_eq!((running.overkill, running.escape, running.counts), (0, 0, Counts { tp: 7, fp: 3, fn_: 0 }));
 }
 
 #[test]
@@ -88,6 +107,28 @@ fn the_window_slides_and_a_cell_that_left_it_does_not_come_back() {
     assert_eq!(review.running("a").counts, Counts { tp: 6, fp: 0, fn_: 0 });
     review.truth(&id(1), &Truth::NoDefect).unwrap();
     assert_eq!((review.running("a").cells, review.running("a").counts), (2, Counts { tp: 6, fp: 0, fn_: 0 }));
+}
+
+#[test]
+fn a_cell_that_was_forgotten_since_is_corrected_in_its_place() {
+    let review = review(1, 2, &[Reject]);
+    review.truth(&id(1), &Truth::NoDefect).unwrap();
+    let other = |number| review.remember(id(number), found(mask(&[(1, 1)])), Reject.into());
+    let late = |truth: Truth| {
+        review.recall(&id(1), found(mask(&[(1, 1), (2, 2), (3, 3)])), Reject.into());
+        review.truth(&id(1), &truth).unwrap().replaced.is_some()
+    };
+    other(2);
+    assert!(late(Truth::MaskIsRight));
+    assert_eq!((review.running("a").cells, review.running("a").counts), (1, Counts { tp: 3, fp: 0, fn_: 0 }));
+    // Others have taken its place in the window: it is corrected, and does not come back.
+    for number in [3, 4] {
+        other(number);
+        review.truth(&id(number), &Truth::MaskIsRight).unwrap();
+    }
+    other(5);
+    assert!(late(Truth::NoDefect));
+    assert_eq!((review.running("a").cells, review.running("a").counts), (2, Counts { tp: 2, fp: 0, fn_: 0 }));
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl Prepared {
             name: info.name.clone(),
             digest: info.digest.clone(),
             device: info.engine.clone(),
-            shape: format!("{:?}", checkpoint.meta.shape),
+            shape: checkpoint.meta.shape.to_string(),
         });
         let (stopper, stop) = Stop::pair();
         let office = Office {

@@ -11,7 +11,9 @@ use super::slow::TooSlow;
 use super::state::LaneState;
 use super::{CellOutcome, Observer};
 use crate::album::{Album, Kept, Page};
-use crate::cell::{Gate, HoldReason, Judgement, Moment, ProbabilityMap, TILES_PER_SIDE, Verdict, VerdictKind, mask_png, without_rim};
+use crate::cell::{
+    Disposition, Gate, HoldReason, Judgement, Moment, ProbabilityMap, TILES_PER_SIDE, Verdict, VerdictKind, mask_png, without_rim,
+};
 use crate::judge::{Recipe, judge};
 use crate::ledger::Entry;
 use crate::publish::wire::{BlindMessage, LatencyMs, ModelInfo, TrailingEdge, VerdictMessage};
@@ -170,7 +172,7 @@ impl VerdictWorker {
             tracing::error!(cell = %cell.id, "the verdict was not published: {e}; subscribers get it by replay");
         }
         let published_at = Instant::now();
-        self.count(cell, &message, judged.judgement.as_ref());
+        self.count(cell, &message, judged.judgement.as_ref(), &recipe);
         for (stage, spent) in judged.spent(cell, [made_at, recorded_at, published_at]) {
             office.metrics.latency(&self.state.name, stage, spent.as_secs_f64());
         }
@@ -208,17 +210,18 @@ impl VerdictWorker {
     }
 
     /// Keeps the mask of a cell that the network has seen for its truth, and its picture where it is worth learning from.
-    fn keep(&self, cell: &ReadyCell, verdict: VerdictKind, judgement: &Judgement) {
+    fn keep(&self, cell: &ReadyCell, verdict: VerdictKind, judgement: &Judgement, recipe: &Recipe) {
         let mask = Arc::new(judgement.mask.clone());
         let Some(rows) = &cell.rows else { return };
         let outline = rows.each_ref().map(|row| &*row.spans).concat();
         let found = Found { mask: mask.clone(), judged: without_rim(&outline).into() };
-        self.office.review.remember(cell.id.clone(), found, verdict);
+        let disposition = Disposition { verdict, by_corner: recipe.reject_missing_corners && !cell.end.missing_corners.is_empty() };
+        self.office.review.remember(cell.id.clone(), found, disposition);
         let Some(album) = &self.office.album else { return };
         let kept = album.keep(Page {
             cell: cell.id.clone(),
             unix_ns: cell.end.at.unix_ns,
-            verdict,
+            disposition,
             rows: rows.each_ref().map(|row| (row.pixels.clone(), row.spans.clone())),
             found: mask,
         });
@@ -319,14 +322,14 @@ impl VerdictWorker {
         held
     }
 
-    fn count(&self, cell: &ReadyCell, message: &VerdictMessage, judgement: Option<&Judgement>) {
+    fn count(&self, cell: &ReadyCell, message: &VerdictMessage, judgement: Option<&Judgement>, recipe: &Recipe) {
         let (office, lane) = (&self.office, &*self.state.name);
         self.state.cell(cell.id.number);
         if let Some(verdict) = message.full_verdict() {
             office.metrics.verdict(lane, &verdict, message.rule.as_ref().map(|r| r.rule.as_str()), message.defects.len());
         }
         let Some(judgement) = judgement else { return };
-        self.keep(cell, message.verdict, judgement);
+        self.keep(cell, message.verdict, judgement, recipe);
         if let Some(truth) = &cell.end.truth
             && let Err(e) = apply_truth(&office.review, &office.metrics, &cell.id, &Truth::Mask(truth.mask.clone()))
         {
@@ -344,7 +347,7 @@ impl VerdictWorker {
         let message = VerdictMessage { resent: true, ..self.message(cell, verdict, judgement, &recipe, carrier_id) };
         self.office.metrics.late_result(&self.state.name);
         if let Some(judgement) = judgement {
-            self.keep(cell, VerdictKind::Hold, judgement);
+            self.keep(cell, VerdictKind::Hold, judgement, &recipe);
         }
         self.recorder.late(self.state.name.clone(), cell.id.number, message.to_json().unwrap_or_default());
     }

@@ -85,9 +85,9 @@ pub struct ModelLabels {
     pub name: String,
     /// Digest of the checkpoint.
     pub digest: String,
-    /// Where it runs, such as `cpu` or `cuda:0`.
+    /// What runs it, and where, in words, such as `U-Net, base width 8, bilinear upsampling on the CPU, int8 (vnni), 4 threads`.
     pub device: String,
-    /// Architecture and width, such as `unet-16`.
+    /// Its architecture, in words, such as `U-Net, base width 16, bilinear upsampling`.
     pub shape: String,
 }
 

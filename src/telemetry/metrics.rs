@@ -98,8 +98,8 @@ impl Metrics {
                 &["lane", "verdict", "truth"],
             )?,
             corrections: new.counters("truth_corrections_total", "Truths that replaced an earlier one", &["lane"])?,
-            overkill: new.counters("overkill_cells_total", "Good cells that were rejected", &["lane"])?,
-            escape: new.counters("escape_cells_total", "Cracked cells that passed", &["lane"])?,
+            overkill: new.counters("overkill_cells_total", "Cells without a crack that were rejected, and not for a missing corner", &["lane"])?,
+            escape: new.counters("escape_cells_total", "Cells that passed with a crack that was missed", &["lane"])?,
             running_iou: new.float_gauges("running_iou", "Intersection over union over the last judged cells", &["lane"])?,
             running_pa: new.float_gauges("running_pa", "Pixel accuracy (recall of crack pixels) over the last judged cells", &["lane"])?,
             running_oii: new.float_gauges(
@@ -295,7 +295,7 @@ impl Metrics {
             self.corrections.with_label_values(&[lane]).inc();
         } else {
             let truth = if reviewed.outcome.truly_cracked { "cracked" } else { "good" };
-            self.reviewed.with_label_values(&[lane, reviewed.outcome.verdict.name(), truth]).inc();
+            self.reviewed.with_label_values(&[lane, reviewed.outcome.disposition.verdict.name(), truth]).inc();
         }
     }
 

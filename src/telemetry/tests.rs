@@ -26,7 +26,7 @@ fn review() -> (Review, CellId) {
     let mut mask = Mask::new(8, 8);
     mask.set(3, 3, true);
     let judged = vec![Span { start: 0, end: 8 }; 8].into();
-    review.remember(cell.clone(), Found { mask: Arc::new(mask), judged }, VerdictKind::Reject);
+    review.remember(cell.clone(), Found { mask: Arc::new(mask), judged }, VerdictKind::Reject.into());
     (review, cell)
 }
 

@@ -247,7 +247,7 @@ mod tests {
         let settings = crate::config::Album { dir: dir.path().to_owned(), passed_every: 0, unreviewed_max: 1 };
         let (album, thread) = Album::open(&settings, |_| (), |_| panic!("the disk took everything")).unwrap();
         let (found, rows) = (Arc::new(found), rows.map(|row| (row.pixels, row.spans)));
-        album.keep(Page { cell: cell.clone(), unix_ns: 0, verdict: VerdictKind::Reject, rows, found: found.clone() });
+        album.keep(Page { cell: cell.clone(), unix_ns: 0, disposition: VerdictKind::Reject.into(), rows, found: found.clone() });
         assert_eq!(album.tell(album.name_of(&cell).unwrap(), found.clone()), crate::album::Told::Kept);
         album.close();
         thread.join().unwrap();

@@ -41,6 +41,9 @@ fn what_people_say_of_cells_becomes_a_folder_to_train_on() {
     // The way to this machine leads through no proxy, whatever the environment says of proxies.
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
     let at = |path: &str| format!("http://{address}{path}");
+    let metrics = agent.get(at("/metrics")).call().unwrap().body_mut().read_to_string().unwrap();
+    let model = metrics.lines().find(|line| line.starts_with("hairline_model_info{")).unwrap();
+    assert!(model.contains("shape=\"U-Net, base width ") && model.contains(" on the CPU, "), "{model}");
     let mut crack = Mask::new(CELL_PX, CELL_PX);
     (300..360).for_each(|x| (600..604).for_each(|y| crack.set(x, y, true)));
     let crack = mask_png::encode(&crack).unwrap();

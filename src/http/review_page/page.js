@@ -6,8 +6,8 @@ const UNDO_STEPS = 20;
 const $ = id => document.getElementById(id);
 
 /**
- * The cells on the left: {title, note, verdict, picture, mask, tell, told, button}. Of the current one, once it is there, also grey
- * (the picture's values, 0 where nothing is to be seen), found and red (one byte a pixel, 1 on crack: what the network found, what is
+ * The cells on the left: {title, note, verdict, view, mask, tell, told, button}. Of the current one, once it is there, also grey
+ * (the view's values, 0 where nothing is to be seen), found and red (one byte a pixel, 1 on crack: what the network found, what is
  * shown) and earlier (what was shown before each stroke); red and found stay where something was drawn. busy: it is just being told.
  */
 let cells = [];
@@ -44,7 +44,7 @@ async function load() {
   }
   if (album.status !== 404) throw new Error((await album.text()).trim());
   return recent.map(cell => ({
-    title: `${cell.lane} · ${cell.number}`, note: "", verdict: cell.verdict, picture: null, mask: cell.mask,
+    title: `${cell.lane} · ${cell.number}`, note: "", verdict: cell.verdict, view: null, mask: cell.mask,
     // The next run counts its cells from 1 again.
     tell: `/review/${cell.lane}/${cell.number}?run=${encodeURIComponent(run)}`, told: cell.truth !== null,
   }));
@@ -56,7 +56,7 @@ function entryOf(name, cell, told) {
   const at = `/album/${name}`;
   return {
     title: `${lane} · ${number}`, note: isNaN(when) ? time : when.toLocaleString(), verdict: cell ? cell.verdict : "",
-    picture: `${at}/picture.png`, mask: `${at}/mask.png`, tell: at, told,
+    view: `${at}/view.png`, mask: `${at}/mask.png`, tell: at, told,
   };
 }
 
@@ -120,7 +120,7 @@ async function show(cell) {
   paint();
   if (ready()) return;
   try {
-    const [grey, mask] = await Promise.all([cell.picture && pixels(cell.picture), cell.red ? null : pixels(cell.mask)]);
+    const [grey, mask] = await Promise.all([cell.view && pixels(cell.view), cell.red ? null : pixels(cell.mask)]);
     if (mine !== turn) return;
     if (mask) {
       cell.found = mask.map(value => value > 127 ? 1 : 0);
@@ -140,7 +140,7 @@ function paint() {
   paintMask();
 }
 
-/** The picture, spread around the grey level of most of it. */
+/** The view, spread further around the grey level of most of it. */
 function paintPicture() {
   const context = $("picture").getContext("2d"), image = context.createImageData(SIDE_PX, SIDE_PX);
   const counts = new Uint32Array(256), grey = current && current.grey;

@@ -12,7 +12,7 @@ fn page(number: u64) -> Page {
     Page {
         cell: CellId { lane: "a".into(), number },
         unix_ns: 1_700_000_000_000_000_000 + number as i64,
-        verdict: VerdictKind::Reject,
+        disposition: VerdictKind::Reject.into(),
         rows: [0, 1, 2].map(|_| (pixels.clone(), spans.clone())),
         found: Arc::new(found),
     }
@@ -51,7 +51,9 @@ fn pictures_of_earlier_runs_can_be_told_about_and_those_of_this_one_count() {
     let fetch = |path: String| server.agent.get(format!("http://{}{path}", server.at)).call().unwrap().body_mut().read_to_vec().unwrap();
     let crack_px = |name: &str| mask_png::decode_drawn(&fetch(format!("/album/{name}/mask.png")), CELL_PX).unwrap().count();
     assert_eq!(crack_px(old), 10);
-    assert!(fetch(format!("/album/{old}/picture.png")).starts_with(b"\x89PNG"));
+    for file in ["picture", "view"] {
+        assert!(fetch(format!("/album/{old}/{file}.png")).starts_with(b"\x89PNG"), "{file}");
+    }
     let cells: serde_json::Value = serde_json::from_str(&server.get("/review").1).unwrap();
     assert_eq!(cells["lanes"][0]["cells"][0]["album"].as_str(), Some(recent));
 
@@ -69,6 +71,16 @@ fn pictures_of_earlier_runs_can_be_told_about_and_those_of_this_one_count() {
     }
     assert_eq!(server.value(r#"hairline_running_cells{lane="a"}"#), Some(2.0));
     assert_eq!(server.value(r#"hairline_overkill_cells_total{lane="a"}"#), Some(1.0));
+    // Others have come since, and it has been forgotten again.
+    let judged: Spans = vec![Span { start: 0, end: CELL_PX as u16 }; CELL_PX].into();
+    for number in 11..=14 {
+        let found = Found { mask: Arc::new(Mask::new(CELL_PX, CELL_PX)), judged: judged.clone() };
+        server.rooms.review.remember(CellId { lane: "a".into(), number }, found, VerdictKind::Pass.into());
+    }
+    let (status, body) = server.post(&format!("/album/{forgotten}"), "image/png", &mask_png::encode(&truth).unwrap());
+    assert!(status == 200 && body.contains(r#""counted":true,"in_album":true"#), "{body}");
+    assert_eq!(server.value(r#"hairline_running_cells{lane="a"}"#), Some(2.0));
+    assert_eq!(server.value(r#"hairline_running_iou{lane="a"}"#), Some(15.0 / 30.0));
     let (status, sentence) = server.post(&format!("/album/{old}"), JSON, br#"{"truth":"mask_is_right"}"#);
     assert!(status == 409 && sentence.contains("send the true mask"), "what was found is gone: {sentence}");
     assert!(list(&server).is_empty());
@@ -139,8 +151,10 @@ fn the_page_comes_with_all_it_needs_and_only_to_this_machine() {
         assert_eq!(refused.status(), 403, "{path}");
         assert!(refused.body_mut().read_to_string().unwrap().contains("evil.example"), "{path}");
     }
+    let script = server.get("/review/page.js").1;
+    assert!(script.contains("/view.png") && !script.contains("/picture.png"), "a browser shows the upper 8 of 16 bits alone");
     let page = server.get("/review/page").1;
-    for named in server.get("/review/page.js").1.split("$(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+    for named in script.split("$(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(page.contains(&format!("id=\"{named}\"")), "the page has no {named}");
     }
 }

@@ -32,7 +32,7 @@ fn rooms() -> Rooms {
     let mut mask = Mask::new(CELL_PX, CELL_PX);
     (10..20).for_each(|x| mask.set(x, 7, true));
     let judged = vec![Span { start: 0, end: CELL_PX as u16 }; CELL_PX].into();
-    review.remember(CellId { lane: "a".into(), number: 1 }, Found { mask: Arc::new(mask), judged }, VerdictKind::Reject);
+    review.remember(CellId { lane: "a".into(), number: 1 }, Found { mask: Arc::new(mask), judged }, VerdictKind::Reject.into());
     Rooms {
         run: "this".into(),
         metrics: Arc::new(Metrics::new(&lanes).unwrap()),

@@ -1,7 +1,7 @@
 //! A lane's verdict thread between a lane that feeds it by hand, a disk that takes or refuses, and an observer.
 
 use super::*;
-use crate::cell::{CELL_PX, CellEnd, CellId, ProbabilityRow, Span, TILE_PX, TileRow};
+use crate::cell::{CELL_PX, CellEnd, CellId, Mask, ProbabilityRow, Span, TILE_PX, TileRow, TrueMask};
 use crate::config;
 use crate::ledger::Ledger;
 use crate::publish::StationId;
@@ -33,6 +33,11 @@ enum Disk {
 
 /// What comes of one cell, cracked or sound, held by the lane or not; the recipe lets through what could not be judged.
 fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Duration) -> VerdictMessage {
+    worked(disk, deadline, |desk| feed(desk, cracked, hold, &[], None)).0
+}
+
+/// What comes of one cell that is fed to the thread, and what was counted.
+fn worked(disk: Disk, deadline: Duration, feed: impl FnOnce(&crossbeam_channel::Sender<DeskEvent>)) -> (VerdictMessage, Arc<Metrics>) {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("recipe.toml");
     std::fs::write(&recipe, "hold_gate = \"open\"\nthreshold = 0.5\n[limits]\nlongest_crack_mm = 2.0\n").unwrap();
@@ -69,7 +74,8 @@ fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Dura
         stop,
     };
     let (desk, events) = crossbeam_channel::bounded(16);
-    feed(&desk, cracked, hold);
+    feed(&desk);
+    let counted = metrics.clone();
     let worker = VerdictWorker {
         office: Arc::new(office),
         recorder,
@@ -82,11 +88,17 @@ fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Dura
     };
     worker.run();
     thread.join().unwrap();
-    heard.0.lock().unwrap().pop().unwrap()
+    (heard.0.lock().unwrap().pop().unwrap(), counted)
 }
 
 /// One cell as its lane and the network tell it.
-fn feed(desk: &crossbeam_channel::Sender<DeskEvent>, cracked: bool, hold: Option<HoldReason>) {
+fn feed(
+    desk: &crossbeam_channel::Sender<DeskEvent>,
+    cracked: bool,
+    hold: Option<HoldReason>,
+    missing_corners: &[u8],
+    truth: Option<TrueMask>,
+) {
     let cell = CellId { lane: "a".into(), number: 1 };
     desk.send(DeskEvent::Begun { cell: cell.clone() }).unwrap();
     for row in 0..3 {
@@ -109,10 +121,10 @@ fn feed(desk: &crossbeam_channel::Sender<DeskEvent>, cracked: bool, hold: Option
         encoder_count: None,
         geometry: None,
         squeeze: Default::default(),
-        missing_corners: Vec::new(),
+        missing_corners: missing_corners.to_vec(),
         hold,
         doubt,
-        truth: None,
+        truth,
     };
     desk.send(DeskEvent::Ended(end)).unwrap();
     desk.send(DeskEvent::LaneOver).unwrap();
@@ -125,6 +137,18 @@ fn a_cell_found_cracked_is_ejected_also_where_the_disk_refuses_its_verdict() {
     let told = verdict(true, None, false);
     assert_eq!((told.verdict, told.gate, told.recorded), (VerdictKind::Hold, Gate::Eject, false));
     assert_eq!(told.hold, Some(HoldReason::NotRecorded));
+}
+
+#[test]
+fn a_wafer_that_lacks_a_corner_is_no_overkill_whatever_was_taken_for_a_crack() {
+    for (corners, cracked, overkill) in [(&[2][..], false, 0), (&[2], true, 0), (&[], true, 1)] {
+        let truth = TrueMask { middle_line: 0, mask: Arc::new(Mask::new(CELL_PX, CELL_PX)) };
+        let (told, counted) = worked(Disk::Takes, Duration::from_secs(60), |desk| feed(desk, cracked, None, corners, Some(truth)));
+        assert_eq!(told.verdict, VerdictKind::Reject);
+        let text = counted.render().unwrap();
+        assert!(text.contains("hairline_reviewed_cells_total{lane=\"a\",truth=\"good\",verdict=\"reject\"} 1"), "{text}");
+        assert!(text.contains(&format!("hairline_overkill_cells_total{{lane=\"a\"}} {overkill}")), "{corners:?}: {text}");
+    }
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! The command line of the inspection station.
 
 use clap::{Parser, Subcommand};
-use hairline::commands::{bench, calibrate, check, demo, failed, listen, run};
+use hairline::commands::{bench, calibrate, check, demo, failed, listen, run, version};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 /// Finds hair-fine cracks in solar cells while they are being made.
 ///
 /// A line-scan camera sees the cells pass; Hairline stitches its lines into whole cells, looks for cracks
 /// with a trained network, and publishes masks and pass/reject verdicts in time for the reject gate.
 #[derive(Debug, Parser)]
-#[command(name = "hairline", version)]
+#[command(name = "hairline", version = VERSION.as_str())]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -26,9 +27,19 @@ enum Command {
     Demo(demo::DemoArgs),
 }
 
+/// The commit that this is built from, where whoever builds it tells (the Makefile does). Read here, so that with another
+/// commit nothing but this file is compiled anew. Empty outside a checkout.
+const COMMIT: Option<&str> = option_env!("HAIRLINE_COMMIT");
+
+static VERSION: LazyLock<String> = LazyLock::new(|| version(commit()));
+
+fn commit() -> Option<&'static str> {
+    COMMIT.filter(|commit| !commit.is_empty())
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(args, commit()),
         Command::Check(args) => check::run(args),
         Command::Listen(args) => listen::run(args),
         Command::Calibrate(args) => calibrate::run(args),

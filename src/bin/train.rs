@@ -1,12 +1,13 @@
 //! The training tool: simulated wafers, training, search and comparison, evaluation, model care.
 use clap::{Parser, Subcommand};
-use hairline::commands::failed;
 use hairline::commands::train::{augment, compare, eval, fit, import, promote, quantise, search, synth};
+use hairline::commands::{failed, version};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 /// Teaches networks to find hair-fine cracks in solar cells.
 #[derive(Debug, Parser)]
-#[command(name = "train", version)]
+#[command(name = "train", version = VERSION.as_str())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -31,8 +32,14 @@ enum Command {
 /// commit nothing but this file is compiled anew. Empty outside a checkout.
 const COMMIT: Option<&str> = option_env!("HAIRLINE_COMMIT");
 
+static VERSION: LazyLock<String> = LazyLock::new(|| version(commit()));
+
+fn commit() -> Option<&'static str> {
+    COMMIT.filter(|commit| !commit.is_empty())
+}
+
 fn main() -> ExitCode {
-    let commit = COMMIT.filter(|commit| !commit.is_empty());
+    let commit = commit();
     let result = match Cli::parse().command {
         Command::Synth(args) => synth::run(args),
         Command::Augment(args) => augment::run(args),

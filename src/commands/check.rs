@@ -1,11 +1,13 @@
 //! `hairline check`: everything that is wrong with a configuration, at once.
 
-use super::terminal::{note, say};
+use super::log;
+use super::terminal::say;
 use crate::config::{Problems, StationConfig};
 use crate::judge::Recipe;
 use crate::station;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tracing::Level;
 
 /// Check a configuration and the files it names, or a recipe, and report every mistake at once.
 ///
@@ -43,7 +45,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
 
 fn tell(problems: &Problems) {
     if !problems.all().is_empty() {
-        note!("{problems}");
+        log::tell(if problems.has_errors() { Level::ERROR } else { Level::WARN }, problems);
     }
 }
 
@@ -55,7 +57,7 @@ pub(super) fn load_config(file: &Path) -> Option<StationConfig> {
             Some(config)
         }
         Err(problems) => {
-            note!("{problems}");
+            tell(&problems);
             None
         }
     }

@@ -1,7 +1,8 @@
 //! `hairline demo`: the line at work on the embedded default, without camera, GPU or server.
 
+use super::log;
 use super::overlay;
-use super::run::{asked_to_stop, start_log};
+use super::run::asked_to_stop;
 use super::terminal::{note, say};
 use crate::cell::VerdictKind;
 use crate::config::StationConfig;
@@ -36,7 +37,7 @@ pub struct DemoArgs {
 /// Runs the line on 12 simulated wafers and one that loses lines. Exits 1 where it does not come out as
 /// it should.
 pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    start_log("warn");
+    log::start("warn");
     let out = &args.out;
     std::fs::create_dir_all(out)
         .with_context(|| format!("cannot create {}; give a folder that can be written with --out", out.display()))?;
@@ -48,7 +49,7 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
 
     say!("{:>6}  {:<7}  {:>10}  {:>10}  reason", "cell", "verdict", "longest mm", "ms to verdict")?;
     let board = Arc::new(Board { out: out.clone(), seen: Mutex::default() });
-    let options = RunOptions { cells: Some(CELLS), checkpoint: Some(checkpoint), observer: Some(board.clone()), on_start: None };
+    let options = RunOptions { cells: Some(CELLS), checkpoint: Some(checkpoint), observer: Some(board.clone()), ..Default::default() };
     station::run(&config, options, asked_to_stop())?;
     board.summary()
 }

@@ -11,6 +11,7 @@ pub mod calibrate;
 pub mod check;
 pub mod demo;
 pub mod listen;
+mod log;
 mod memory;
 mod overlay;
 pub mod run;
@@ -22,9 +23,15 @@ use std::process::ExitCode;
 /// Exit code for a configuration that cannot be used (EX_USAGE of sysexits).
 const EXIT_CONFIG: u8 = 64;
 
+/// What `--version` tells: the package's version and the commit that the program is built from, where that is known.
+pub fn version(commit: Option<&str>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    commit.map_or(version.to_owned(), |commit| format!("{version} ({commit})"))
+}
+
 /// Tells the error that a program ends with, behind `who`; the exit code for it.
 pub fn failed(who: &str, error: &anyhow::Error) -> ExitCode {
-    terminal::note!("{who}: {}", told(error));
+    log::tell(tracing::Level::ERROR, format_args!("{who}: {}", told(error)));
     ExitCode::FAILURE
 }
 

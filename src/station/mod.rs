@@ -63,6 +63,8 @@ pub struct RunOptions {
     pub cells: Option<u64>,
     /// A network in place of `network.model`.
     pub checkpoint: Option<Checkpoint>,
+    /// The commit that the program is built from; empty where that is not known.
+    pub commit: String,
     /// Sees every cell.
     pub observer: Option<Arc<dyn Observer>>,
     /// Told the endpoints once everything is bound: feed, requests, HTTP.

@@ -178,6 +178,7 @@ impl Prepared {
         }
         let names: Vec<Arc<str>> = config.lanes.iter().map(|l| l.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&names)?);
+        metrics.built_from(&options.commit)?;
         let health = Health::new(&names, STALL_AFTER);
         let ledger = Arc::new(Ledger::open(&config.station.data_dir, config.station.keep_days)?);
         let (album, album_thread) = open_album(config.album.as_ref(), &metrics)?.unzip();

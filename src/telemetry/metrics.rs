@@ -111,7 +111,7 @@ impl Metrics {
             lanes: lanes.into(),
             registry: new.registry,
         };
-        metrics.process_and_build()?;
+        metrics.process()?;
         lanes.iter().for_each(|lane| metrics.start_at_zero(lane));
         for socket in [Socket::Http, Socket::Requests] {
             metrics.bad_requests.with_label_values(&[socket.name()]);
@@ -119,13 +119,21 @@ impl Metrics {
         Ok(metrics)
     }
 
-    fn process_and_build(&self) -> Result<(), TelemetryError> {
+    fn process(&self) -> Result<(), TelemetryError> {
         let pid = i32::try_from(std::process::id()).map_err(|e| prometheus::Error::Msg(e.to_string()))?;
-        self.registry.register(Box::new(ProcessCollector::new(pid, "hairline")))?;
+        Ok(self.registry.register(Box::new(ProcessCollector::new(pid, "hairline")))?)
+    }
+
+    /// Tells what the program is: its version, the commit that it is built from (empty where that is not known), and its features.
+    ///
+    /// # Errors
+    /// It was told before.
+    pub fn built_from(&self, commit: &str) -> Result<(), TelemetryError> {
         let features = [("cuda", cfg!(feature = "cuda")), ("cudnn", cfg!(feature = "cudnn"))];
         let features: Vec<&str> = features.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
-        let build = IntGaugeVec::new(options("build_info", "Version and features of this build; always 1"), &["version", "features"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION"), &features.join(",")]).set(1);
+        let told = options("build_info", "Version, commit and features of this build; always 1");
+        let build = IntGaugeVec::new(told, &["version", "commit", "features"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), commit, &features.join(",")]).set(1);
         Ok(self.registry.register(Box::new(build))?)
     }
 

@@ -31,6 +31,14 @@ fn review() -> (Review, CellId) {
 }
 
 #[test]
+fn the_build_is_told_with_its_commit() {
+    let metrics = metrics();
+    metrics.built_from("a1b2c3d").unwrap();
+    let told = metrics.render().unwrap();
+    assert!(told.contains(r#"hairline_build_info{commit="a1b2c3d","#), "{told}");
+}
+
+#[test]
 fn verdicts_are_counted_by_reason() {
     let metrics = metrics();
     metrics.verdict("a", &Verdict::Reject, Some("longest_crack_mm"), 3);

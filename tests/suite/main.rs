@@ -9,6 +9,7 @@ mod demo;
 mod gige;
 mod line;
 mod line_camera;
+mod log;
 mod loopback;
 mod piped;
 mod pytorch;

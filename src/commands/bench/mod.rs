@@ -8,7 +8,7 @@ use self::cell::{SKEW_DEG, StitchedCell};
 use self::lanes::{Kept, Load};
 use super::against::seconds_a_cell;
 use super::arguments::threads;
-use super::run::start_log;
+use super::log;
 use super::terminal::say;
 use crate::cell::{CELL_PX, ProbabilityMap, mask_png};
 use crate::config::{DeviceChoice, Precision};
@@ -67,7 +67,7 @@ pub struct BenchArgs {
 
 /// Times each stage on simulated wafers that lie turned by 1.5°, one core for all but the network.
 pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
-    start_log("warn");
+    log::start("warn");
     if let Some(most) = &args.instructions {
         limit_instructions(most)?;
     }

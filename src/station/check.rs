@@ -1,6 +1,6 @@
 //! A configuration against the files it names, this build and this machine.
 
-use super::recipes;
+use super::recipes::{self, Use};
 use super::setup::{COARSE_CAMERA, SHORT_LINES, ShortLines, calibration, coarse_camera, mm_per_px, short_lines, stitcher};
 use crate::camera;
 use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
@@ -67,7 +67,8 @@ impl Check<'_> {
         if !is_named(&lane.recipe) {
             return;
         }
-        match recipes::of_lane(self.config, index, lane, mm_per_px(lane), checkpoint.map(|c| c.meta.threshold)) {
+        let with = Use { lane: lane.name.clone(), mm_per_px: mm_per_px(lane), threshold: checkpoint.map(|c| c.meta.threshold) };
+        match recipes::of_lane(self.config, index, lane, &with) {
             Ok((recipe, warnings)) => {
                 self.problems.append(warnings);
                 let Some(precision) = recipe.precision else { return };

@@ -11,12 +11,18 @@ pub(super) struct RecipeSlot {
     recipe: Mutex<Arc<Recipe>>,
     /// What the network is ready for besides the station's own precision.
     precisions: Arc<[Precision]>,
+    with: Option<Use>,
 }
 
 impl RecipeSlot {
     /// `recipe`, as it was read from `file`; another one may ask for no other precisions than these.
     pub fn new(file: PathBuf, recipe: Recipe, precisions: Arc<[Precision]>) -> Self {
-        Self { file, recipe: Mutex::new(Arc::new(recipe)), precisions }
+        Self { file, recipe: Mutex::new(Arc::new(recipe)), precisions, with: None }
+    }
+
+    /// The same, which tells of another recipe what is to be told of one used so.
+    pub fn used(self, with: Use) -> Self {
+        Self { with: Some(with), ..self }
     }
 
     /// The recipe for the next cell.
@@ -27,6 +33,9 @@ impl RecipeSlot {
     /// Reads the file again. A bad recipe is refused and the old one stays.
     pub fn reload(&self) -> Result<Arc<Recipe>, Problems> {
         let recipe = Arc::new(read(&self.file)?);
+        if let Some(with) = &self.with {
+            log(&with.told(&self.file, &recipe));
+        }
         if let Some(precision) = recipe.precision.filter(|precision| !self.precisions.contains(precision)) {
             let mut problems = Problems::default();
             let what = format!("is \"{precision}\", for which the network was not made ready when the station started");
@@ -43,15 +52,39 @@ pub(super) fn told(recipe: &Recipe) -> RecipeInfo {
     RecipeInfo { name: recipe.name.clone(), digest: recipe.digest.clone() }
 }
 
-/// The recipe of the lane with this index, and what is to be warned of where a pixel is `mm_per_px` and the model has this threshold.
-/// A file that cannot be read is told where it is named.
-pub(super) fn of_lane(
-    config: &StationConfig,
-    index: usize,
-    lane: &Lane,
-    mm_per_px: f64,
-    model_threshold: Option<f32>,
-) -> Result<(Recipe, Problems), Problems> {
+/// What a recipe is used with.
+pub(super) struct Use {
+    /// The lane.
+    pub lane: Arc<str>,
+    /// Of a stitched pixel there.
+    pub mm_per_px: f64,
+    /// The model's own, where it is known.
+    pub threshold: Option<f32>,
+}
+
+impl Use {
+    /// What is to be told of this recipe because of where it is used.
+    fn told(&self, file: &Path, recipe: &Recipe) -> Problems {
+        let (mut problems, lane) = (Problems::default(), &self.lane);
+        let line = |key: &str| Places::of(file).line(key);
+        let (zone_mm, rim_mm) = (recipe.edge_zone_mm, f64::from(RIM_PX) * self.mm_per_px);
+        if recipe.edge != Limits::default() && zone_mm <= rim_mm {
+            let what = format!(
+                "is {zone_mm}, and on lane {lane:?} the outermost {rim_mm:.2} mm, where wafer and gap mix, are not looked at: the limits of \
+                 [edge] never fire"
+            );
+            problems.warning(file, line("edge.zone_mm"), "edge.zone_mm", what, "make the zone wider by these, or remove the limits");
+        }
+        if let Some((own, models)) = recipe.threshold.zip(self.threshold).filter(|(own, models)| own != models) {
+            let what = format!("is {own} instead of the model's {models} on lane {lane:?}");
+            problems.note(file, line("threshold"), "threshold", what, "leave it out for the threshold that came with the model");
+        }
+        problems
+    }
+}
+
+/// The recipe of the lane with this index, and what is to be told of it. A file that cannot be read is told where it is named.
+pub(super) fn of_lane(config: &StationConfig, index: usize, lane: &Lane, with: &Use) -> Result<(Recipe, Problems), Problems> {
     let (recipe, mut problems) = Recipe::load(&lane.recipe).map_err(|refused| {
         let Err(e) = std::fs::read_to_string(&lane.recipe) else { return refused };
         let (key, mut problems) = (format!("lane[{index}].recipe"), Problems::default());
@@ -59,20 +92,7 @@ pub(super) fn of_lane(
         problems.error(&config.file, Places::of(&config.file).line(&key), key, what, "give the path of a readable recipe (TOML)");
         problems
     })?;
-    let line = |key: &str| Places::of(&lane.recipe).line(key);
-    let (zone_mm, rim_mm) = (recipe.edge_zone_mm, f64::from(RIM_PX) * mm_per_px);
-    if recipe.edge != Limits::default() && zone_mm <= rim_mm {
-        let what = format!(
-            "is {zone_mm}, and on lane {:?} the outermost {rim_mm:.2} mm, where wafer and gap mix, are not looked at: the limits of [edge] \
-             never fire",
-            lane.name
-        );
-        problems.warning(&lane.recipe, line("edge.zone_mm"), "edge.zone_mm", what, "make the zone wider by these, or remove the limits");
-    }
-    if let Some((own, models)) = recipe.threshold.zip(model_threshold).filter(|(own, models)| own != models) {
-        let what = format!("is {own} instead of the model's {models} on lane {:?}", lane.name);
-        problems.note(&lane.recipe, line("threshold"), "threshold", what, "leave it out for the threshold that came with the model");
-    }
+    problems.append(with.told(&lane.recipe, &recipe));
     Ok((recipe, problems))
 }
 
@@ -83,13 +103,17 @@ pub(super) fn read(file: &Path) -> Result<Recipe, Problems> {
 
 /// The recipe, its warnings being told in the log.
 pub(super) fn warned((recipe, warnings): (Recipe, Problems)) -> Recipe {
+    log(&warnings);
+    recipe
+}
+
+fn log(warnings: &Problems) {
     for warning in warnings.all() {
         match warning.severity {
             Severity::Note => tracing::info!("{warning}"),
             Severity::Error | Severity::Warning => tracing::warn!("{warning}"),
         }
     }
-    recipe
 }
 
 #[cfg(test)]
@@ -123,9 +147,10 @@ mod tests {
         let lane = "name = \"a\"\nrecipe = \"recipe.toml\"\n[lane.camera]\nkind = \"simulated\"\n[lane.wafer]\nformat = \"M10\"\n";
         std::fs::write(&file, format!("[network]\nmodel = \"m\"\n[[lane]]\n{lane}")).unwrap();
         let (config, _) = StationConfig::load(&file).unwrap();
+        let with = Use { lane: "a".into(), mm_per_px: 182.0 / 1344.0, threshold: Some(0.8) };
         let told = |text: &str| {
             std::fs::write(&recipe, text).unwrap();
-            let (_, problems) = of_lane(&config, 0, &config.lanes[0], 182.0 / 1344.0, Some(0.8)).unwrap();
+            let (_, problems) = of_lane(&config, 0, &config.lanes[0], &with).unwrap();
             problems.all().iter().map(|p| (p.severity, p.line, format!("{} {}", p.key, p.what))).collect::<Vec<_>>()
         };
         // The rim of 5 pixels is 0.68 mm of an M10.

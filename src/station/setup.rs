@@ -5,7 +5,7 @@ use super::inspection::{Lanes, WarmThread};
 use super::lane::{CellBudget, LaneWorker};
 use super::long_loss::LongLoss;
 use super::queue::{DeskEvent, InspectJob};
-use super::recipes::{self, RecipeSlot};
+use super::recipes::{self, RecipeSlot, Use};
 use super::recorder::Recorder;
 use super::state::LaneState;
 use super::supervisor::{LaneWatch, Running, STALL_AFTER, Stage};
@@ -151,7 +151,9 @@ impl Prepared {
             Some(checkpoint) => checkpoint,
             None => Checkpoint::load(&config.network.model)?,
         };
-        let read = |(i, lane)| recipes::of_lane(config, i, lane, mm_per_px(lane), Some(checkpoint.meta.threshold)).map(recipes::warned);
+        let threshold = Some(checkpoint.meta.threshold);
+        let with = |lane: &Lane| Use { lane: lane.name.clone(), mm_per_px: mm_per_px(lane), threshold };
+        let read = |(i, lane)| recipes::of_lane(config, i, lane, &with(lane)).map(recipes::warned);
         let recipes = config.lanes.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>().map_err(StationError::Recipe)?;
         let asked = recipes.iter().filter_map(|recipe| recipe.precision);
         let precisions: Arc<[Precision]> = asked.chain([config.network.precision]).collect();
@@ -173,7 +175,7 @@ impl Prepared {
             let lines = |mm: f64| mm_per_line.map_or(f64::INFINITY, |mm_per_line| mm / mm_per_line);
             let empty = EmptyBelt::new(lines(lane.wafer.length_mm));
             let long_loss = LongLoss::new(lines(lane.wafer.length_mm - lane.wafer.tolerance_mm));
-            let recipe = Arc::new(RecipeSlot::new(lane.recipe.clone(), recipe, precisions.clone()));
+            let recipe = Arc::new(RecipeSlot::new(lane.recipe.clone(), recipe, precisions.clone()).used(with(lane)));
             lanes.push(PreparedLane { lane: lane.clone(), stitcher, empty, long_loss, recipe });
         }
         let names: Vec<Arc<str>> = config.lanes.iter().map(|l| l.name.clone()).collect();

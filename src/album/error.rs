@@ -13,8 +13,8 @@ pub enum AlbumError {
     },
     /// What is left of the disk is not the album's.
     #[error(
-        "{dir}: only {free_mb} MB of the disk are free, and its last {reserve_mb} MB are for others, such as the ledger: no picture is kept; \
-         make room, take pairs away, lower `album.unreviewed_max` or give `album.dir` a disk of its own"
+        "{dir}: only {free_mb} MB of the disk are free, and its last {reserve_mb} MB are for others, such as the ledger: no picture \
+         is kept; make room, take pairs away, lower `album.unreviewed_max` or give `album.dir` a disk of its own"
     )]
     Reserve {
         /// The album.

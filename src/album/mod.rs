@@ -194,7 +194,8 @@ impl Album {
         shelf::places(&self.dir, name).iter().find_map(|place| std::fs::read(place).ok())
     }
 
-    /// A picture as PNG of 8 bits a pixel for the eye, as much of its contrast in them as there is; `None` as of [`picture`](Self::picture).
+    /// A picture as PNG of 8 bits a pixel for the eye, with as much of its contrast as there is; `None` as for
+    /// [`picture`](Self::picture).
     pub fn view(&self, name: &Name) -> Option<Vec<u8>> {
         picture::view(&self.picture(name)?)
     }

@@ -118,7 +118,7 @@ impl Shelf {
         match self.take_over(name) {
             Ok(()) => Ok(true),
             Err(error) if image.exists() => {
-                tracing::warn!(%error, "a truth and its picture are kept, what was found could not be removed");
+                tracing::warn!(%error, "a truth and its picture are kept, what was found could not be put aside");
                 Ok(true)
             }
             Err(error) => {

@@ -17,8 +17,8 @@ mod search;
 
 pub use compare::{Compared, comparison_tables};
 pub use data::{
-    Augmentation, Batch, Batches, Crop, CropPlan, Folder, Grouping, HeldBack, Kinds, Learnt, Picture, Sampling, Set, Simulated, SimulatedSettings,
-    Source, SplitPlan, Squares, Stored, store_five_fold,
+    Augmentation, Batch, Batches, Crop, CropPlan, Folder, Grouping, HeldBack, Kinds, Learnt, Picture, Sampling, Set, Simulated,
+    SimulatedSettings, Source, SplitPlan, Squares, Stored, store_five_fold,
 };
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Inspected, evaluate, inspect};

@@ -168,9 +168,10 @@ impl<const CHANNELS: usize> ToPoints<'_, CHANNELS> {
                     let [a, b, c, d, ..] = values;
                     *found = if self.strip == Strip::Inputs { gather(values) } else { scatter_gradient([a, b, c, d]) };
                 }
-                for point in 0..POINTS {
-                    let first = found[0][point];
-                    let value = if CHANNELS == 2 { first.paired(found[1][point]) } else { first };
+                // Of one channel its own second, which is left alone.
+                let (first, second) = (found[0], found[CHANNELS - 1]);
+                for (point, (first, second)) in first.into_iter().zip(second).enumerate() {
+                    let value = if CHANNELS == 2 { first.paired(second) } else { first };
                     value.store_up_to(self.to.add(point * self.of_point + at), w - at);
                 }
             }

@@ -110,6 +110,10 @@ listen = """127.0.0.1:9464"""' '[["lane"]]' '  [publish]'; do
     if station line-7 "$work/src/configs/odd.toml"; then fail "a template was taken with: $odd"; fi
     grep -q 'no station can be made' "$work/said" || fail "$(cat "$work/said")"
 done
+{ echo 'publish.feed = "tcp://127.0.0.1:5576"'; cat "$to/etc/hairline/line-2.toml"; } >"$to/etc/hairline/odd.toml"
+if station line-7; then fail "a station was made beside one whose ports were not told"; fi
+grep -q 'odd.toml has these lines, so that its ports cannot be told' "$work/said" || fail "$(cat "$work/said")"
+rm "$to/etc/hairline/odd.toml"
 rm "$to"/etc/hairline/line-[56]*.toml "$work/src/configs/odd.toml"
 if station line-3 "$work/src/configs/demo.toml"; then fail "a station was made that cannot start"; fi
 

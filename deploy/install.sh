@@ -148,7 +148,9 @@ if live; then
 fi
 if systemd_runs; then systemctl daemon-reload; fi
 if [ -e "$destdir/usr/lib/systemd/system/hairline@.service" ]; then
-    echo "install.sh: the Debian package hairline is installed as well; its unit is not used any more: apt remove hairline" >&2
+    echo "install.sh: the Debian package hairline is installed as well; its unit is not used any more. To be rid of it: apt" \
+        "remove hairline, which stops and disables the stations; name models under $prefix/share/hairline in /etc/hairline/*.toml;" \
+        "then systemctl enable --now hairline@NAME for each" >&2
 fi
 if [ -n "$station" ]; then
     DESTDIR=$destdir "$root/sbin/hairline-station" "$station"

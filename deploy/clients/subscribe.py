@@ -21,7 +21,6 @@ feed.subscribe(f"status.{lane}")
 feed.connect(endpoint)
 
 
-
 def note_missed(last, run, given):
     """Tells which verdicts up to number `given` of `run` are missing after the last one, a pair (run, number)."""
     if last[0] != run:
@@ -39,8 +38,10 @@ while count is None or count > 0:
     message = json.loads(header)
     # A status tells of verdicts that were lost last, also while the belt stands.
     if topic.decode() == f"status.{lane}" and message["schema"] == "hairline.status/1" and last:
-        note_missed(last, message["run"], message["cells"])
-        last = (message["run"], message["cells"])
+        # One that was on its way may be behind the verdict that was heard.
+        if message["run"] != last[0] or message["cells"] > last[1]:
+            note_missed(last, message["run"], message["cells"])
+            last = (message["run"], message["cells"])
     if topic.decode() != f"verdict.{lane}":  # a status, or another lane: a subscription is a prefix, `a` brings `ab` as well
         continue
     cell = message

@@ -143,6 +143,7 @@ impl Album {
         match self.jobs().map(|jobs| jobs.try_send(job)) {
             Some(Ok(())) => {}
             Some(Err(TrySendError::Full(_))) => {
+                drop(names);
                 if lock(&self.too_slow).passes(Instant::now()) {
                     tracing::warn!(%cell, "the album's disk is too slow for so many pictures: this one and others are not kept");
                 }

@@ -135,11 +135,11 @@ impl Shelf {
         if waiting.exists() {
             fs::rename(&waiting, &image).map_err(AlbumError::file(&image))?;
         }
+        self.unreviewed.retain(|other| other != name);
         let [before, after] = found(&self.dir, name);
         if before.exists() {
             fs::rename(&before, &after).map_err(AlbumError::file(&after))?;
         }
-        self.unreviewed.retain(|other| other != name);
         Ok(())
     }
 

@@ -29,7 +29,7 @@ pub enum HoldReason {
     NeverEnds,
     /// The camera changed its line width in the middle of the cell.
     WidthChanged,
-    /// It lay in a way the stitcher cannot correct (skew, off the sensor).
+    /// It lay in a way the stitcher cannot correct (skew, off the sensor), or has a corner that its product has not.
     Geometry {
         /// What was measured and what is allowed.
         detail: String,

@@ -54,7 +54,7 @@ async fn tell(State(rooms): State<Rooms>, path: NamePath, ToldTruth(truth): Told
     let told = on_disk({
         let (album, name, truth) = (album.clone(), name.clone(), truth.clone());
         move || {
-            // The album forgets what was found once something else was told.
+            // The album puts what was found aside once something was told, and keeps that of the last ones.
             let kept = || album.found(&name).map(|kept| mask_png::decode_drawn(&kept, CELL_PX).map(Arc::new)).transpose();
             let is_recent = recent.is_some();
             let found = recent.map_or_else(kept, |mask| Ok(Some(mask))).map_err(|e| Refusal::bad(format!("{name}: {e}")))?;

@@ -27,7 +27,7 @@ pub struct CheckpointMeta {
     pub training: serde_json::Value,
     /// SHA-256 of the training data's description, hex; empty where unknown.
     pub data_digest: String,
-    /// Digests of the pictures that it, or a network it began with, has learnt from; absent where that is not known.
+    /// Digests of the pictures that it, or a network it began with, has learnt from; absent where nothing is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learnt: Option<BTreeSet<String>>,
     /// The model's name, as published with each verdict.

@@ -83,8 +83,8 @@ fn run(mut inspectors: Inspectors, Lanes { jobs, desks, pulse }: &Lanes) {
     let mut works = vec![true; inspectors.networks()];
     let mut tried = Instant::now();
     while rows.will_come() {
-        // A device that is lost stays lost until the process ends; its cells are held meanwhile. A network that fails is no progress,
-        // whatever the others do, so that the watchdog ends it.
+        // A device that is lost mostly stays lost until the process ends; its cells are held meanwhile. A network that fails is no
+        // progress, whatever the others do, so that the watchdog ends it.
         if !works.contains(&false) {
             pulse.beat();
         }

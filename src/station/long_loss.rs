@@ -24,9 +24,9 @@ impl LongLoss {
         self.lost = self.lost.saturating_add(lines);
     }
 
-    /// The belt stands. What is lost later was lost since it moves again.
+    /// The belt stands.
     pub fn stand(&mut self) {
-        self.stood |= self.lost == 0;
+        self.stood = true;
     }
 
     /// Whether a wafer fits into what is lost and not told yet.
@@ -36,17 +36,12 @@ impl LongLoss {
 
     /// Takes in `lines`, whose last came `at`. Returns from when to when nothing was seen, where a wafer fits in there.
     pub fn see(&mut self, lines: u32, at: Moment) -> Option<(Moment, Moment)> {
-        let all = f64::from(lines) + self.lost as f64;
-        let mut since_ns = at.instant.saturating_duration_since(self.seen.instant).as_nanos() as f64;
-        if std::mem::take(&mut self.stood) {
-            since_ns = since_ns.min(all * self.line_ns);
-            self.seen = at.earlier_by_ns(since_ns as i64);
-        } else if self.lost == 0 {
-            self.line_ns = since_ns / all;
-        }
-        // The belt moved on as evenly while lines were lost as while they came.
-        let share = f64::from(lines) / all.max(1.0);
-        let unseen = self.begin(at.earlier_by_ns((since_ns * share) as i64));
+        let since_ns = at.instant.saturating_duration_since(self.seen.instant).as_nanos() as f64;
+        // The belt moved on as evenly while lines were lost as while they came, unless it stood: before or after that, nobody knows.
+        let evenly_ns = since_ns / (f64::from(lines) + self.lost as f64).max(1.0);
+        let line_ns = if std::mem::take(&mut self.stood) { evenly_ns.min(self.line_ns) } else { evenly_ns };
+        self.line_ns = line_ns;
+        let unseen = self.begin(at.earlier_by_ns((line_ns * f64::from(lines)) as i64));
         self.seen = at;
         unseen
     }
@@ -82,27 +77,17 @@ mod tests {
     }
 
     #[test]
-    fn a_belt_that_stood_was_not_blind_before_it_moved_again() {
+    fn after_a_stand_a_loss_is_told_up_to_the_lines_that_came_since() {
         let start = Moment::now();
         let at = |ms: i64| start.earlier_by_ns(-ms * 1_000_000);
-        let seen = |stands_first: bool| {
-            let mut loss = LongLoss::new(1000.0);
-            loss.begin(start);
-            loss.see(500, at(500));
-            if stands_first {
-                loss.stand();
-                loss.lose(1000);
-            } else {
-                loss.lose(1000);
-                loss.stand();
-            }
-            assert!(loss.is_long());
-            let unseen = loss.see(500, at(3_600_000));
-            assert!(!loss.is_long());
-            unseen.map(|(from, _)| from)
-        };
-        assert_eq!(seen(true), Some(at(3_600_000 - 1500)));
-        assert_eq!(seen(false), Some(at(500)));
+        let mut loss = LongLoss::new(1000.0);
+        loss.begin(start);
+        loss.see(500, at(500));
+        loss.stand();
+        loss.lose(1000);
+        assert!(loss.is_long());
+        assert_eq!(loss.see(500, at(3_600_000)), Some((at(500), at(3_600_000 - 500))));
+        assert!(!loss.is_long());
     }
 
     #[test]

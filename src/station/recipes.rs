@@ -33,14 +33,14 @@ impl RecipeSlot {
     /// Reads the file again. A bad recipe is refused and the old one stays.
     pub fn reload(&self) -> Result<Arc<Recipe>, Problems> {
         let recipe = Arc::new(read(&self.file)?);
-        if let Some(with) = &self.with {
-            log(&with.told(&self.file, &recipe));
-        }
         if let Some(precision) = recipe.precision.filter(|precision| !self.precisions.contains(precision)) {
             let mut problems = Problems::default();
             let what = format!("is \"{precision}\", for which the network was not made ready when the station started");
             problems.error(&self.file, None, "precision", what, "restart the station to take this recipe");
             return Err(problems);
+        }
+        if let Some(with) = &self.with {
+            log(&with.told(&self.file, &recipe));
         }
         *self.recipe.lock().unwrap_or_else(PoisonError::into_inner) = recipe.clone();
         Ok(recipe)

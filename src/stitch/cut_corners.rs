@@ -30,10 +30,14 @@ impl CutCorners {
         }
     }
 
-    /// The first corner that looks like a wafer of this mean grey, and not like a gap of that level.
-    pub fn uncut(&self, gap_grey: u16, wafer_grey: u16) -> Option<usize> {
+    /// The first corner that looks like a wafer of this mean grey, and not like a gap of that level, which is a bright one or not.
+    /// None where the wafer itself looks like gap.
+    pub fn uncut(&self, (bright_gap, gap_grey): (bool, u16), wafer_grey: u16) -> Option<usize> {
+        if bright_gap != (gap_grey > wafer_grey) {
+            return None;
+        }
         let way = |grey: u16| f64::from(grey) - f64::from(gap_grey);
-        let way_min = if gap_grey > wafer_grey { BRIGHT_GAP_WAY_MIN } else { DARK_GAP_WAY_MIN };
+        let way_min = if bright_gap { BRIGHT_GAP_WAY_MIN } else { DARK_GAP_WAY_MIN };
         let is_wafer = |pixel: &&u16| way(**pixel) * way(wafer_grey) > way_min * way(wafer_grey).powi(2);
         let is_uncut = |pixels: &Vec<u16>| pixels.iter().filter(is_wafer).count() as f64 > WAFER_SHARE_MIN * pixels.len() as f64;
         self.pixels.iter().position(is_uncut)

@@ -75,7 +75,7 @@ impl Rows {
 
     /// A corner that the product has cut and this wafer has not, clockwise from leading left.
     pub fn uncut_corner(&self) -> Option<usize> {
-        self.cut_corners.uncut(self.levels.gap_grey(), self.light.mean_grey())
+        self.cut_corners.uncut((self.levels.bright_gap(), self.levels.gap_grey()), self.light.mean_grey())
     }
 
     fn span(&self, store: &LineStore, edges: &Edges) -> Span {

@@ -114,6 +114,8 @@ pub fn run(args: TrainFitArgs, commit: Option<&str>) -> anyhow::Result<ExitCode>
 fn is_left_by(root: &Path, checkpoint: &Path) -> bool {
     let told = |file: &Path| {
         let mut meta = Checkpoint::load(file).ok()?.meta;
+        // Told by later versions only, and of one training the same.
+        meta.learnt = None;
         let training = meta.training.as_object_mut()?;
         ["steps", "seconds", "validation"].iter().for_each(|changing| drop(training.remove(*changing)));
         Some(meta)
@@ -166,7 +168,7 @@ fn train_in(
     let state_path = run.path(STATE);
     let state = if state_path.exists() { Some(TrainingState::load(&state_path)?) } else { None };
     let before = match &state {
-        Some(state) => learnt_by("this training", &state_path, &state.weights.meta).unwrap_or_default(),
+        Some(state) => learnt_by("this training", &state_path, &state.weights.meta),
         None => learnt_before(options)?,
     };
     if state.is_none() {
@@ -222,7 +224,7 @@ fn train_in(
 fn learnt_before(options: &FitOptions) -> anyhow::Result<Learnt> {
     let Some(init) = &options.init else { return Ok(Learnt::default()) };
     let meta = Checkpoint::load(init).context("--init")?.meta;
-    Ok(learnt_by("the network of --init", init, &meta).unwrap_or_default())
+    Ok(learnt_by("the network of --init", init, &meta))
 }
 
 /// A training that was stopped is no success: what would come after it must not take its model for the trained one.

@@ -5,13 +5,14 @@ use crate::nn::CheckpointMeta;
 use crate::train::Learnt;
 use std::path::Path;
 
-/// What a model has learnt from; that it is not known is said.
-pub(super) fn learnt_by(what: &str, model: &Path, meta: &CheckpointMeta) -> Option<Learnt> {
-    let why = match Learnt::by(model, meta) {
-        Ok(Some(learnt)) => return Some(learnt),
-        Ok(None) => String::new(),
-        Err(error) => format!(": {error}"),
+/// What a model has learnt from; that it is not known, or not all of it, is said.
+pub(super) fn learnt_by(what: &str, model: &Path, meta: &CheckpointMeta) -> Learnt {
+    let (learnt, why) = match Learnt::by(model, meta) {
+        Ok(Some(learnt)) if learnt.is_all() => return learnt,
+        Ok(Some(learnt)) => (learnt, ": a network that it began with does not tell".to_owned()),
+        Ok(None) => (Learnt::unknown(), String::new()),
+        Err(error) => (Learnt::unknown(), format!(": {error}")),
     };
     note!("warning: which pictures {what} has learnt from is not known{why}");
-    None
+    learnt
 }

@@ -140,8 +140,8 @@ pub struct FitOptions {
     /// Cut gradients to this norm; 0: never
     #[arg(long, value_name = "NORM", default_value_t = OptimiserSettings::default().clip_norm, help_heading = "Training")]
     clip_norm: f64,
-    /// Products of convolutions on the CPU: f32, f32-grade (as good, faster) or bf16 (8 significant bits with AMX, faster still);
-    /// on CUDA with cuDNN f32 is exact, f32-grade is TF32 (11 bits) where the device has it, bf16 is bf16
+    /// Products of convolutions on the CPU: f32, f32-grade (as good, faster) or bf16 (8 significant bits with AMX or AMD's
+    /// AVX-512, faster still); on CUDA with cuDNN f32 is exact, f32-grade is TF32 (11 bits) where the device has it, bf16 is bf16
     #[arg(long, default_value_t, value_parser = training_precision, help_heading = "Training")]
     #[serde(default = "before_precision")]
     precision: Precision,

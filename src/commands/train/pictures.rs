@@ -84,11 +84,12 @@ impl Pictures {
     /// How many of them a model has learnt from, which is warned of; of simulated wafers none. `None` where that is not known.
     pub(super) fn learnt_by(&self, what: &str, model: &Path, meta: &CheckpointMeta) -> Option<usize> {
         let Some(folder) = &self.folder else { return Some(0) };
-        let learnt = learnt_by(what, model, meta)?.count_of(&folder.manifest(), Set::Validation);
+        let known = learnt_by(what, model, meta);
+        let learnt = known.count_of(&folder.manifest(), Set::Validation);
         if learnt > 0 {
             note!("warning: {what} has learnt from {learnt} of these {} pictures, which flatters it", self.count());
         }
-        Some(learnt)
+        (learnt > 0 || known.is_all()).then_some(learnt)
     }
 
     /// What they are, for people.

@@ -40,7 +40,7 @@ pub(super) use pool::{max_pool, max_pool_gradient, max_pool_indices, unpool, unp
 pub(super) use split::Kernel;
 pub(super) use upsample::{interleave, interleave_gradient, resize, resize_gradient};
 pub(super) use weight_gradient::weight_gradient;
-pub(super) use weights::Weights;
+pub(super) use weights::{Weights, products_in_words};
 
 /// Size of a batch of pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -44,6 +44,16 @@ impl<'a> Weights<'a> {
     }
 }
 
+/// How a training's 3×3 kernels are multiplied where they have channels enough, for the log.
+pub(in crate::nn) fn products_in_words(precision: Precision) -> String {
+    match Products::new(precision, [3, 1], [LEAST_CHANNELS; 2]) {
+        Products::Single => "f32".into(),
+        Products::Halved => format!("f32 with half of the products (this processor has no AMX for {precision})"),
+        Products::HalvedPairs => format!("{precision} with half of the products (AVX-512)"),
+        Products::Tiles { .. } => format!("{precision} (AMX)"),
+    }
+}
+
 /// What the sums of a convolution, and of the gradient of its weights, are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Products {

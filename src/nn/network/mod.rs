@@ -9,7 +9,7 @@ mod segnet;
 mod tests;
 mod unet;
 
-use super::kernels::Isa;
+use super::kernels::products_in_words;
 use super::layout::{self, LEVELS, Parameter, Start};
 use super::ops::{MapId, Tape, tape};
 use super::{Architecture, Checkpoint, NetworkShape, NnError};
@@ -47,11 +47,7 @@ impl Mode {
 
 /// How products are really made in a training on the CPU that asks for `precision`, for the log.
 pub fn trained_in(precision: Precision) -> String {
-    match (precision, Isa::Amx.is_here()) {
-        (Precision::F32 | Precision::Int8, _) => "f32".into(),
-        (precision, true) => format!("{precision} (AMX)"),
-        (precision, false) => format!("f32 with half of the products (this processor has no AMX for {precision})"),
-    }
+    products_in_words(precision)
 }
 
 /// The layers between pictures and logits.

@@ -83,6 +83,7 @@ fn the_tape_finds_the_loss_and_the_gradients_that_candle_finds() {
         (Upsampling::Bilinear, 16, 16, 1, Precision::F32),
         (Upsampling::Bilinear, 18, 32, 2, Precision::F32Grade),
         (Upsampling::Transposed, 10, 48, 1, Precision::F32Grade),
+        (Upsampling::Bilinear, 16, 32, 2, Precision::Bf16),
     ];
     for (upsampling, base_width, side, pictures, precision) in cases {
         let shape = NetworkShape { architecture: Architecture::UNet, base_width, upsampling };
@@ -93,14 +94,16 @@ fn the_tape_finds_the_loss_and_the_gradients_that_candle_finds() {
         let want_loss = objective.of(&theirs.forward(&x, Mode::Train(precision)).unwrap(), &y).unwrap();
         let want = want_loss.backward().unwrap();
         let number = |t: &Tensor| t.to_scalar::<f32>().unwrap();
-        assert!((number(&loss) - number(&want_loss)).abs() < 1e-5);
+        // What is rounded to bf16 may fall to either side.
+        let [most_loss, most] = if precision == Precision::Bf16 { [1e-3, 1e-2] } else { [1e-5, 2e-3] };
+        assert!((number(&loss) - number(&want_loss)).abs() < most_loss);
         let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let near = |name: &str, got: &Tensor, want: &Tensor| {
             assert_eq!(got.dims(), want.dims(), "{name}");
             let (got, want) = (flat(got), flat(want));
             let norm = |values: Vec<f32>| values.iter().map(|v| v * v).sum::<f32>().sqrt();
             let off = norm(got.iter().zip(&want).map(|(g, w)| g - w).collect());
-            assert!(off <= 2e-3 * norm(want) + 1e-6, "{name} of {shape} is off by {off}");
+            assert!(off <= most * norm(want) + 1e-6, "{name} of {shape} is off by {off}");
         };
         for ((name, variable), (_, other)) in ours.variables().into_iter().zip(theirs.variables()) {
             near(&name, gradients.get(&variable).unwrap_or_else(|| panic!("{name} has no gradient")), want.get(&other).unwrap());

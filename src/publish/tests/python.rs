@@ -27,7 +27,8 @@ fn the_python_subscriber_opens_only_when_told_to_in_time() {
     station.tell(&VerdictMessage { resent: true, number: 4, ..open }, &[]);
     station.tell(&VerdictMessage { run: "the next".into(), ..samples::reject("a", 2) }, &[]);
     // Verdicts lost last, while the belt stands: no further one tells of them.
-    for cells in [2, 5, 5] {
+    // One of them comes late.
+    for cells in [2, 5, 4, 5] {
         station.publisher.status(&StatusMessage { run: "the next".into(), cells, ..samples::status("a") }).unwrap();
     }
     station.tell(&VerdictMessage { run: "the next".into(), ..samples::reject("a", 6) }, &[]);

@@ -7,16 +7,29 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Digests of the pictures that a network, or the one it began with, has learnt from: of their files and of what they show.
+/// Digests of the pictures that a network, or the one it began with, has learnt from: of their files and of what they show, and
+/// whether these are all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Learnt(BTreeSet<String>);
 
 impl Learnt {
     /// Hex digits of a digest that are kept: enough to tell pictures apart, and few enough for a model's file to carry.
     const DIGITS: usize = 16;
+    /// Stands among them for those of a network that tells nothing.
+    const OTHERS: &str = "unknown";
+
+    /// What a network has learnt of which nothing is known.
+    pub fn unknown() -> Self {
+        Self([Self::OTHERS.to_owned()].into())
+    }
+
+    /// Whether nothing else was learnt from, be it by a network that it began with.
+    pub fn is_all(&self) -> bool {
+        !self.0.contains(Self::OTHERS)
+    }
 
     /// As the model's file tells, or, of models of earlier versions, the `manifest.json` of their run folder. `None` where neither
-    /// does, unless it was simulated wafers alone.
+    /// does, unless its own training was on simulated wafers.
     ///
     /// # Errors
     /// A manifest that cannot be read or understood.

@@ -104,6 +104,8 @@ fn a_training_that_begins_with_a_model_is_not_validated_with_what_that_has_learn
     unknown.save(root.join("unknown.safetensors")).unwrap();
     let said = next(root, "fourth", &["--init", "unknown.safetensors"]);
     assert!(said.contains("which pictures the network of --init has learnt from is not known"), "{said}");
+    let said = promoted(root, "fourth/best.safetensors", "pictures");
+    assert!(said.contains("the new model has learnt from is not known: a network that it began with does not tell"), "{said}");
 }
 
 #[test]

@@ -107,8 +107,8 @@ impl PixelMajor {
         }
     }
 
-    /// Makes of what was laid out a pair of bf16 of each pixel and the next one; the last of a block has none. As many values must
-    /// follow as a pixel and a vector have.
+    /// Makes of what was laid out a pair of bf16 of each pixel and the next one; that of a block's last pixel tells nothing. As many
+    /// values must follow as a pixel and a vector have.
     ///
     /// # Safety
     /// As for `L`.

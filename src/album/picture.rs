@@ -17,11 +17,11 @@ pub(super) fn encode(rows: &[(Arc<[u16]>, Spans); 3]) -> Result<Vec<u8>, Encodin
     grey(CELL_PX as u32, CELL_PX as u32, BitDepth::Sixteen, &bytes)
 }
 
-/// A picture of 8 bits a pixel for the eye, which sees of 16 the upper 8: its own values, but for a thousandth at both ends, are spread
+/// A picture of 8 bits a pixel for the eye, which sees of 16 the upper 8: its own values, but for a hundredth at both ends, are spread
 /// over them. `None` where that is no picture any more.
 pub(super) fn view(png: &[u8]) -> Option<Vec<u8>> {
     let picture = decode(png)?;
-    let stretch = Stretch::of(picture.iter().copied(), 0.001);
+    let stretch = Stretch::of(picture.iter().copied());
     let bytes: Vec<u8> = picture.iter().map(|value| stretch.shown(*value)).collect();
     grey(picture.width(), picture.height(), BitDepth::Eight, &bytes).ok()
 }

@@ -10,7 +10,7 @@ const HALO_PX: usize = 2;
 /// A stitched cell, three rows of 448 × 1344, as an 8-bit picture stretched to its own range, cracks in
 /// red with the crack itself left visible inside a halo.
 pub(super) fn cell_with_mask(rows: &[&[u16]; 3], mask: Option<&Mask>) -> RgbImage {
-    let stretch = Stretch::of(rows.iter().flat_map(|row| row.iter()).copied(), 0.01);
+    let stretch = Stretch::of(rows.iter().flat_map(|row| row.iter()).copied());
     let mut picture = RgbImage::new(CELL_PX as u32, CELL_PX as u32);
     let values = rows.iter().flat_map(|row| row.iter());
     for (i, (pixel, value)) in picture.pixels_mut().zip(values).enumerate() {

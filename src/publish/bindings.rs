@@ -144,6 +144,7 @@ fn nearest(waiting: &VecDeque<Binding>, distance: impl Fn(&Binding) -> Option<u6
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publish::tests::samples::at;
 
     fn by_encoder(id: &str, count: i64, tolerance: u64) -> BindRequest {
         BindRequest {
@@ -165,10 +166,6 @@ mod tests {
             unix_ns: Some(unix_ns),
             tolerance_ms: Some(tolerance_ms),
         }
-    }
-
-    fn at(unix_ns: i64) -> Moment {
-        Moment { unix_ns, ..Moment::now() }
     }
 
     fn bindings() -> Bindings {

@@ -3,7 +3,7 @@
 use super::recipes::{self, Use};
 use super::setup::{COARSE_CAMERA, SHORT_LINES, ShortLines, calibration, coarse_camera, mm_per_px, short_lines, stitcher};
 use crate::camera;
-use crate::config::{CameraKind, DeviceChoice, Lane, Network, Places, Precision, Problems, StationConfig};
+use crate::config::{CameraKind, DeviceChoice, GapKind, Lane, Network, Places, Precision, Problems, StationConfig};
 use crate::inspect::{InspectError, check_pitch};
 use crate::nn::{Checkpoint, NnError, unsuited};
 use crate::stitch::{Calibration, StitchError};
@@ -123,6 +123,9 @@ impl Check<'_> {
             let what = format!("gives {found:.3} mm per pixel, but the model {model:?} is good for {min:.3} to {max:.3}");
             self.error(format!("{key}.wafer"), what, "use a model trained for this wafer size");
         }
+        if let Some((what, remedy)) = checkpoint.and_then(|c| other_light(&c.meta.name, lane.belt.gap)) {
+            self.note(format!("{key}.belt.gap"), what, remedy);
+        }
         if let Some((scale, what)) = checkpoint.and_then(|c| coarse_camera(lane, calibration, &c.meta)) {
             self.warning(format!("{key}.{scale}"), what, COARSE_CAMERA);
         }
@@ -175,10 +178,27 @@ impl Check<'_> {
         self.problems.error(&self.config.file, self.places.line(&key), key, what, remedy);
     }
 
+    fn note(&mut self, key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        let key = key.into();
+        self.problems.note(&self.config.file, self.places.line(&key), key, what, remedy);
+    }
+
     fn warning(&mut self, key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
         let key = key.into();
         self.problems.warning(&self.config.file, self.places.line(&key), key, what, remedy);
     }
+}
+
+/// A shipped model, by its name, on a belt that looks as under the other one's light: what is to be told, and what to do.
+fn other_light(model: &str, gap: GapKind) -> Option<(String, String)> {
+    const LASER: &str = "crack-unet8";
+    const ELECTROLUMINESCENCE: &str = "crack-el-unet8";
+    let (seen, light, other) = match (model, gap) {
+        (LASER, GapKind::Dark) => ("is \"dark\", as in electroluminescence", "laser light", ELECTROLUMINESCENCE),
+        (ELECTROLUMINESCENCE, GapKind::Bright) => ("is \"bright\", as in laser light", "electroluminescence", LASER),
+        _ => return None,
+    };
+    Some((format!("{seen}; the model {model} is for {light}"), format!("name {other}.safetensors under network.model, or correct the gap")))
 }
 
 /// Whether the configuration gives this path.

@@ -110,7 +110,7 @@ impl Placement {
         }
         if self.width_mm > shape.width_mm + shape.tolerance_mm {
             return geometry(format!(
-                "{:.1} mm wide, expected {:.1} mm; two wafers side by side, or a wrong scale",
+                "{:.1} mm wide, expected {:.1} mm; two wafers side by side, or a wrong scale (`calibration`, else `belt.mm_per_px`)",
                 self.width_mm, shape.width_mm
             ));
         }

@@ -27,9 +27,9 @@ pub(super) fn wafer_mm(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|side| (10.0..=500.0).contains(side)).ok_or_else(|| "must lie within 10 to 500 mm, such as 182".to_owned())
 }
 
-/// Refuses to write a model over what lies at `out` already.
-pub(super) fn refuse_existing(out: &Path) -> anyhow::Result<()> {
-    anyhow::ensure!(!out.exists(), "--out {}: exists already; choose another name or move it away", out.display());
+/// Refuses to write over what lies at `file`, which `option` names, already.
+pub(super) fn refuse_existing(option: &str, file: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(!file.exists(), "{option} {}: exists already; choose another name or move it away", file.display());
     Ok(())
 }
 

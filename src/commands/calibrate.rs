@@ -2,6 +2,7 @@
 
 mod stream;
 
+use super::arguments::refuse_existing;
 use super::terminal::say;
 use crate::config::{GapKind, wafer_size_mm};
 use crate::stitch::Calibration;
@@ -45,10 +46,10 @@ pub struct CalibrateArgs {
     /// Lines to take from the camera for the dark signal and for the flat field.
     #[arg(long, value_name = "LINES", default_value_t = 512, requires = "config", value_parser = clap::value_parser!(u32).range(16..=100_000))]
     lines: u32,
-    /// The calibration file to write.
+    /// The calibration file to write; it takes no file's place.
     #[arg(long, value_name = "FILE", default_value = "calibration.toml")]
     out: PathBuf,
-    /// The picture to write, to be looked at before the calibration is used.
+    /// The picture to write, to be looked at before the calibration is used; it takes no file's place.
     #[arg(long, value_name = "FILE", default_value = "calibration.png")]
     picture: PathBuf,
 }
@@ -63,6 +64,9 @@ struct Taken {
 
 /// Runs the command.
 pub fn run(args: CalibrateArgs) -> anyhow::Result<ExitCode> {
+    for (option, file) in [("--out", &args.out), ("--picture", &args.picture)] {
+        refuse_existing(option, file)?;
+    }
     let taken = take(&args)?;
     let dark = dark_field(&taken.dark)?;
     say!("dark signal  {} columns, {}", dark.len(), percent_range(&dark, "of white"))?;

@@ -2,7 +2,7 @@
 
 use super::log;
 use super::terminal::say;
-use crate::config::{Problems, StationConfig};
+use crate::config::{Problems, Severity, StationConfig};
 use crate::judge::Recipe;
 use crate::station;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,16 @@ pub struct CheckArgs {
 /// Checks the configuration, its recipes, calibrations and model, or a recipe alone. Exits 64 on mistakes.
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let file = &args.config;
-    if Recipe::is_one(file) {
+    let is_recipe = Recipe::is_one(file);
+    if is_recipe.is_none() {
+        let mut problems = Problems::default();
+        let remedy = "a station's configuration has [network] and [[lane]], as configs/station.toml; a recipe has [limits], as \
+                      configs/recipe.toml";
+        problems.error(file, None, "", "is neither a station's configuration nor a recipe", remedy);
+        tell(&problems);
+        return Ok(ExitCode::from(super::EXIT_CONFIG));
+    }
+    if is_recipe == Some(true) {
         let (recipe, problems) = match Recipe::load(file) {
             Ok((recipe, warnings)) => (Some(recipe), warnings),
             Err(problems) => (None, problems),
@@ -43,9 +52,15 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Tells each at its own level.
 fn tell(problems: &Problems) {
-    if !problems.all().is_empty() {
-        log::tell(if problems.has_errors() { Level::ERROR } else { Level::WARN }, problems);
+    for problem in problems.all() {
+        let level = match problem.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARN,
+            Severity::Note => Level::INFO,
+        };
+        log::tell(level, problem);
     }
 }
 

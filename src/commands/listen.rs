@@ -309,7 +309,8 @@ fn describe(message: &StatusMessage) -> &'static str {
 /// What may be the matter where nothing was heard for so long. Of a lane that does not exist no message ever comes.
 fn silence(args: &ListenArgs) -> String {
     let heard = format!("from {} for {} s", args.connect, SILENCE.as_secs());
-    let place = "is the station running, and is this its `publish.feed`?";
+    let place = "is the station running, and is this its `publish.feed`? As shipped, that is heard on the station's own machine alone: \
+                 for others give it tcp://*:5556 there, and tcp://*:5557 to `publish.requests`.";
     match &args.lane {
         None => format!("nothing {heard}: {place} Still listening."),
         Some(lane) => format!(

@@ -55,10 +55,7 @@ fn read_camera(t: &mut Reader, deadline_ms: Option<f64>) -> Camera {
     let kind = match kind_name.as_str() {
         "gige" => CameraKind::Gige(read_gige(t)),
         "files" => CameraKind::Files(read_files(t)),
-        "gstreamer" => CameraKind::Gstreamer(GstreamerCamera {
-            fragment: t.required("fragment", "a source in gst-launch notation, such as \"v4l2src ! videoconvert\"").unwrap_or_default(),
-            bits: t.number("bits", "significant bits of 16-bit pixels, 9 to 16", 9..=16, 16),
-        }),
+        "gstreamer" => CameraKind::Gstreamer(read_gstreamer(t)),
         "simulated" => CameraKind::Simulated(read_simulated(t)),
         other => {
             if t.has("kind") {
@@ -68,6 +65,7 @@ fn read_camera(t: &mut Reader, deadline_ms: Option<f64>) -> Camera {
             CameraKind::Gige(read_gige(t))
         }
     };
+    tell_keys_of_other_kinds(t, &kind_name);
     let live = matches!(kind, CameraKind::Gige(_) | CameraKind::Gstreamer(_));
     if live && line_rate_hz.is_none() && t.has("kind") && !t.has("line_rate_hz") {
         t.error("line_rate_hz", "is missing", "give the camera's line rate: times and deadlines are reckoned with it");
@@ -86,6 +84,30 @@ fn read_camera(t: &mut Reader, deadline_ms: Option<f64>) -> Camera {
         }
     }
     Camera { kind, line_rate_hz, block_lines, idle_after_s }
+}
+
+/// What is left of another kind of camera is no mistyped key.
+fn tell_keys_of_other_kinds(t: &mut Reader, kind: &str) {
+    let kinds = [
+        ("gige", Reader::keys_of(read_gige)),
+        ("files", Reader::keys_of(read_files)),
+        ("simulated", Reader::keys_of(read_simulated)),
+        ("gstreamer", Reader::keys_of(read_gstreamer)),
+    ];
+    let is_kind = kinds.iter().any(|(name, _)| *name == kind);
+    for key in kinds.iter().flat_map(|(_, keys)| keys) {
+        if is_kind && t.leaves(key) {
+            let others: Vec<String> = kinds.iter().filter(|(_, keys)| keys.contains(key)).map(|(name, _)| format!("{name:?}")).collect();
+            t.misplaced(key, format!("belongs to `kind` = {}; this camera is {kind:?}", others.join(" or ")), "remove it");
+        }
+    }
+}
+
+fn read_gstreamer(t: &mut Reader) -> GstreamerCamera {
+    GstreamerCamera {
+        fragment: t.required("fragment", "a source in gst-launch notation, such as \"v4l2src ! videoconvert\"").unwrap_or_default(),
+        bits: t.number("bits", "significant bits of 16-bit pixels, 9 to 16", 9..=16, 16),
+    }
 }
 
 fn read_gige(t: &mut Reader) -> GigeCamera {

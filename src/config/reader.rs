@@ -66,9 +66,8 @@ impl<'a> Reader<'a, '_> {
         let found = describe(value.get_ref());
         match T::deserialize(toml::de::ValueDeserializer::from(value)) {
             Ok(value) => Some(value),
-            Err(e) => {
-                let why = e.message().lines().next().unwrap_or_default().to_owned();
-                self.error_at(Some(line), key, format!("is {found}: {why}"), format!("give {expected}"));
+            Err(_) => {
+                self.error_at(Some(line), key, format!("is {found}"), format!("give {expected}"));
                 None
             }
         }
@@ -169,6 +168,25 @@ impl<'a> Reader<'a, '_> {
         value.is_some_and(|value| self.text.as_bytes().get(value.span().start) == Some(&b'{'))
     }
 
+    /// The keys that `read` takes, whatever a file has.
+    pub fn keys_of<T>(read: impl FnOnce(&mut Reader<'_, '_>) -> T) -> Vec<&'static str> {
+        let (file, problems) = (Path::new(""), &mut Problems::default());
+        let mut reader = Reader { file, text: "", path: String::new(), line: None, table: DeTable::new(), known: Vec::new(), problems };
+        read(&mut reader);
+        reader.known
+    }
+
+    /// Whether the table has `key`, which nothing has taken yet.
+    pub fn leaves(&self, key: &str) -> bool {
+        self.has(key) && !self.known.iter().any(|known| *known == key)
+    }
+
+    /// Notes as a mistake that the table has `key`, which is none of its own but is known all the same.
+    pub fn misplaced(&mut self, key: &'static str, what: impl Into<String>, remedy: impl Into<String>) {
+        self.error(key, what, remedy);
+        self.known.push(key);
+    }
+
     /// The file being read.
     pub fn file(&self) -> &'a Path {
         self.file
@@ -242,8 +260,8 @@ impl<'a> Reader<'a, '_> {
 fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(s) => format!("the text {s:?}"),
-        DeValue::Integer(_) => "a whole number".into(),
-        DeValue::Float(_) => "a number".into(),
+        DeValue::Integer(number) => format!("the number {number}"),
+        DeValue::Float(number) => format!("the number {number}"),
         DeValue::Boolean(b) => format!("`{b}`"),
         DeValue::Datetime(_) => "a date".into(),
         DeValue::Array(_) => "a list".into(),

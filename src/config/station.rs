@@ -79,11 +79,7 @@ fn read_station(root: &mut Reader, to_calibrate: bool) -> StationConfig {
         high_water_mark: t.number("high_water_mark", "a whole number of messages, 10 to 1000000", 10..=1_000_000, 1000),
         status_every_s: t.number("status_every_s", "seconds, 0.1 to 3600", 0.1..=3600.0, 5.0),
     });
-    let http = root.table("http", |t| Http {
-        listen: t
-            .optional("listen", "an address and port in quotes, such as \"127.0.0.1:9464\"")
-            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9464))),
-    });
+    let http = root.table("http", read_http);
     check_ports_apart(root, &publish, &http);
     let review = root.table("review", |t| Review {
         keep_cells: t.number("keep_cells", "a whole number of cells, 1 to 100000", 1..=100_000, 200),
@@ -105,6 +101,20 @@ fn read_station(root: &mut Reader, to_calibrate: bool) -> StationConfig {
     check_lanes_apart(root, &lanes);
     check_review_memory(root, &review, lanes.len());
     StationConfig { file: root.file().to_owned(), station, network, publish, http, review, album, lanes }
+}
+
+fn read_http(t: &mut Reader) -> Http {
+    let expected = "an address and port in quotes, such as \"127.0.0.1:9464\"";
+    let listen = t.or("listen", expected, SocketAddr::from(([127, 0, 0, 1], 9464)));
+    let ip = listen.ip();
+    if !ip.is_unspecified() && !ip.to_canonical().is_loopback() {
+        t.warning(
+            "listen",
+            format!("is {ip} alone: the review page, which answers as 127.0.0.1 only, cannot be reached"),
+            format!("give \"0.0.0.0:{}\", and let the firewall admit Prometheus's machine alone", listen.port()),
+        );
+    }
+    Http { listen }
 }
 
 fn read_cpus(t: &mut Reader) -> Vec<usize> {
@@ -237,7 +247,7 @@ mod tests {
             "`network.model` is missing",
             "`network.device` is \"gpu\"",
             "`publish.feed`",
-            "`http.listen` is a whole number",
+            "`http.listen` is the number 80",
             "`lane[0].name`",
             "`lane[0].recipe` is missing",
             "`lane[0].camera.id`",

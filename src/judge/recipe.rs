@@ -72,11 +72,13 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Whether `file` has keys of a recipe and none of a station's configuration.
-    pub fn is_one(file: &Path) -> bool {
+    /// Whether the keys of `file` are a recipe's, those of its [limits] in the wrong place among them, or a station's; `None`: neither.
+    /// A file that cannot be read is taken for a station's, which tells why.
+    pub fn is_one(file: &Path) -> Option<bool> {
         let (found, _) = read_document(file, |reader| {
             let has = |keys: &[&str]| keys.iter().any(|key| reader.has(key));
-            has(&[
+            let of_recipe = [
+                "name",
                 "precision",
                 "threshold",
                 "minimum_length_mm",
@@ -86,9 +88,15 @@ impl Recipe {
                 "limits",
                 "edge",
                 "corners",
-            ]) && !has(&["station", "network", "publish", "http", "review", "lane"])
+                "longest_crack_mm",
+                "total_length_mm",
+                "area_mm2",
+                "count",
+            ];
+            let of_station = ["station", "network", "publish", "http", "review", "album", "lane"];
+            if has(&of_station) { Some(false) } else { has(&of_recipe).then_some(true) }
         });
-        found.unwrap_or(false)
+        found.unwrap_or(Some(false))
     }
 
     /// Reads a recipe file. With it come the warnings: rules that cannot fire. One without any limit, as an empty or cut-off file is,

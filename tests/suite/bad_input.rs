@@ -1,6 +1,7 @@
 //! What users get wrong: each mistake ends in an error that names the thing and the remedy.
 
 use crate::station::{SIMULATED, hairline, station, told};
+use hairline::nn::Checkpoint;
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -270,6 +271,108 @@ fn a_recipe_is_checked_as_one() {
     let output = hairline(CHECK).arg(&recipe).output().unwrap();
     let told = told(&output);
     assert!(output.status.success() && told.contains("no crack ever rejects") && told.contains("the recipe \"x\""), "{told}");
+}
+
+#[test]
+fn a_recipe_without_its_tables_is_no_station_and_what_is_neither_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("product.toml");
+    for (text, parts) in [
+        ("longest_crack_mm = 2\n", ["`longest_crack_mm` is no key", "set at least longest_crack_mm under [limits]"]),
+        ("name = \"x\"\n[limit]\ncount = 1\n", ["did you mean `limits`?", "`limits` sets no limit"]),
+        ("name = \"x\"\n", ["`limits` sets no limit", "[limits]"]),
+        ("[limit]\ncount = 1\n", ["is neither a station's configuration nor a recipe", "[network] and [[lane]]"]),
+        ("", ["is neither a station's configuration nor a recipe", "[limits]"]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        refused(CHECK, &file, &parts);
+        let said = told(&hairline(CHECK).arg(&file).output().unwrap());
+        assert!(!said.contains("`network.model`") && !said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn keys_of_another_kind_of_camera_are_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = "buffers = 32\nid = \"CAM\"\nfragment = \"fakesrc\"\nsed = 1\ngap_lines = 120\n[lane.wafer]";
+    let config = station(folder.path(), &SIMULATED.replace("[lane.wafer]", left));
+    let parts = [
+        "`lane[0].camera.id` belongs to `kind` = \"gige\"; this camera is \"simulated\"",
+        "`lane[0].camera.buffers` belongs to",
+        "`lane[0].camera.fragment` belongs to `kind` = \"gstreamer\"",
+        "`lane[0].camera.sed` is no key that Hairline knows",
+    ];
+    refused(CHECK, &config, &parts);
+    let said = told(&hairline(CHECK).arg(&config).output().unwrap());
+    assert!(!said.contains("gap_lines` ") && said.matches("remedy: remove it\n").count() == 3, "{said}");
+}
+
+#[test]
+fn an_address_on_which_the_review_page_cannot_be_reached_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let warned = |listen: &str| {
+        let config = station(folder.path(), SIMULATED);
+        change(&config, "listen = \"127.0.0.1:0\"", &format!("listen = \"{listen}\""));
+        let output = hairline(CHECK).arg(&config).output().unwrap();
+        assert!(output.status.success(), "{}", told(&output));
+        told(&output).contains("the review page, which answers as 127.0.0.1 only, cannot be reached")
+    };
+    assert!(warned("192.0.2.7:9464") && warned("[2001:db8::1]:9464"));
+    assert!(["0.0.0.0:9464", "[::]:9464", "[::1]:9464", "127.0.0.2:9464"].iter().all(|listen| !warned(listen)));
+}
+
+#[test]
+fn a_shipped_model_in_the_other_ones_light_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let noted = |model: &str, gap: &str| {
+        let lane = format!("[lane.camera]\nkind = \"simulated\"\n[lane.wafer]\nformat = \"M10\"\n[lane.belt]\ngap = \"{gap}\"\n");
+        let config = station(folder.path(), &lane);
+        let file = folder.path().join("tiny.safetensors");
+        let mut checkpoint = Checkpoint::load(&file).unwrap();
+        checkpoint.meta.name = model.into();
+        checkpoint.save(&file).unwrap();
+        let output = hairline(CHECK).arg(&config).output().unwrap();
+        assert!(output.status.success(), "{}", told(&output));
+        told(&output)
+    };
+    let laser = noted("crack-unet8", "dark");
+    assert!(laser.contains("note: `lane[0].belt.gap` is \"dark\"") && laser.contains("name crack-el-unet8.safetensors"), "{laser}");
+    let el = noted("crack-el-unet8", "bright");
+    assert!(el.contains("note: `lane[0].belt.gap` is \"bright\"") && el.contains("name crack-unet8.safetensors"), "{el}");
+    for (model, gap) in [("crack-unet8", "bright"), ("crack-el-unet8", "dark"), ("line-1", "bright"), ("line-1", "dark")] {
+        assert!(!noted(model, gap).contains("note:"), "{model}, {gap}");
+    }
+}
+
+#[test]
+fn a_number_out_of_its_type_is_told_with_what_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), &SIMULATED.replace("seed = 3", "gap_lines = -1\nwafers = 2.5"));
+    change(&config, "device = \"cpu\"", "threads = -1");
+    let parts = [
+        "`network.threads` is the number -1",
+        "give a whole number of CPU threads, 0 (all) to 256",
+        "`lane[0].camera.gap_lines` is the number -1",
+        "`lane[0].camera.wafers` is the number 2.5",
+    ];
+    refused(CHECK, &config, &parts);
+    assert!(!told(&hairline(CHECK).arg(&config).output().unwrap()).contains("usize"));
+}
+
+#[test]
+fn a_calibration_takes_no_files_place() {
+    let folder = tempfile::tempdir().unwrap();
+    for (option, file) in [("--out", "calibration.toml"), ("--picture", "calibration.png")] {
+        let there = folder.path().join(file);
+        std::fs::write(&there, "the one in use").unwrap();
+        let output = hairline(&["calibrate", "--wafer-mm", "M10"]).current_dir(folder.path()).output().unwrap();
+        let said = told(&output);
+        assert!(
+            !output.status.success() && said.contains(&format!("{option} {file}: exists already")) && !said.contains("missing"),
+            "{said}"
+        );
+        std::fs::remove_file(there).unwrap();
+    }
 }
 
 #[test]

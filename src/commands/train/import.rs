@@ -42,7 +42,7 @@ pub struct TrainImportArgs {
 
 /// Runs the command.
 pub fn run(args: TrainImportArgs) -> anyhow::Result<ExitCode> {
-    refuse_existing(&args.out)?;
+    refuse_existing("--out", &args.out)?;
     let stem = args.out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let weights = args.weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = args.name.unwrap_or(stem);

@@ -41,7 +41,7 @@ pub struct TrainQuantiseArgs {
 
 /// Runs the command.
 pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
-    refuse_existing(&args.out)?;
+    refuse_existing("--out", &args.out)?;
     // Finding ranges takes minutes: what cannot be compared afterwards is told before.
     if let Some(why) = unable(Precision::Int8) {
         bail!("{why}; prepare the model on a machine with AVX-512 VNNI or AMX, or leave it as it is for every other precision");
@@ -49,12 +49,10 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
     let mut checkpoint = Checkpoint::load(&args.model).context("--model")?;
     let pictures = args.pictures.open()?;
     pictures.learnt_by("the model", &args.model, &checkpoint.meta);
-    if args.calibrate == 0 || pictures.count() <= args.calibrate {
-        bail!(
-            "--calibrate {}: of {} pictures at least one must be left to find the ranges on, and one to compare on",
-            args.calibrate,
-            pictures.count()
-        );
+    let (count, most) = (pictures.count(), pictures.count().saturating_sub(1));
+    if !(1..=most).contains(&args.calibrate) {
+        let remedy = if most == 0 { "give at least two pictures".to_owned() } else { format!("give 1 to {most}, or more pictures") };
+        bail!("--calibrate {}: there are {count} pictures, of which at least one must be left to compare on; {remedy}", args.calibrate);
     }
     let mut calibration = Calibration::new(&checkpoint).context("--model")?;
     let bar = ProgressBar::new(args.calibrate as u64)

@@ -38,6 +38,8 @@ feed = "tcp://127.0.0.1:5556"
 requests = "tcp://127.0.0.1:*"
 [http]
 listen = "127.0.0.1:9464"
+[album]
+# dir = "/var/lib/hairline/NAME/album"  # none without it
 [[lane]]
 name = "a"
 recipe = "recipe.toml"
@@ -52,7 +54,8 @@ listing() { (cd "$to" && find . -type f -exec sha256sum {} + | sort); }
 install_it --station line-1 --cuda
 config=$to/etc/hairline/line-1.toml
 for line in 'name = "line-1"' 'data_dir = "/var/lib/hairline/line-1"' 'recipe = "line-1-recipe.toml"' 'feed = "tcp://127.0.0.1:5556"' \
-    'model = "/usr/local/share/hairline/models/crack.safetensors" # the shipped one'; do
+    'model = "/usr/local/share/hairline/models/crack.safetensors" # the shipped one' \
+    '# dir = "/var/lib/hairline/line-1/album"  # none without it'; do
     has "$config" "$line"
 done
 [ "$(grep -c data_dir "$config")" = 1 ] || fail "$config has two data_dir"

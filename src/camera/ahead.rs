@@ -1,4 +1,5 @@
 use super::CameraError;
+use super::thread::spawn;
 use crossbeam_channel::{Receiver, bounded};
 use std::thread::JoinHandle;
 
@@ -21,11 +22,7 @@ impl<T: Send + 'static> Ahead<T> {
                 }
             }
         };
-        let thread = std::thread::Builder::new()
-            .name(format!("ahead-{lane}"))
-            .spawn(make)
-            .map_err(|source| CameraError::Thread { lane: lane.into(), source })?;
-        Ok(Self { items: Some(receiver), thread: Some(thread) })
+        Ok(Self { items: Some(receiver), thread: Some(spawn(lane, "ahead", make)?) })
     }
 }
 

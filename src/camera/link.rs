@@ -2,6 +2,7 @@ use super::feed::Feed;
 use super::outbox::Outbox;
 use super::pipeline::Conduit;
 use super::receiver::{Ending, Offsets, Receiver, Traits};
+use super::thread::spawn;
 use super::{CameraError, files, fragment, gige, simulated};
 use crate::cell::CameraEvent;
 use crate::config::{Belt, Camera, CameraKind, Wafer};
@@ -57,14 +58,12 @@ impl CameraLink {
             CameraKind::Gstreamer(settings) => (Source::Fragment(settings.fragment.clone()), settings.bits),
         };
         let (conduit, feed) = match &source {
-            Source::Fed(_) => Conduit::fed().map(|(conduit, source)| (Ok(conduit), Some(Feed::new(source))))?,
-            Source::Fragment(fragment) => match Conduit::of_fragment(fragment) {
-                Err(error) if !error.may_pass() => return Err(error),
-                started => (started, None),
-            },
+            Source::Fed(_) => Conduit::fed().map(|(conduit, source)| (conduit, Some(Feed::new(source))))?,
+            Source::Fragment(fragment) => (Conduit::of_fragment(fragment)?, None),
         };
-        let live = matches!(camera.kind, CameraKind::Gige(_)) || conduit.as_ref().is_ok_and(Conduit::is_live);
-        let idle_after = Duration::try_from_secs_f64(camera.idle_after_s).ok();
+        // Whether a fragment's source is, shows when it is started: by the camera's thread, since a source may hang in it.
+        let live = matches!(camera.kind, CameraKind::Gige(_));
+        let idle_after = Duration::try_from_secs_f64(camera.idle_after_s).ok().filter(|_| !camera.can_wait());
         let traits = Traits {
             offsets: if feed.is_some() { Offsets::Lines } else { Offsets::Frames },
             line_period_ns: camera.line_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, |rate| 1e9 / rate),
@@ -76,7 +75,7 @@ impl CameraLink {
         let receiver = Receiver::new(traits, outbox, stop.clone());
         let name = lane.to_owned();
         let thread = spawn(lane, "camera", move || match (source, conduit, feed) {
-            (Source::Fed(feeding), Ok(conduit), Some(feed)) => receive_fed(&name, conduit, feeding, feed, receiver, stop),
+            (Source::Fed(feeding), conduit, Some(feed)) => receive_fed(&name, conduit, feeding, feed, receiver, stop),
             (Source::Fragment(fragment), conduit, _) => {
                 let mut receiver = receiver;
                 _ = fragment::run(conduit, &fragment, &mut receiver, &stop);
@@ -98,10 +97,11 @@ impl CameraLink {
 impl Drop for CameraLink {
     fn drop(&mut self) {
         self.stopper = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the camera's thread panicked");
+        if let Some(thread) = self.thread.take() {
+            let name = thread.thread().name().unwrap_or("a camera's thread").to_owned();
+            if thread.join().is_err() {
+                tracing::error!("{name} panicked");
+            }
         }
     }
 }
@@ -124,11 +124,6 @@ fn receive_fed(lane: &str, conduit: Conduit, feeding: Feeding, feed: Feed, mut r
     // The pipeline goes first: that frees a feeder that waits for room in it.
     drop(conduit);
     if feeder.join().is_err() {
-        tracing::error!("the thread that feeds camera {lane} panicked");
+        tracing::error!("the thread that feeds the camera panicked");
     }
-}
-
-fn spawn(lane: &str, role: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, CameraError> {
-    let thread = std::thread::Builder::new().name(format!("{role}-{lane}"));
-    thread.spawn(run).map_err(|source| CameraError::Thread { lane: lane.into(), source })
 }

@@ -23,6 +23,7 @@ mod error;
 mod feed;
 mod files;
 mod fragment;
+mod frame_offsets;
 mod gige;
 mod ids;
 mod link;
@@ -34,6 +35,7 @@ mod shape;
 mod simulated;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 pub use error::CameraError;
 pub use link::CameraLink;

@@ -21,11 +21,6 @@ impl Outbox {
         Self { events, stop, live, untold: None }
     }
 
-    /// Whether the source cannot wait.
-    pub(super) fn is_live(&self) -> bool {
-        self.live
-    }
-
     /// Now it is known whether the source can wait.
     pub(super) fn set_live(&mut self, live: bool) {
         self.live = live;

@@ -42,7 +42,7 @@ pub(super) enum Pulled {
 /// The last caps that a source has offered, accepted or not.
 type Offered = Arc<Mutex<Option<gst::Caps>>>;
 
-/// A running pipeline that ends in a blocking appsink. Dropping it stops it.
+/// A pipeline that ends in a blocking appsink. Dropping it stops it, which takes as long as its source does.
 pub(super) struct Conduit {
     pipeline: gst::Pipeline,
     sink: AppSink,
@@ -65,11 +65,10 @@ impl Conduit {
         Ok((conduit, source))
     }
 
-    /// A pipeline whose source is a fragment in the notation of `gst-launch-1.0`.
+    /// A pipeline whose source is a fragment in the notation of `gst-launch-1.0`, not started yet.
     ///
     /// # Errors
-    /// [`CameraError::Fragment`] where it cannot be parsed, [`CameraError::NotGrey`] where it cannot give one grey channel,
-    /// [`CameraError::NotStarted`] where it does not start.
+    /// [`CameraError::Fragment`] where it cannot be parsed, [`CameraError::NotGrey`] where it cannot give one grey channel.
     pub(super) fn of_fragment(fragment: &str) -> Result<Self, CameraError> {
         let fails = |reason: String| CameraError::Fragment { fragment: fragment.into(), reason };
         let (source, offered) = parsed(fragment)?;
@@ -78,9 +77,16 @@ impl Conduit {
             .add_many([source.upcast_ref(), sink.upcast_ref::<gst::Element>()])
             .and_then(|()| source.link(&sink))
             .map_err(|e| fails(e.to_string()))?;
-        let mut conduit = Self { pipeline, sink, live: false, offered };
-        conduit.live = conduit.play().map_err(|reason| CameraError::NotStarted { fragment: fragment.into(), reason })?;
-        Ok(conduit)
+        Ok(Self { pipeline, sink, live: false, offered })
+    }
+
+    /// Starts the pipeline of `fragment`, which takes as long as its source does: one that connects to a host may wait for minutes.
+    ///
+    /// # Errors
+    /// [`CameraError::NotStarted`] where it does not start.
+    pub(super) fn start(&mut self, fragment: &str) -> Result<(), CameraError> {
+        self.live = self.play().map_err(|reason| CameraError::NotStarted { fragment: fragment.into(), reason })?;
+        Ok(())
     }
 
     /// Whether the source is live, that is, does not wait while the pipeline is full.
@@ -153,7 +159,7 @@ fn watch_caps(pad: &gst::Pad, offered: Offered) {
 /// The elements of a fragment, linked but not started, and what they turn out to offer.
 ///
 /// # Errors
-/// As [`Conduit::of_fragment`], but for what only shows when it is started.
+/// As [`Conduit::of_fragment`].
 pub(super) fn parsed(fragment: &str) -> Result<(gst::Bin, Offered), CameraError> {
     init()?;
     let fails = |reason: String| CameraError::Fragment { fragment: fragment.into(), reason };

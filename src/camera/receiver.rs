@@ -1,24 +1,26 @@
 use super::clock::{ClockMap, steady_ns};
 use super::encoder;
 use super::feed::camera_time_caps;
+use super::frame_offsets::{FrameOffsets, FrameStep};
 use super::outbox::Outbox;
 use super::pipeline::{Conduit, Pulled};
 use super::shape::Shape;
 use crate::cell::{CameraEvent, LineBlock, LossCause, Moment};
 use crate::stop::{Stop, Stopped};
+use crate::throttle::Throttle;
 use bytes::Bytes;
 use gstreamer as gst;
 use std::time::{Duration, Instant};
 
-/// A buffer without an offset.
-const NO_OFFSET: u64 = gst::ffi::GST_BUFFER_OFFSET_NONE;
+/// How often a source is told of that goes on telling of discontinuities.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What the offsets of a pipeline's buffers count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offsets {
     /// Lines, as [`super::feed::Feed`] sets them.
     Lines,
-    /// Frames, as GStreamer's sources of raw video set them, or nothing.
+    /// Frames, as GStreamer's sources of raw video set them, or bytes, as its sources of streams do, or nothing.
     Frames,
 }
 
@@ -42,7 +44,7 @@ pub(super) struct Traits {
     pub(super) line_period_ns: f64,
     /// Significant bits of GRAY16_LE where the caps do not tell.
     pub(super) bits: u8,
-    /// Pause without frames of a live source that counts as a standing belt; `None`: never.
+    /// Pause without frames that counts as a standing belt; `None`: never, the source waits for nothing but its reader.
     pub(super) idle_after: Option<Duration>,
 }
 
@@ -54,10 +56,13 @@ pub(super) struct Receiver {
     camera_time: gst::Caps,
     clock: ClockMap,
     next_line: u64,
-    /// The last frame's caps, shape and, where it counts frames, the offset after it.
+    /// The last frame's caps and shape.
     caps: Option<(gst::Caps, Shape)>,
-    next_frame: Option<u64>,
+    frames: FrameOffsets,
+    discontinuities: Throttle,
     last_seen: Moment,
+    /// Since when no frame has come from a pipeline that runs.
+    quiet_since: Instant,
     /// Whether the camera is there, by what was told: one that is gone is not called idle.
     connected: bool,
     idle: bool,
@@ -76,8 +81,10 @@ impl Receiver {
             clock: ClockMap::default(),
             next_line: 0,
             caps: None,
-            next_frame: None,
+            frames: FrameOffsets::default(),
+            discontinuities: Throttle::new(TELL_EVERY),
             last_seen: Moment::now(),
+            quiet_since: Instant::now(),
             connected: true,
             idle: false,
             gone: None,
@@ -91,7 +98,7 @@ impl Receiver {
 
     /// Reads `conduit` until it ends, fails or the owner stops it.
     pub(super) fn run(&mut self, conduit: &Conduit) -> Ending {
-        self.next_frame = None;
+        (self.frames, self.quiet_since) = (FrameOffsets::default(), Instant::now());
         loop {
             if self.stop.is_set() {
                 return Ending::Stopped;
@@ -159,7 +166,7 @@ impl Receiver {
 
     fn block(&mut self, shape: Shape, buffer: gst::Buffer) -> Result<(), Stopped> {
         let (arrival, arrived_ns) = (Moment::now(), steady_ns());
-        (self.last_seen, self.idle) = (arrival, false);
+        (self.last_seen, self.quiet_since, self.idle) = (arrival, arrival.instant, false);
         if let Some(attempts) = self.gone.take() {
             self.event(CameraEvent::Back { at: arrival, attempts })?;
         }
@@ -191,23 +198,21 @@ impl Receiver {
 
     /// Lines missing before a frame, by its offset and its DISCONT flag.
     fn missing_before(&mut self, buffer: &gst::Buffer, shape: Shape) -> u64 {
-        let (offset, end) = (buffer.offset(), buffer.offset_end());
         if self.traits.offsets == Offsets::Lines {
-            return offset.saturating_sub(self.next_line);
+            return buffer.offset().saturating_sub(self.next_line);
         }
-        let counts_frames = offset != NO_OFFSET && (end == NO_OFFSET || end == offset + 1);
-        let expected = self.next_frame;
-        self.next_frame = Some(if counts_frames { offset + 1 } else { NO_OFFSET });
-        match expected {
-            None => 0,
-            Some(expected) if counts_frames && expected != NO_OFFSET => offset.saturating_sub(expected) * u64::from(shape.lines),
+        match self.frames.step(buffer.offset(), buffer.offset_end()) {
+            FrameStep::First => 0,
+            FrameStep::Missing(frames) => frames.saturating_mul(shape.lines.into()),
             // How much is missing is not told. One frame is the least it can be, and enough to
             // hold the cell under the camera.
-            Some(_) if buffer.flags().contains(gst::BufferFlags::DISCONT) => {
-                tracing::warn!("the source tells of a discontinuity, not of how long it is; one frame is counted as lost");
+            FrameStep::Uncounted if buffer.flags().contains(gst::BufferFlags::DISCONT) => {
+                if self.discontinuities.passes(Instant::now()) {
+                    tracing::warn!("the source tells of a discontinuity, not of how long it is; one frame is counted as lost");
+                }
                 shape.lines.into()
             }
-            Some(_) => 0,
+            FrameStep::Uncounted => 0,
         }
     }
 
@@ -218,8 +223,8 @@ impl Receiver {
 
     fn lose(&mut self, lines: u64, cause: LossCause) -> Result<(), Stopped> {
         let first_line = self.next_line;
-        self.next_line += lines;
-        tracing::warn!("lines {first_line} to {} lost: {cause:?}", self.next_line - 1);
+        self.next_line = first_line.saturating_add(lines);
+        tracing::debug!("lines {first_line} to {} lost: {cause:?}", self.next_line.saturating_sub(1));
         self.outbox.lost(first_line, lines, cause)
     }
 
@@ -234,7 +239,8 @@ impl Receiver {
             CameraEvent::Back { .. } => {
                 self.connected = true;
                 self.clock.reset();
-                (self.last_seen, self.idle) = (Moment::now(), false);
+                let now = Moment::now();
+                (self.last_seen, self.quiet_since, self.idle) = (now, now.instant, false);
             }
             _ => {}
         }
@@ -244,7 +250,7 @@ impl Receiver {
     /// No frame for a little while.
     fn nothing(&mut self) -> Result<(), Stopped> {
         self.outbox.tick()?;
-        let stands = self.outbox.is_live() && self.traits.idle_after.is_some_and(|pause| Instant::now() >= self.last_seen.instant + pause);
+        let stands = self.traits.idle_after.is_some_and(|pause| self.quiet_since.elapsed() >= pause);
         if stands && !self.idle && self.connected {
             self.idle = true;
             return self.outbox.tell(CameraEvent::Idle { at: Moment::now() });

@@ -1,10 +1,10 @@
 //! The whole line as its users run it: the program, its configuration, its ledger and its exit codes.
 
 use crate::loopback::{LineCamera, cell_pictures, in_loopback};
-use crate::station::{Running, SIMULATED, hairline, station, tiny_model, tiny_model_of, told, verdicts};
+use crate::station::{Running, SIMULATED, hairline, pipeline, station, tiny_model, tiny_model_of, told, verdicts};
 use hairline::nn::Architecture;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -40,18 +40,37 @@ fn a_station_that_is_told_to_stop_gives_its_verdicts_and_goes() {
     // Whatever else it says is read away, so that it never waits for us.
     std::thread::spawn(move || log.for_each(drop));
     Command::new("kill").args(["-TERM", &running.0.id().to_string()]).status().unwrap();
-    let asked = Instant::now();
-    let status = loop {
-        if let Some(status) = running.0.try_wait().unwrap() {
-            break status;
-        }
-        assert!(asked.elapsed() < Duration::from_secs(120), "the station does not stop");
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let status = end(&mut running);
     assert!(status.success(), "{status}");
     let numbers: Vec<u64> = verdicts(folder.path()).iter().filter_map(|v| v["number"].as_u64()).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
     assert!(numbers.len() >= 2, "the cell under the camera has none: {numbers:?}");
+}
+
+/// How a station that is to stop ends.
+fn end(running: &mut Running) -> ExitStatus {
+    let asked = Instant::now();
+    loop {
+        if let Some(status) = running.0.try_wait().unwrap() {
+            return status;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(120), "the station does not stop");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_camera_that_hangs_while_it_starts_holds_up_neither_the_other_lane_nor_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    // To open it waits for whoever writes, who never comes.
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let hangs = pipeline(&format!("filesrc location={} ! rawvideoparse width=1500 height=128 format=gray8", pipe.display()));
+    let config = station(folder.path(), &format!("{hangs}[[lane]]\nname = \"b\"\nrecipe = \"recipe.toml\"\n{SIMULATED}"));
+    let run = ["run", "--cells", "1", "--config", config.to_str().unwrap()];
+    let mut running = Running(hairline(&run).stderr(Stdio::null()).spawn().unwrap());
+    let status = end(&mut running);
+    assert!(status.success(), "{status}");
 }
 
 #[test]

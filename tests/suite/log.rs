@@ -1,9 +1,12 @@
 //! What the daemon logs, where the journal reads it, and which build it says that it is.
 
-use crate::station::{SIMULATED, hairline, station};
+use crate::station::{Running, SIMULATED, hairline, pipeline, station};
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 /// What `hairline run` writes to a standard error that is the journal's, or not.
 fn logged(folder: &Path, config: &Path, is_journal: bool) -> String {
@@ -34,6 +37,35 @@ fn every_line_in_the_journal_has_its_priority_and_elsewhere_none() {
     let log = logged(folder.path(), &config, true);
     let mistakes: Vec<&str> = log.lines().filter(|line| !line.contains("starting")).collect();
     assert!(mistakes.len() > 1 && mistakes.iter().all(|line| line.starts_with("<3>")), "{log}");
+}
+
+#[test]
+fn a_note_is_no_warning_to_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), SIMULATED);
+    let recipe = "minimum_length_mm = 1.0\nthreshold = 0.9\n[limits]\nlongest_crack_mm = 0.5\n";
+    std::fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    let file = folder.path().join("log");
+    let log = File::create(&file).unwrap();
+    let told = log.metadata().unwrap();
+    let check = ["check", config.to_str().unwrap()];
+    hairline(&check).env("JOURNAL_STREAM", format!("{}:{}", told.dev(), told.ino())).stderr(log).status().unwrap();
+    let log = std::fs::read_to_string(file).unwrap();
+    assert!(log.lines().any(|line| line.starts_with("<6>") && line.contains("note: `threshold`")), "{log}");
+    assert!(log.lines().any(|line| line.starts_with("<4>") && line.contains("`limits.longest_crack_mm`")), "{log}");
+}
+
+#[test]
+fn what_a_camera_s_thread_logs_names_its_lane() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = station(folder.path(), &pipeline("filesrc location=nowhere ! rawvideoparse width=1500 height=128 format=gray8"));
+    let run = ["run", "--config", config.to_str().unwrap()];
+    let mut running = Running(hairline(&run).env("RUST_LOG", "warn").stderr(Stdio::piped()).spawn().unwrap());
+    let (log, begun) = (BufReader::new(running.0.stderr.take().unwrap()), Instant::now());
+    // The first attempt is the lane's to tell.
+    let is_later_attempt = |line: &String| line.contains("WARN") && line.contains("does not start");
+    let told = log.lines().map_while(Result::ok).find(|line| begun.elapsed() > Duration::from_secs(120) || is_later_attempt(line)).unwrap();
+    assert!(is_later_attempt(&told) && told.contains("camera{lane=\"a\"}"), "{told}");
 }
 
 #[test]

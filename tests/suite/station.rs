@@ -39,6 +39,14 @@ pub fn station(folder: &Path, lane: &str) -> PathBuf {
 pub const SIMULATED: &str =
     "[lane.camera]\nkind = \"simulated\"\nseed = 3\nskew_deg_max = 1.5\nlose_lines = [[2, 64]]\n[lane.wafer]\nformat = \"M10\"\n";
 
+/// A lane whose camera is a GStreamer pipeline.
+pub fn pipeline(fragment: &str) -> String {
+    format!(
+        "deadline_ms = 300\n[lane.camera]\nkind = \"gstreamer\"\nline_rate_hz = 5000\nfragment = \"{fragment}\"\n\
+         [lane.wafer]\nformat = \"M10\"\n[lane.belt]\nmm_per_px = 0.14\nmm_per_line = 0.14\n"
+    )
+}
+
 /// The program with these arguments.
 pub fn hairline(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hairline"));

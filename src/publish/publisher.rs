@@ -46,7 +46,8 @@ pub struct Publisher {
 impl Publisher {
     /// Binds both sockets and starts to serve them.
     ///
-    /// `ledger` is asked for replays, `bindings` gets the ids that clients bind.
+    /// `ledger` is asked for replays, `bindings` gets the ids that clients bind, `alive` is called at each turn of the sockets' thread,
+    /// which makes one twice a second at least.
     ///
     /// # Errors
     /// A port in use or an unusable endpoint, each naming its key; ZeroMQ or a thread that fails.
@@ -55,6 +56,7 @@ impl Publisher {
         settings: &config::Publish,
         ledger: Arc<dyn Replay>,
         bindings: Arc<Bindings>,
+        alive: impl Fn() + Send + 'static,
     ) -> Result<Self, PublishError> {
         let context = zmq::Context::new();
         let hwm = i32::try_from(settings.high_water_mark.max(1)).unwrap_or(i32::MAX);
@@ -89,7 +91,7 @@ impl Publisher {
         };
         let mut publisher = Self { commands, waker, stop, threads: Vec::new(), unrecorded, counters, endpoints };
         publisher.spawn("publish-replay", move || reader.run())?;
-        publisher.spawn("publish", move || sockets.run())?;
+        publisher.spawn("publish", move || sockets.run(alive))?;
         Ok(publisher)
     }
 

@@ -47,8 +47,9 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Serves the sockets until it is told to stop, and then sends what was accepted before.
-    pub fn run(mut self) {
+    pub fn run(mut self, alive: impl Fn()) {
         loop {
+            alive();
             let stopping = self.stop.load(Ordering::Acquire);
             self.publish();
             if stopping {

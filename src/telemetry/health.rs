@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 /// sending or idle, and closes when the station begins to stop. A camera that is lost later is
 /// told by the metrics and does not close it.
 ///
-/// *Live* is progress: every thread of the corridor holds a [`Pulse`] and beats it at each turn of
+/// *Live* is progress: every thread of the corridor, from the stitcher to the feed, holds a [`Pulse`] and beats it at each turn of
 /// its loop, idle turns included. One that has not beaten for `stall_after` makes the station not
-/// live, and then nobody should feed the watchdog.
+/// live, and then nobody should feed the watchdog. Cameras have none: one that hangs is told by the metrics.
 #[derive(Debug)]
 pub struct Health {
     stall_after: Duration,

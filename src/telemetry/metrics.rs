@@ -39,6 +39,7 @@ pub struct Metrics {
     pictures_lost: IntCounterVec,
     model: IntGaugeVec,
     recipe_reloads: IntCounterVec,
+    recipe_refused: IntGaugeVec,
     bad_requests: IntCounterVec,
     publish_failures: IntCounter,
     truth_pixels: IntCounterVec,
@@ -85,6 +86,7 @@ impl Metrics {
             pictures_lost: new.counters("album_pictures_lost_total", "Pictures that the disk did not take (in time)", &["lane"])?,
             model: new.gauges("model_info", "The model in use; always 1", &["name", "digest", "device", "shape"])?,
             recipe_reloads: new.counters("recipe_reloads_total", "Recipes read again, by result", &["lane", "result"])?,
+            recipe_refused: new.gauges("recipe_refused", "1 from a recipe that was refused until one is accepted", &["lane"])?,
             bad_requests: new.counters("bad_requests_total", "Requests that were refused", &["socket"])?,
             publish_failures: new.counter("publish_failures_total", "Messages that could not be put on the feed")?,
             truth_pixels: new.counters(
@@ -174,6 +176,7 @@ impl Metrics {
         self.belt_standing.with_label_values(&[lane]);
         self.no_wafer.with_label_values(&[lane]);
         self.no_gap.with_label_values(&[lane]);
+        self.recipe_refused.with_label_values(&[lane]);
         self.running_cells.with_label_values(&[lane]);
     }
 
@@ -187,7 +190,7 @@ impl Metrics {
         &self.lanes
     }
 
-    /// A verdict was published; `rule` is the recipe's rule that rejected the cell, `defects` how many counted on it.
+    /// A verdict was given, whether it could be published or not; `rule` is the recipe's rule that rejected the cell, `defects` how many counted on it.
     pub fn verdict(&self, lane: &str, verdict: &Verdict, rule: Option<&str>, defects: usize) {
         let reason = match verdict {
             Verdict::Hold(reason) => reason.name(),
@@ -278,6 +281,7 @@ impl Metrics {
     /// A recipe was read again and taken over, or refused.
     pub fn recipe_reload(&self, lane: &str, accepted: bool) {
         self.recipe_reloads.with_label_values(&[lane, if accepted { "accepted" } else { "refused" }]).inc();
+        self.recipe_refused.with_label_values(&[lane]).set((!accepted).into());
     }
 
     /// So many more things that came on a socket were refused.

@@ -39,6 +39,17 @@ fn the_build_is_told_with_its_commit() {
 }
 
 #[test]
+fn a_refused_recipe_is_told_until_one_is_accepted() {
+    let metrics = metrics();
+    let refused = || value(&metrics, r#"hairline_recipe_refused{lane="a"}"#);
+    assert_eq!(refused(), Some(0.0));
+    for (accepted, told) in [(false, 1.0), (false, 1.0), (true, 0.0)] {
+        metrics.recipe_reload("a", accepted);
+        assert_eq!(refused(), Some(told));
+    }
+}
+
+#[test]
 fn verdicts_are_counted_by_reason() {
     let metrics = metrics();
     metrics.verdict("a", &Verdict::Reject, Some("longest_crack_mm"), 3);

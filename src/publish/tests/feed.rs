@@ -1,8 +1,10 @@
-use super::{RUN, Station, samples, settings};
+use super::{MemoryLedger, RUN, Station, samples, settings};
 use crate::cell::{HoldReason, VerdictKind, mask_png};
 use crate::publish::wire::VerdictMessage;
 use crate::publish::{Bindings, PublishError, Publisher, StationId};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_verdict_comes_with_its_mask_and_every_message_fits_its_schema() {
@@ -30,6 +32,22 @@ fn a_verdict_comes_with_its_mask_and_every_message_fits_its_schema() {
     station.until("not every subscription is counted", |statistics| statistics.topics == 3);
     let statistics = station.publisher.statistics();
     assert_eq!((statistics.verdicts, statistics.masks, statistics.failed, statistics.bad_requests), (3, 2, 0, 0));
+}
+
+#[test]
+fn the_thread_of_the_sockets_shows_that_it_lives_though_nobody_says_anything() {
+    let turns = Arc::<AtomicU64>::default();
+    let (identity, bindings) = (StationId { station: "s".into(), run: RUN.into(), lanes: vec![] }, Arc::new(Bindings::new([], 1)));
+    let (alive, ledger) = (turns.clone(), Arc::<MemoryLedger>::default());
+    let turn = move || _ = alive.fetch_add(1, Ordering::Relaxed);
+    let publisher = Publisher::start(identity, &settings("tcp://127.0.0.1:*", 10), ledger, bindings, turn).unwrap();
+    let started = Instant::now();
+    while turns.load(Ordering::Relaxed) < 4 {
+        assert!(started.elapsed() < Duration::from_secs(60), "it looks as if it hung");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(publisher);
+    assert_eq!(Arc::strong_count(&turns), 1, "what ended need not live");
 }
 
 /// What has been accepted leaves, even if the publisher stops at once.
@@ -82,7 +100,7 @@ fn a_port_in_use_is_told_with_its_key_and_the_remedy() {
     let taken = station.publisher.endpoints().0.to_owned();
     let start = |settings| {
         let identity = StationId { station: "other".into(), run: RUN.into(), lanes: vec![] };
-        Publisher::start(identity, &settings, station.ledger.clone(), Arc::new(Bindings::new([], 1))).map(|_| ())
+        Publisher::start(identity, &settings, station.ledger.clone(), Arc::new(Bindings::new([], 1)), || {}).map(|_| ())
     };
     let error = start(settings(&taken, 10)).unwrap_err();
     assert!(matches!(error, PublishError::InUse { key: "publish.feed", .. }), "{error}");
@@ -98,7 +116,8 @@ fn unusable_endpoints_are_told_with_what_is_expected() {
     for endpoint in ["127.0.0.1:5556", "tcp://127.0.0.1", "tcp://:5556", "tcp://127.0.0.1:70000", "tcp://192.0.2.1:5556", "ipc:///x", ""] {
         let identity = StationId { station: "s".into(), run: RUN.into(), lanes: vec![] };
         let bindings = Arc::new(Bindings::new([], 1));
-        let error = Publisher::start(identity, &settings(endpoint, 10), ledger.clone(), bindings).map(|_| ()).unwrap_err().to_string();
+        let error =
+            Publisher::start(identity, &settings(endpoint, 10), ledger.clone(), bindings, || {}).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("`publish.feed`") && error.contains("tcp://127.0.0.1:5556"), "{endpoint}: {error}");
     }
 }

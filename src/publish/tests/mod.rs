@@ -73,7 +73,7 @@ impl Station {
         let lanes: Vec<Arc<str>> = vec!["a".into(), "ab".into()];
         let (ledger, bindings) = (Arc::<MemoryLedger>::default(), Arc::new(Bindings::new(lanes.clone(), 16)));
         let station = StationId { station: "line-3".into(), run: RUN.into(), lanes };
-        let publisher = Publisher::start(station, &settings, ledger.clone(), bindings.clone()).unwrap();
+        let publisher = Publisher::start(station, &settings, ledger.clone(), bindings.clone(), || {}).unwrap();
         Self { publisher, ledger, bindings }
     }
 

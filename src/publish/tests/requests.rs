@@ -256,7 +256,7 @@ fn a_hanging_ledger_holds_up_no_verdict() {
     let ledger = Arc::new(Hanging(std::sync::Barrier::new(2), MemoryLedger::default()));
     let (lanes, bindings) = (vec!["a".into()], Arc::new(Bindings::new(["a".into()], 1)));
     let identity = StationId { station: "line-3".into(), run: RUN.into(), lanes };
-    let publisher = Publisher::start(identity, &settings("tcp://127.0.0.1:*", 10), ledger.clone(), bindings.clone()).unwrap();
+    let publisher = Publisher::start(identity, &settings("tcp://127.0.0.1:*", 10), ledger.clone(), bindings.clone(), || {}).unwrap();
     let station = Station { publisher, ledger: Arc::default(), bindings };
     let (client, listener) = (station.client(), station.subscriber("a"));
     client.0.send(json!({"request": "replay", "lane": "a", "from": 1}).to_string().as_bytes(), 0).unwrap();
@@ -275,7 +275,7 @@ fn the_ledger_on_disk_is_replayed() {
     let ledger = Arc::new(crate::ledger::Ledger::open(dir.path(), 30).unwrap());
     let (lanes, bindings) = (vec!["a".into()], Arc::new(Bindings::new(["a".into()], 1)));
     let identity = StationId { station: "line-3".into(), run: RUN.into(), lanes };
-    let publisher = Publisher::start(identity, &settings("tcp://127.0.0.1:*", 10), ledger.clone(), bindings.clone()).unwrap();
+    let publisher = Publisher::start(identity, &settings("tcp://127.0.0.1:*", 10), ledger.clone(), bindings.clone(), || {}).unwrap();
     let station = Station { publisher, ledger: Arc::default(), bindings };
     let entry = |message: &VerdictMessage, payload: &[u8]| crate::ledger::Entry {
         run: message.run.clone(),

@@ -3,6 +3,7 @@
 use super::backlog::Allowance;
 use super::empty::EmptyBelt;
 use super::long_loss::LongLoss;
+use super::loss_log::LossLog;
 use super::queue::{DeskEvent, InspectJob};
 use super::recipes::RecipeSlot;
 use super::state::LaneState;
@@ -73,6 +74,7 @@ impl LaneWorker {
     pub fn run(mut self) {
         let mut gone: Option<(Moment, String)> = None;
         let mut blocked: Option<Moment> = None;
+        let mut losses = LossLog::new();
         let mut passing = Passing::default();
         let mut stitched = Vec::new();
         let mut reason = HoldReason::Restart;
@@ -95,12 +97,15 @@ impl LaneWorker {
                 },
                 default(TICK) => continue,
             };
-            self.note(&event, &mut gone);
+            self.note(&event, &mut losses, &mut gone);
             self.note_long_loss(&event, blocked.is_some());
             let cells = self.stitcher.cells();
             self.stitcher.push(&event, &mut stitched);
             if !stitched.drain(..).all(|e| self.deliver(e, &mut passing)) {
                 break;
+            }
+            if let Some(until) = self.stitcher.take_recount() {
+                self.bindings.forget_counts(&self.state.name, until.instant);
             }
             let belt = self.stitcher.state();
             self.note_blocked(&belt, &mut blocked);
@@ -134,14 +139,14 @@ impl LaneWorker {
     }
 
     /// Keeps the lane's state and tells the desk what is not about a cell.
-    fn note(&self, event: &CameraEvent, gone: &mut Option<(Moment, String)>) {
+    fn note(&self, event: &CameraEvent, losses: &mut LossLog, gone: &mut Option<(Moment, String)>) {
         match event {
             CameraEvent::Block(block) => {
                 self.state.lines(u64::from(block.lines));
                 self.state.camera(CameraState::Connected);
             }
-            CameraEvent::Lost { lines, cause, .. } => {
-                tracing::warn!(lane = %self.state.name, lines, ?cause, "lines lost");
+            CameraEvent::Lost { first_line, lines, cause } => {
+                losses.note(&self.state.name, *first_line, *lines, *cause);
                 let _ = self.desk.send(DeskEvent::Lost { lines: *lines, cause: *cause });
             }
             CameraEvent::Idle { .. } => self.state.camera(CameraState::Idle),

@@ -16,6 +16,7 @@ mod error;
 mod inspection;
 mod lane;
 mod long_loss;
+mod loss_log;
 mod queue;
 mod recipes;
 mod recorder;

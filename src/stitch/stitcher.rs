@@ -54,6 +54,8 @@ pub struct Stitcher {
     cells: u64,
     next_line: Option<u64>,
     clock: Option<LineClock>,
+    /// The last line before the belt's encoder began to count from anew, where nobody has asked yet.
+    recount: Option<Moment>,
     truths: VecDeque<TrueMask>,
 }
 
@@ -134,6 +136,7 @@ impl Stitcher {
             cells: 0,
             next_line: None,
             clock: None,
+            recount: None,
             truths: VecDeque::new(),
             lane,
         })
@@ -185,6 +188,11 @@ impl Stitcher {
         }
     }
 
+    /// Where the belt's encoder began to count from anew though the camera stayed: when the last line before that passed. Told once.
+    pub fn take_recount(&mut self) -> Option<Moment> {
+        self.recount.take()
+    }
+
     /// Pixels that a line must have so that a wafer of nominal size, turned by so many degrees, is not held for want of gap beside it.
     pub fn line_px_min(&self, skew_deg: f64) -> u32 {
         self.shape.line_px_min(skew_deg.to_radians())
@@ -206,8 +214,12 @@ impl Stitcher {
         if let Some(sensor) = &mut self.sensor {
             sensor.grey_step = 65535.0 / f64::from(block.format.white());
         }
-        let clock = LineClock::new(block, self.clock.as_ref());
+        let before = self.clock.take();
+        let clock = LineClock::new(block, before.as_ref());
         self.clock = Some(clock);
+        if clock.counts_from_anew() {
+            self.recount = before.map(|before| before.end_at());
+        }
         for index in 0..block.lines {
             let number = block.first_line + u64::from(index);
             if self.next_line.is_some_and(|next| number < next) {

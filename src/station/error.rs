@@ -56,12 +56,35 @@ pub enum StationError {
         /// The lane.
         lane: String,
     },
-    /// The operating system refused a thread or the runtime.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
+    /// The operating system gives no thread.
+    #[error("no thread `{name}`: {source}; free memory, or raise the limit of tasks (`ulimit -u`; under systemd `TasksMax`)")]
+    Thread {
+        /// The thread.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The operating system refuses something else that the station cannot do without.
+    #[error("cannot {what}: {source}; free memory, or raise the limit of open files (`ulimit -n`; under systemd `LimitNOFILE`)")]
+    System {
+        /// What it was asked for.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 impl StationError {
+    /// For `map_err` where `name` was to be started.
+    pub(super) fn thread(name: &str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Thread { name: name.into(), source }
+    }
+
+    /// For `map_err` where the system was asked to do `what`.
+    pub(super) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+
     /// Whether the configuration, or a file that it names, has to be changed: starting again does not help.
     pub fn is_configuration(&self) -> bool {
         let wrong_model = |error: &NnError| matches!(error, NnError::Read { .. } | NnError::Unfit { .. } | NnError::Shape { .. });
@@ -71,7 +94,7 @@ impl StationError {
             Self::Inspect(_) | Self::Recipe(_) | Self::Calibration { .. } | Self::Stitch(_) => true,
             Self::Camera { source, .. } => source.is_configuration(),
             Self::Ledger(_) | Self::Album(_) | Self::Publish(_) | Self::Telemetry(_) | Self::Http(_) => false,
-            Self::Failed(_) | Self::StreamEnded { .. } | Self::Thread(_) => false,
+            Self::Failed(_) | Self::StreamEnded { .. } | Self::Thread { .. } | Self::System { .. } => false,
         }
     }
 }

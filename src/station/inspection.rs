@@ -32,7 +32,7 @@ impl WarmThread {
     pub fn start(make: impl FnOnce() -> Result<Inspectors, InspectError> + Send + 'static) -> Result<Self, StationError> {
         let (lanes, lanes_in) = bounded::<Lanes>(1);
         let (warm, warm_in) = bounded(1);
-        let thread = std::thread::Builder::new().name("inspection".into()).spawn(move || {
+        let work = move || {
             let (info, inspectors) = match make() {
                 Ok(inspectors) => (Ok(inspectors.info()), Some(inspectors)),
                 Err(error) => (Err(error), None),
@@ -43,7 +43,8 @@ impl WarmThread {
             {
                 run(inspectors, &lanes);
             }
-        })?;
+        };
+        let thread = std::thread::Builder::new().name("inspection".into()).spawn(work).map_err(StationError::thread("inspection"))?;
         let failed = match warm_in.recv() {
             Ok(Ok(info)) => return Ok(Self { lanes: Some(lanes), thread: Some(thread), info }),
             Ok(Err(error)) => error.into(),

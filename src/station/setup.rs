@@ -1,4 +1,5 @@
-//! From a configuration to a running station: everything is loaded and checked before a thread starts.
+//! From a configuration to a running station: everything is loaded, checked and bound before a lane starts. What has threads of its
+//! own until then (network, album, publisher, HTTP) ends with [`Prepared`].
 
 use super::empty::EmptyBelt;
 use super::inspection::{Lanes, WarmThread};
@@ -131,13 +132,13 @@ struct PreparedLane {
     recipe: Arc<RecipeSlot>,
 }
 
-/// Everything loaded and bound, nothing running yet.
+/// Everything loaded and bound, and no lane running yet. Dropping it ends the threads that there are.
 pub(super) struct Prepared {
     lanes: Vec<PreparedLane>,
     inspection: WarmThread,
     office: Office,
     ledger: Arc<Ledger>,
-    album_thread: Option<JoinHandle<()>>,
+    album: Option<OpenAlbum>,
     health: Arc<Health>,
     runtime: tokio::runtime::Runtime,
     listener: tokio::net::TcpListener,
@@ -183,17 +184,19 @@ impl Prepared {
         metrics.built_from(&options.commit)?;
         let health = Health::new(&names, STALL_AFTER);
         let ledger = Arc::new(Ledger::open(&config.station.data_dir, config.station.keep_days)?);
-        let (album, album_thread) = open_album(config.album.as_ref(), &metrics)?.unzip();
+        let album = config.album.as_ref().map(|settings| OpenAlbum::open(settings, &metrics)).transpose()?;
         let run = uuid::Uuid::now_v7().to_string();
         let bindings = Arc::new(Bindings::new(names.iter().cloned(), BINDINGS));
         let id = StationId { station: config.station.name.clone(), run: run.clone(), lanes: names };
-        let publisher = Arc::new(Publisher::start(id, &config.publish, ledger.clone(), bindings.clone())?);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("service").enable_all().build()?;
+        let publishes = health.pulse("publish");
+        let publisher = Arc::new(Publisher::start(id, &config.publish, ledger.clone(), bindings.clone(), move || publishes.beat())?);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("service").enable_all().build();
+        let runtime = runtime.map_err(StationError::system("start the HTTP server's runtime"))?;
         let listener = runtime.block_on(crate::http::bind(config.http.listen))?;
-        tracing::info!(http = %listener.local_addr()?, "serving");
+        let http = listener.local_addr().map_err(StationError::system("tell where the HTTP server listens"))?;
+        tracing::info!(%http, "serving");
         if let Some(told) = options.on_start.take() {
             let (feed, requests) = publisher.endpoints();
-            let http = listener.local_addr()?;
             told(super::Endpoints { feed: feed.to_owned(), requests: requests.to_owned(), http });
         }
         let info = inspection.info();
@@ -213,7 +216,7 @@ impl Prepared {
             model_threshold: info.threshold,
             metrics,
             review: Arc::new(Review::new(&config.review)),
-            album: album.map(Arc::new),
+            album: album.as_ref().map(|open| open.album.clone()),
             publisher,
             bindings,
             observer: options.observer,
@@ -223,17 +226,18 @@ impl Prepared {
             stop,
         };
         let status_every = Duration::from_secs_f64(config.publish.status_every_s);
-        Ok(Self { lanes, inspection, office, ledger, album_thread, health, runtime, listener, status_every })
+        Ok(Self { lanes, inspection, office, ledger, album, health, runtime, listener, status_every })
     }
 
-    /// Starts every thread. Where a camera cannot be started, what was started before is stopped again.
+    /// Starts every thread that does not run yet. Where a camera cannot be started, what was started before is stopped again.
     pub fn start(self) -> Result<Running, StationError> {
         let office = Arc::new(self.office);
         let mut running = Running::new(self.runtime, self.listener, office.clone(), self.health.clone(), self.status_every);
         let (recorder, thread) =
-            Recorder::start(self.ledger.clone(), office.run.clone(), office.metrics.clone(), self.health.pulse("ledger"))?;
+            Recorder::start(self.ledger.clone(), office.run.clone(), office.metrics.clone(), self.health.pulse("ledger"))
+                .map_err(StationError::thread("ledger"))?;
         running.thread(Stage::Ledger, thread);
-        if let Some(thread) = self.album_thread {
+        if let Some(thread) = self.album.and_then(OpenAlbum::into_thread) {
             running.thread(Stage::Album, thread);
         }
         let budget = Arc::new(CellBudget::new(office.wanted));
@@ -298,15 +302,38 @@ impl Prepared {
     }
 }
 
-/// The album that the configuration asks for, and its thread, which no watchdog waits for: the line can do without it.
-fn open_album(settings: Option<&config::Album>, metrics: &Arc<Metrics>) -> Result<Option<(Album, JoinHandle<()>)>, StationError> {
-    let Some(settings) = settings else { return Ok(None) };
-    let (kept, lost) = (metrics.clone(), metrics.clone());
-    Ok(Some(Album::open(settings, move |lane| kept.picture_kept(lane), move |lane| lost.picture_lost(lane))?))
+/// The album that the configuration asks for, and its thread, which no watchdog waits for: the line can do without it. Dropping it
+/// closes the album and joins the thread.
+struct OpenAlbum {
+    album: Arc<Album>,
+    thread: Option<JoinHandle<()>>,
 }
 
-fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name).spawn(work)
+impl OpenAlbum {
+    fn open(settings: &config::Album, metrics: &Arc<Metrics>) -> Result<Self, StationError> {
+        let (kept, lost) = (metrics.clone(), metrics.clone());
+        let (album, thread) = Album::open(settings, move |lane| kept.picture_kept(lane), move |lane| lost.picture_lost(lane))?;
+        Ok(Self { album: Arc::new(album), thread: Some(thread) })
+    }
+
+    /// Hands the thread over to whoever closes the album and joins it.
+    fn into_thread(mut self) -> Option<JoinHandle<()>> {
+        self.thread.take()
+    }
+}
+
+impl Drop for OpenAlbum {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        self.album.close();
+        if thread.join().is_err() {
+            tracing::error!("the thread `album` has failed");
+        }
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StationError> {
+    std::thread::Builder::new().name(name.clone()).spawn(work).map_err(StationError::thread(&name))
 }
 
 /// The time since the ledger last saw this lane was blind.

@@ -27,8 +27,10 @@ const WRITER_GRACE: Duration = Duration::from_secs(1);
 /// A thread silent for this long has hung, an inspection whose network fails on every row included: longer than an inference
 /// takes on a slow CPU. The unit and `deploy/README.md` tell it.
 pub(super) const STALL_AFTER: Duration = Duration::from_secs(30);
-/// Within so long a thread that hangs has been noticed and the station ended, by the unit's watchdog.
-const HANGS_AT_MOST: Duration = Duration::from_secs(STALL_AFTER.as_secs() + 20);
+/// The unit's `WatchdogSec`, where nobody tells.
+const WATCHDOG: Duration = Duration::from_secs(15);
+/// What ending a station takes once its watchdog has barked, and more.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The threads in the order in which they end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +82,8 @@ pub(super) struct Running {
     office: Arc<Office>,
     health: Arc<Health>,
     status_every: Duration,
+    /// Within so long after the last sign of life systemd ends the station, where it does so.
+    watchdog: Option<Duration>,
     lanes: Vec<LaneWatch>,
     stages: [Vec<JoinHandle<()>>; Stage::ALL.len()],
     /// The first thread that failed.
@@ -103,6 +107,7 @@ impl Running {
             office,
             health,
             status_every,
+            watchdog: sd_notify::watchdog_enabled(),
             lanes: Vec::new(),
             stages,
             failed: None,
@@ -159,11 +164,11 @@ impl Running {
 
     async fn watch_over(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), StationError> {
         tokio::pin!(shutdown);
-        let mut hangup = signal(SignalKind::hangup())?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(StationError::system("listen for SIGHUP"))?;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut status = tokio::time::interval(self.status_every);
-        let watchdog_every = sd_notify::watchdog_enabled().map(|timeout| timeout / 3);
+        let watchdog_every = self.watchdog.map(|timeout| timeout / 3);
         let mut last_pet = Instant::now();
         // The network is ready and every thread runs. A camera that is not there yet, or a belt that stands, is no reason
         // for systemd to start anew; whether cells are seen is told by `/ready`, the metrics and the status messages.
@@ -266,7 +271,7 @@ impl Running {
             let moment = Moment::now();
             let unix_ns = moment.unix_ns;
             if due {
-                lane.note_seen(moment, HANGS_AT_MOST + lane.deadline);
+                lane.note_seen(moment, hangs_at_most(self.watchdog) + lane.deadline);
             }
             let message = StatusMessage {
                 schema: Default::default(),
@@ -343,6 +348,11 @@ impl Drop for Running {
     }
 }
 
+/// Within so long a thread that hangs has been noticed and the station ended, by a watchdog that waits so long.
+fn hangs_at_most(watchdog: Option<Duration>) -> Duration {
+    STALL_AFTER + watchdog.unwrap_or(WATCHDOG).max(WATCHDOG) + ENDS_WITHIN
+}
+
 /// Until when the threads of `stage`, which is told to end `now`, are waited for, where all are until `all_until`.
 fn stage_until(stage: Stage, all_until: Instant, now: Instant) -> Instant {
     let writes = matches!(stage, Stage::Ledger | Stage::Album);
@@ -362,14 +372,23 @@ mod tests {
         assert_eq!([Stage::Lanes, Stage::Inspection, Stage::Verdicts].map(|stage| stage_until(stage, all_until, late)), [all_until; 3]);
     }
 
+    /// A time of the unit's.
+    fn of_unit(key: &str) -> Duration {
+        let unit = include_str!("../../systemd/hairline@.service");
+        let seconds = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')?.strip_suffix('s')?.parse().ok());
+        Duration::from_secs(seconds.unwrap())
+    }
+
     #[test]
     fn all_stages_end_before_the_unit_kills() {
-        let unit = include_str!("../../systemd/hairline@.service");
-        let seconds = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")?.strip_suffix('s')?.parse().ok());
-        let second = Duration::from_secs(1);
-        assert!(
-            END_GRACE + 2 * WRITER_GRACE + 2 * second <= Duration::from_secs(seconds.unwrap()),
-            "{seconds:?} s, two of them for the sockets"
-        );
+        let (kills_after, second) = (of_unit("TimeoutStopSec"), Duration::from_secs(1));
+        assert!(END_GRACE + 2 * WRITER_GRACE + 2 * second <= kills_after, "{kills_after:?}, two seconds of them for the sockets");
+    }
+
+    #[test]
+    fn blind_time_covers_a_thread_that_hangs_however_long_the_watchdog_waits() {
+        assert_eq!(WATCHDOG, of_unit("WatchdogSec"));
+        let seconds = |watchdog: Option<u64>| hangs_at_most(watchdog.map(Duration::from_secs)).as_secs();
+        assert_eq!([None, Some(5), Some(15), Some(60)].map(seconds), [50, 50, 50, 95]);
     }
 }

@@ -84,7 +84,7 @@ impl DeviceEngine {
     pub(super) fn cuda(checkpoint: &Checkpoint, ordinal: usize, precision: Precision) -> std::result::Result<Self, NnError> {
         let missing = |reason: String, remedy: &str| NnError::Device { wanted: format!("cuda:{ordinal}"), reason, remedy: remedy.into() };
         if !cfg!(feature = "cuda") {
-            let remedy = "build with `--features cuda`, or set the device to `cpu` or `auto`";
+            let remedy = "build with `--features cudnn`, or set the device to `cpu` or `auto`";
             return Err(missing("this build has no CUDA".into(), remedy));
         }
         let device =

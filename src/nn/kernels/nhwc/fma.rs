@@ -12,6 +12,8 @@ pub(super) const MANY: [usize; 2] = [14, 8];
 const FEW: [usize; 2] = [6, 4];
 /// Inputs multiplied in one turn of the loop.
 pub(super) const INPUTS: usize = 4;
+/// Values that lie a multiple of this apart are at one place in the first-level cache: 4 KiB, in all that is x86.
+const FIRST_LEVEL_PITCH: usize = 1024;
 
 /// One line of a product whose result is stored as `F`.
 struct Line<'a, F: Format>(&'a LineTask<'a, f32, F::Value>);
@@ -42,9 +44,16 @@ impl<F: Format> Tiles for Line<'_, F> {
             let mut weights = product.weights.start().add(task.block * product.block_values);
             for (source, (channels, steps)) in product.sources.iter().zip(&product.steps).enumerate() {
                 let pitch = product.unit * channels;
+                // What the next tile reads and this one does not, a part of it with each turn.
+                let turns = steps.len() / INPUTS;
+                let fetched = (UNITS * pitch).div_ceil(turns.max(1));
                 for line in 0..product.lines {
                     let mut from = task.from[source][line].add(first * pitch);
-                    for _ in 0..steps.len() / INPUTS {
+                    let mut next = from.wrapping_add((UNITS - 1) * pitch + steps.len());
+                    for _ in 0..turns {
+                        L::fetch(next);
+                        L::fetch(next.wrapping_add(fetched / 2));
+                        next = next.wrapping_add(fetched);
                         for input in 0..INPUTS {
                             add_products(&mut sums, from.add(input), pitch, weights.add(input * VECTORS * L::WIDTH));
                         }
@@ -88,19 +97,22 @@ pub(super) trait Tiles {
     /// As for `L`; the units must be there.
     unsafe fn tile<L: Lanes, const UNITS: usize, const VECTORS: usize>(&self, first: usize);
 
-    /// Computes `units` units of one or two vectors of columns.
+    /// Computes `units` units of one or two vectors of columns, of inputs that begin a `pitch` of values apart.
     ///
     /// # Safety
     /// As for `L`; the units must be there.
     #[inline(always)]
-    unsafe fn all<L: Lanes>(&self, units: usize, vectors: usize) {
+    unsafe fn all<L: Lanes>(&self, units: usize, vectors: usize, pitch: usize) {
+        // A first-level cache has room for eight or twelve values that lie so far apart.
+        let few = pitch.is_multiple_of(FIRST_LEVEL_PITCH);
         // SAFETY: the caller's promise.
         unsafe {
-            match (L::MANY, vectors) {
-                (true, 1) => self.walk::<L, { MANY[0] }, { MANY[1] }, 1>(units),
-                (true, _) => self.walk::<L, { MANY[0] }, { MANY[1] }, 2>(units),
-                (false, 1) => self.walk::<L, { FEW[0] }, { FEW[1] }, 1>(units),
-                (false, _) => self.walk::<L, { FEW[0] }, { FEW[1] }, 2>(units),
+            match (L::MANY, vectors, few) {
+                (true, 1, _) => self.walk::<L, { MANY[0] }, { MANY[1] }, 1>(units),
+                (true, _, false) => self.walk::<L, { MANY[0] }, { MANY[1] }, 2>(units),
+                (true, _, true) => self.walk::<L, { MANY[1] }, { MANY[1] }, 2>(units),
+                (false, 1, _) => self.walk::<L, { FEW[0] }, { FEW[1] }, 1>(units),
+                (false, _, _) => self.walk::<L, { FEW[0] }, { FEW[1] }, 2>(units),
             }
         }
     }
@@ -151,7 +163,9 @@ impl<F: Format> Task for Line<'_, F> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let vectors = self.0.product.stored(self.0.block, L::WIDTH) / L::WIDTH;
+        let product = self.0.product;
+        let widest = product.sources.iter().map(|channels| product.unit * channels).max().unwrap_or(0);
         // SAFETY: the caller's promise.
-        unsafe { self.all::<L>(self.0.units, vectors) }
+        unsafe { self.all::<L>(self.0.units, vectors, widest) }
     }
 }

@@ -44,6 +44,10 @@ pub(in crate::nn) trait Lanes: Copy {
         (self, next)
     }
 
+    /// Has the memory at `from` brought into the first-level cache, where the processor is told so; any address will do.
+    #[inline(always)]
+    fn fetch(_from: *const f32) {}
+
     /// Exchanges lines and columns: of a square of `WIDTH` values a side, all read, whose lines lie `from_pitch` apart, to as many
     /// `lines` and `columns` of the result as are told, which lie `to_pitch` apart.
     #[inline(always)]

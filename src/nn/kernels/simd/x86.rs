@@ -72,6 +72,11 @@ impl Lanes for __m512 {
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(sign, _mm512_setzero_ps()), self) }
     }
     #[inline(always)]
+    fn fetch(from: *const f32) {
+        // SAFETY: all of x86-64 has it, and it fails for no address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
     unsafe fn transpose(from: *const f32, from_pitch: usize, to: *mut f32, to_pitch: usize, [lines, columns]: [usize; 2]) {
         unsafe {
             let mut rows = [_mm512_setzero_ps(); 16];
@@ -194,6 +199,11 @@ impl Lanes for __m256 {
     #[inline(always)]
     unsafe fn then(self, next: *const f32) -> (Self, *const f32) {
         unsafe { after(self, next) }
+    }
+    #[inline(always)]
+    fn fetch(from: *const f32) {
+        // SAFETY: all of x86-64 has it, and it fails for no address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_pitch: usize, to: *mut f32, to_pitch: usize, [lines, columns]: [usize; 2]) {

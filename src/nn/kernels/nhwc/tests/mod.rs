@@ -153,7 +153,8 @@ fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
         return;
     }
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(5));
-    // One pixel, odd sides, lines longer and shorter than the tiles, channels beside the vectors' widths; large weights.
+    // One pixel, odd sides, lines longer and shorter than the tiles, channels beside the vectors' widths; large weights; pixels that are
+    // all at one place of the first-level cache.
     let sizes = [
         (1, 1, [1, 1]),
         (1, 7, [3, 5]),
@@ -163,6 +164,7 @@ fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
         (20, 34, [8, 8]),
         (33, 66, [24, 16]),
         (4, 10, [256, 330]),
+        (1, 19, [1024, 16]),
     ];
     // Channels that come out even in vectors; squares of four that end with the line and beyond it, strips within the picture and
     // beyond it; weights that are large, in steps of the whole picture and of two strips.
@@ -178,6 +180,7 @@ fn check<F: Multiply>(isa: Isa, method: Method, tolerance: f64) {
         (7, 29, [16, 32]),
         (14, 58, [32, 16]),
         (6, 30, [256, 256]),
+        (3, 37, [1024, 16]),
     ];
     let (of_squares, middle, last, more) = if method == Method::Winograd { (&even[..], 32, 16, 16) } else { (&[][..], 10, 6, 3) };
     for (h, w, encoder) in sizes.iter().chain(of_squares).copied() {

@@ -82,7 +82,7 @@ impl Task for Multiply<'_> {
         for first in (0..outputs).step_by(block) {
             let vectors = block.min(outputs - first) / L::WIDTH;
             // SAFETY: the caller's promise.
-            unsafe { OfBlock { of: &self, first }.all::<L>(self.squares, vectors) }
+            unsafe { OfBlock { of: &self, first }.all::<L>(self.squares, vectors, self.matrix.inputs) }
         }
     }
 }

@@ -21,14 +21,24 @@ pub(super) struct SeenRow {
 pub(super) struct ReadyCell {
     pub id: CellId,
     pub end: CellEnd,
-    /// Present where the cell can be judged.
-    pub rows: Option<[SeenRow; TILES_PER_SIDE]>,
-    /// Present where it cannot.
+    /// Those that have come back; all of them where the cell can be judged.
+    pub rows: [Option<SeenRow>; TILES_PER_SIDE],
+    /// Why it cannot.
     pub hold: Option<HoldReason>,
     /// When the last row came back from the network.
     pub inspected_at: Option<Instant>,
     /// How long the last row waited for the network, and how long that took.
     pub last_row: Option<(Duration, Duration)>,
+}
+
+impl ReadyCell {
+    /// Its rows, where none is missing.
+    pub fn whole(&self) -> Option<[&SeenRow; TILES_PER_SIDE]> {
+        match &self.rows {
+            [Some(a), Some(b), Some(c)] => Some([a, b, c]),
+            _ => None,
+        }
+    }
 }
 
 struct Pending {
@@ -64,11 +74,7 @@ impl Pending {
     }
 
     fn ready(self, end: CellEnd) -> ReadyCell {
-        let rows = match self.rows {
-            [Some(a), Some(b), Some(c)] => Some([a, b, c]),
-            _ => None,
-        };
-        let Self { id, hold, inspected_at, last_row, .. } = self;
+        let Self { id, rows, hold, inspected_at, last_row, .. } = self;
         ReadyCell { id, end, rows, hold, inspected_at, last_row }
     }
 }
@@ -264,7 +270,7 @@ mod tests {
         desk.push(row(1, 1), at.instant);
         assert!(desk.take_late().is_none());
         desk.push(row(1, 2), at.instant);
-        assert_eq!(desk.take_late().map(|c| (c.id.number, c.rows.is_some())), Some((1, true)));
+        assert_eq!(desk.take_late().map(|c| (c.id.number, c.whole().is_some())), Some((1, true)));
         assert!(desk.take_late().is_none());
     }
 
@@ -278,7 +284,7 @@ mod tests {
         desk.push(end(1, at, None), at.instant);
         let late = at.instant + Duration::from_millis(101);
         assert_eq!(desk.take_ready(late).and_then(|c| c.hold), Some(HoldReason::Deadline));
-        assert_eq!(desk.take_late().map(|c| (c.hold, c.rows.is_some())), Some((None, true)));
+        assert_eq!(desk.take_late().map(|c| (c.whole().is_some(), c.hold)), Some((true, None)));
     }
 
     #[test]

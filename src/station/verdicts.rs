@@ -2,6 +2,7 @@
 //! them.
 
 mod judged;
+mod recorded;
 
 use super::desk::{Desk, LATE_CELLS, ReadyCell, SeenRow};
 use super::queue::DeskEvent;
@@ -12,10 +13,10 @@ use super::state::LaneState;
 use super::{CellOutcome, Observer};
 use crate::album::{Album, Kept, Page};
 use crate::cell::{
-    Disposition, Gate, HoldReason, Judgement, Moment, ProbabilityMap, TILES_PER_SIDE, Verdict, VerdictKind, mask_png, without_rim,
+    CELL_PX, Disposition, Gate, HoldReason, Judgement, Moment, ProbabilityMap, Span, TILE_PX, TILES_PER_SIDE, TileRow, Verdict,
+    VerdictKind, mask_png, without_rim,
 };
 use crate::judge::{Recipe, judge};
-use crate::ledger::Entry;
 use crate::publish::wire::{BlindMessage, LatencyMs, ModelInfo, TrailingEdge, VerdictMessage};
 use crate::publish::{Bindings, Publisher};
 use crate::review::{Found, Review, Truth};
@@ -33,8 +34,6 @@ const TICK: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(4);
 /// Kept free before the deadline for judging, recording and sending.
 pub(super) const MARGIN: Duration = Duration::from_millis(8);
-/// Thereof for sending alone.
-const SENDING: Duration = Duration::from_millis(3);
 
 /// What every lane's verdict thread shares.
 pub(super) struct Office {
@@ -89,8 +88,9 @@ impl VerdictWorker {
             }
             while let Some(cell) = desk.take_late() {
                 let carrier_id = carriers.iter().find(|(number, _)| *number == cell.id.number).and_then(|(_, id)| id.clone());
-                let (judgement, hold) = self.judge_cell(&cell, &self.recipe.get());
-                self.keep_late(&cell, judgement.as_ref(), hold, carrier_id);
+                let recipe = self.recipe.get();
+                let (judgement, hold) = self.judge_cell(&cell, &recipe);
+                self.keep_late(&cell, judgement.as_ref(), hold, &recipe, carrier_id);
             }
             if self.office.stop.is_set() {
                 let until = *stop_waiting_at.get_or_insert(now + GRACE);
@@ -159,12 +159,12 @@ impl VerdictWorker {
         let deadline_at = self.deadline.and_then(|d| cell.end.at.instant.checked_add(d));
         let judged = self.judge_in_time(cell, &recipe, deadline_at, too_slow);
         let mut message = self.message(cell, judged.verdict(), judged.judgement.as_ref(), &recipe, carrier_id.clone());
-        message.latency_ms = judged.latency_ms(cell);
-        if judged.late.as_ref().is_some_and(|late| late.verdict == Verdict::Reject) {
-            message.gate = Gate::Eject;
+        if let Some(found) = judged.cracked_on_hold() {
+            message = VerdictMessage { gate: Gate::Eject, defects: found.defects.clone(), longest_mm: found.longest_mm(), ..message };
         }
         let png = mask_of(cell, judged.judgement.as_ref());
         let made_at = Instant::now();
+        message.latency_ms = judged.latency_ms(cell, made_at);
         let message = self.record(cell, message, &png, &recipe, deadline_at);
         let recorded_at = Instant::now();
         if let Err(e) = office.publisher.verdict(&message, &png) {
@@ -177,12 +177,12 @@ impl VerdictWorker {
             office.metrics.latency(&self.state.name, stage, spent.as_secs_f64());
         }
         if let Some(judgement) = &judged.late {
-            self.keep_late(cell, Some(judgement), None, carrier_id);
+            self.keep_late(cell, Some(judgement), None, &recipe, carrier_id);
         }
         if let Some(observer) = &office.observer {
             observer.cell(&CellOutcome {
                 message: &message,
-                rows: cell.rows.as_ref().map(|rows| rows.each_ref().map(|r| &*r.pixels)),
+                rows: cell.whole().map(|rows| rows.map(|r| &*r.pixels)),
                 mask: judged.judgement.as_ref().map(|j| &j.mask),
                 truth: cell.end.truth.as_ref().map(|t| &*t.mask),
                 total_ms: since_trailing_edge(cell, published_at).as_secs_f64() * 1000.0,
@@ -197,6 +197,8 @@ impl VerdictWorker {
     fn judge_in_time(&self, cell: &ReadyCell, recipe: &Recipe, deadline_at: Option<Instant>, too_slow: &mut TooSlow) -> Judged {
         let taken_at = Instant::now();
         let (mut judgement, mut hold) = self.judge_cell(cell, recipe);
+        // Where it would be let through, what there is of it may tell better.
+        let partial = (judgement.is_none() && recipe.hold_gate == Gate::Open).then(|| self.judge_rows(cell, recipe)).flatten();
         let judged_at = Instant::now();
         let late = judgement.take_if(|_| deadline_at.is_some_and(|at| judged_at >= at));
         if late.is_some() {
@@ -206,14 +208,14 @@ impl VerdictWorker {
         if let Some(told) = hold.as_ref().and_then(|reason| too_slow.note(reason, cell, judging, judged_at)) {
             tracing::warn!(lane = %self.state.name, "{told}");
         }
-        Judged { judgement, hold, late, taken_at, judged_at }
+        Judged { judgement, hold, late, partial, taken_at, judged_at }
     }
 
     /// Keeps the mask of a cell that the network has seen for its truth, and its picture where it is worth learning from.
     fn keep(&self, cell: &ReadyCell, verdict: VerdictKind, judgement: &Judgement, recipe: &Recipe) {
         let mask = Arc::new(judgement.mask.clone());
-        let Some(rows) = &cell.rows else { return };
-        let outline = rows.each_ref().map(|row| &*row.spans).concat();
+        let Some(rows) = cell.whole() else { return };
+        let outline = rows.map(|row| &*row.spans).concat();
         let found = Found { mask: mask.clone(), judged: without_rim(&outline).into() };
         let disposition = Disposition { verdict, by_corner: recipe.reject_missing_corners && !cell.end.missing_corners.is_empty() };
         self.office.review.remember(cell.id.clone(), found, disposition);
@@ -222,7 +224,7 @@ impl VerdictWorker {
             cell: cell.id.clone(),
             unix_ns: cell.end.at.unix_ns,
             disposition,
-            rows: rows.each_ref().map(|row| (row.pixels.clone(), row.spans.clone())),
+            rows: rows.map(|row| (row.pixels.clone(), row.spans.clone())),
             found: mask,
         });
         // What is on its way is counted by the album, once the disk has it.
@@ -236,12 +238,17 @@ impl VerdictWorker {
         if let Some(reason) = &cell.hold {
             return (None, Some(reason.clone()));
         }
-        let Some(map) = cell.rows.as_ref().and_then(probability_map).map(|map| map.squeezed(cell.end.squeeze)) else {
+        let Some(judgement) = cell.whole().and_then(|_| self.judge_rows(cell, recipe)) else {
             return (None, Some(HoldReason::Network { detail: "a row has a wrong size".into() }));
         };
-        let judgement = judge(&map, self.mm_per_px, &cell.end.missing_corners, self.office.model_threshold, recipe);
         let doubt = cell.end.doubt.clone().filter(|_| judgement.verdict != Verdict::Reject);
         (Some(judgement), doubt)
+    }
+
+    /// Judges the rows that are there; `None` where one has a wrong size.
+    fn judge_rows(&self, cell: &ReadyCell, recipe: &Recipe) -> Option<Judgement> {
+        let map = probability_map(&cell.rows)?.squeezed(cell.end.squeeze);
+        Some(judge(&map, self.mm_per_px, &cell.end.missing_corners, self.office.model_threshold, recipe))
     }
 
     fn message(
@@ -286,42 +293,6 @@ impl VerdictWorker {
         }
     }
 
-    /// Puts the verdict on disk. What the disk does not confirm in time is held, and says so; what was found cracked is ejected
-    /// all the same.
-    fn record(&self, cell: &ReadyCell, message: VerdictMessage, png: &[u8], recipe: &Recipe, deadline: Option<Instant>) -> VerdictMessage {
-        let entry = |message: &VerdictMessage| {
-            let header = message.to_json().unwrap_or_default();
-            Entry {
-                run: self.office.run.clone(),
-                lane: self.state.name.clone(),
-                number: cell.id.number,
-                unix_ns: cell.end.at.unix_ns,
-                header,
-                payload: png.to_vec(),
-            }
-        };
-        let out_of_time = message.hold == Some(HoldReason::Deadline);
-        let gate = if message.verdict == VerdictKind::Pass { recipe.hold_gate } else { message.gate };
-        let patience = deadline.map(|deadline| patience(gate, deadline, Instant::now()));
-        let hurries = out_of_time && message.opens_gate(Moment::now().unix_ns);
-        if !hurries && self.recorder.confirm(entry(&message), patience) {
-            return message;
-        }
-        if !out_of_time {
-            tracing::error!(cell = %cell.id, "the verdict was not on disk by its deadline: the cell is held; check `station.data_dir`");
-        }
-        let held = VerdictMessage {
-            verdict: VerdictKind::Hold,
-            hold: Some(message.hold.unwrap_or(HoldReason::NotRecorded)),
-            rule: None,
-            gate,
-            recorded: false,
-            ..message
-        };
-        self.recorder.later(entry(&held));
-        held
-    }
-
     fn count(&self, cell: &ReadyCell, message: &VerdictMessage, judgement: Option<&Judgement>, recipe: &Recipe) {
         let (office, lane) = (&self.office, &*self.state.name);
         self.state.cell(cell.id.number);
@@ -337,17 +308,23 @@ impl VerdictWorker {
         }
     }
 
-    /// The network has seen a cell whose verdict is out already: kept with the cell, not published.
-    fn keep_late(&self, cell: &ReadyCell, judgement: Option<&Judgement>, hold: Option<HoldReason>, carrier_id: Option<String>) {
-        let recipe = self.recipe.get();
+    /// The network has seen a cell whose verdict is out already: kept with the cell, by the `recipe` that judged, not published.
+    fn keep_late(
+        &self,
+        cell: &ReadyCell,
+        judgement: Option<&Judgement>,
+        hold: Option<HoldReason>,
+        recipe: &Recipe,
+        carrier_id: Option<String>,
+    ) {
         let verdict = match (judgement, hold) {
             (Some(j), None) => j.verdict.clone(),
             (_, reason) => Verdict::Hold(reason.unwrap_or(HoldReason::Deadline)),
         };
-        let message = VerdictMessage { resent: true, ..self.message(cell, verdict, judgement, &recipe, carrier_id) };
+        let message = VerdictMessage { resent: true, ..self.message(cell, verdict, judgement, recipe, carrier_id) };
         self.office.metrics.late_result(&self.state.name);
         if let Some(judgement) = judgement {
-            self.keep(cell, VerdictKind::Hold, judgement, &recipe);
+            self.keep(cell, VerdictKind::Hold, judgement, recipe);
         }
         self.recorder.late(self.state.name.clone(), cell.id.number, message.to_json().unwrap_or_default());
     }
@@ -360,15 +337,6 @@ fn mask_of(cell: &ReadyCell, judgement: Option<&Judgement>) -> Vec<u8> {
     png.ok().flatten().unwrap_or_default()
 }
 
-/// Until when to wait for the ledger, where `gate` is what the verdict told without it will say. `open` must be out before the deadline,
-/// so it leaves time for sending; `eject` is what silence says as well, and may take the rest and [`MARGIN`] at least.
-fn patience(gate: Gate, deadline: Instant, now: Instant) -> Instant {
-    match gate {
-        Gate::Open => deadline.checked_sub(SENDING).unwrap_or(deadline),
-        Gate::Eject => deadline.max(now + MARGIN),
-    }
-}
-
 fn gate(verdict: &Verdict, recipe: &Recipe) -> Gate {
     match verdict {
         Verdict::Pass => Gate::Open,
@@ -377,8 +345,13 @@ fn gate(verdict: &Verdict, recipe: &Recipe) -> Gate {
     }
 }
 
-fn probability_map(rows: &[SeenRow; TILES_PER_SIDE]) -> Option<ProbabilityMap> {
-    ProbabilityMap::new(rows.each_ref().map(|r| r.probabilities.clone()), rows.each_ref().map(|r| r.spans.clone()))
+/// What the network said; nothing of a row that is missing, through which the outline goes on, so that what lies beside it is not in
+/// the edge zone for that.
+fn probability_map(rows: &[Option<SeenRow>; TILES_PER_SIDE]) -> Option<ProbabilityMap> {
+    let values = |row: &Option<SeenRow>| row.as_ref().map_or_else(|| vec![0; TileRow::PIXELS].into(), |r| r.probabilities.clone());
+    let whole = Span { start: 0, end: CELL_PX as u16 };
+    let spans = |row: &Option<SeenRow>| row.as_ref().map_or_else(|| vec![whole; TILE_PX].into(), |r| r.spans.clone());
+    ProbabilityMap::new(rows.each_ref().map(values), rows.each_ref().map(spans))
 }
 
 #[cfg(test)]

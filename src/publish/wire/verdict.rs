@@ -142,6 +142,6 @@ pub struct LatencyMs {
     pub inspect: Option<f64>,
     /// The recipe's rules were applied.
     pub judge: Option<f64>,
-    /// This message was made.
+    /// This message and its mask were made; they are recorded and sent after that.
     pub total: Option<f64>,
 }

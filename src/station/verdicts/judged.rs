@@ -13,6 +13,8 @@ pub(super) struct Judged {
     pub hold: Option<HoldReason>,
     /// The judgement that came after the deadline.
     pub late: Option<Judgement>,
+    /// That of the rows that were there, of a cell on hold that would be let through.
+    pub partial: Option<Judgement>,
     pub taken_at: Instant,
     pub judged_at: Instant,
 }
@@ -26,14 +28,19 @@ impl Judged {
         }
     }
 
-    /// When each stage was done with the cell, from its trailing edge on.
-    pub fn latency_ms(&self, cell: &ReadyCell) -> LatencyMs {
+    /// What rejects a cell all the same that is on hold.
+    pub fn cracked_on_hold(&self) -> Option<&Judgement> {
+        [&self.late, &self.partial].into_iter().flatten().find(|judgement| judgement.verdict == Verdict::Reject)
+    }
+
+    /// When each stage was done with the cell, from its trailing edge on; its message was made at `made_at`.
+    pub fn latency_ms(&self, cell: &ReadyCell, made_at: Instant) -> LatencyMs {
         let since = |at: Instant| since_trailing_edge(cell, at).as_secs_f64() * 1000.0;
         LatencyMs {
             stitch: stitched_at(cell).map(since),
             inspect: cell.inspected_at.map(since),
             judge: self.judgement.is_some().then(|| since(self.judged_at)),
-            total: Some(since(self.judged_at)),
+            total: Some(since(made_at)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A lane's verdict thread between a lane that feeds it by hand, a disk that takes or refuses, and an observer.
 
+use super::recorded::patience;
 use super::*;
 use crate::cell::{CELL_PX, CellEnd, CellId, Mask, ProbabilityRow, Span, TILE_PX, TileRow, TrueMask};
 use crate::config;
@@ -38,9 +39,27 @@ fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Dura
 
 /// What comes of one cell that is fed to the thread, and what was counted.
 fn worked(disk: Disk, deadline: Duration, feed: impl FnOnce(&crossbeam_channel::Sender<DeskEvent>)) -> (VerdictMessage, Arc<Metrics>) {
+    let heard = Arc::<Heard>::default();
+    let counted = with_worker(disk, deadline, "open", heard.clone(), |worker, desk| {
+        feed(&desk);
+        drop(desk);
+        worker.run();
+    });
+    (heard.0.lock().unwrap().pop().unwrap(), counted)
+}
+
+/// Has a lane's verdict thread, and what it is told through, at `work`; returns what was counted.
+fn with_worker(
+    disk: Disk,
+    deadline: Duration,
+    hold_gate: &str,
+    heard: Arc<Heard>,
+    work: impl FnOnce(VerdictWorker, crossbeam_channel::Sender<DeskEvent>),
+) -> Arc<Metrics> {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("recipe.toml");
-    std::fs::write(&recipe, "hold_gate = \"open\"\nthreshold = 0.5\n[limits]\nlongest_crack_mm = 2.0\n").unwrap();
+    std::fs::write(&recipe, format!("hold_gate = \"{hold_gate}\"\nthreshold = 0.5\n[limits]\nlongest_crack_mm = 2.0\n[edge]\ncount = 0\n"))
+        .unwrap();
     let lanes = [Arc::<str>::from("a")];
     let (metrics, health) = (Arc::new(Metrics::new(&lanes).unwrap()), Health::new(&lanes, Duration::from_secs(60)));
     let ledger = Arc::new(Ledger::open(folder.path(), 1).unwrap());
@@ -55,7 +74,6 @@ fn worked(disk: Disk, deadline: Duration, feed: impl FnOnce(&crossbeam_channel::
     let any = "tcp://127.0.0.1:*".to_owned();
     let settings = config::Publish { feed: any.clone(), requests: any, high_water_mark: 10, status_every_s: 1.0 };
     let id = StationId { station: "s".into(), run: "r".into(), lanes: lanes.to_vec() };
-    let heard = Arc::<Heard>::default();
     let (stopper, stop) = Stop::pair();
     let office = Office {
         station: "s".into(),
@@ -65,16 +83,15 @@ fn worked(disk: Disk, deadline: Duration, feed: impl FnOnce(&crossbeam_channel::
         metrics: metrics.clone(),
         review: Arc::new(Review::new(&config::Review { keep_cells: 1, window_cells: 1 })),
         album: None,
-        publisher: Arc::new(Publisher::start(id, &settings, ledger, bindings.clone()).unwrap()),
+        publisher: Arc::new(Publisher::start(id, &settings, ledger, bindings.clone(), || {}).unwrap()),
         bindings,
-        observer: Some(heard.clone()),
+        observer: Some(heard),
         verdicts: AtomicU64::new(0),
         wanted: None,
         stopper,
         stop,
     };
     let (desk, events) = crossbeam_channel::bounded(16);
-    feed(&desk);
     let counted = metrics.clone();
     let worker = VerdictWorker {
         office: Arc::new(office),
@@ -86,9 +103,9 @@ fn worked(disk: Disk, deadline: Duration, feed: impl FnOnce(&crossbeam_channel::
         events,
         pulse: health.pulse("verdicts"),
     };
-    worker.run();
+    work(worker, desk);
     thread.join().unwrap();
-    (heard.0.lock().unwrap().pop().unwrap(), counted)
+    counted
 }
 
 /// One cell as its lane and the network tell it.
@@ -99,12 +116,24 @@ fn feed(
     missing_corners: &[u8],
     truth: Option<TrueMask>,
 ) {
+    feed_rows(desk, 0..3, cracked, hold, missing_corners, truth);
+}
+
+/// One of which only these rows come back.
+fn feed_rows(
+    desk: &crossbeam_channel::Sender<DeskEvent>,
+    rows: std::ops::Range<u8>,
+    cracked: bool,
+    hold: Option<HoldReason>,
+    missing_corners: &[u8],
+    truth: Option<TrueMask>,
+) {
     let cell = CellId { lane: "a".into(), number: 1 };
     desk.send(DeskEvent::Begun { cell: cell.clone() }).unwrap();
-    for row in 0..3 {
+    for row in rows {
         let mut values = vec![0; TileRow::PIXELS];
         if cracked && row == 1 {
-            values[100 * CELL_PX + 300..100 * CELL_PX + 500].fill(255);
+            values[10 * CELL_PX + 300..10 * CELL_PX + 500].fill(255);
         }
         let spans = vec![Span { start: 0, end: CELL_PX as u16 }; TILE_PX];
         let result = Ok(ProbabilityRow { cell: cell.clone(), row, values: values.into(), spans: spans.into() });
@@ -114,20 +143,25 @@ fn feed(
     }
     let light = matches!(hold, Some(HoldReason::Overexposed { .. }));
     let (hold, doubt) = if light { (None, hold) } else { (hold, None) };
-    let end = CellEnd {
+    let end = CellEnd { missing_corners: missing_corners.to_vec(), hold, doubt, truth, ..end(cell) };
+    desk.send(DeskEvent::Ended(end)).unwrap();
+    desk.send(DeskEvent::LaneOver).unwrap();
+}
+
+/// Whose trailing edge passes now.
+fn end(cell: CellId) -> CellEnd {
+    CellEnd {
         cell,
         at: Moment::now(),
         camera_time_ns: None,
         encoder_count: None,
         geometry: None,
         squeeze: Default::default(),
-        missing_corners: missing_corners.to_vec(),
-        hold,
-        doubt,
-        truth,
-    };
-    desk.send(DeskEvent::Ended(end)).unwrap();
-    desk.send(DeskEvent::LaneOver).unwrap();
+        missing_corners: Vec::new(),
+        hold: None,
+        doubt: None,
+        truth: None,
+    }
 }
 
 #[test]
@@ -148,6 +182,41 @@ fn a_wafer_that_lacks_a_corner_is_no_overkill_whatever_was_taken_for_a_crack() {
         let text = counted.render().unwrap();
         assert!(text.contains("hairline_reviewed_cells_total{lane=\"a\",truth=\"good\",verdict=\"reject\"} 1"), "{text}");
         assert!(text.contains(&format!("hairline_overkill_cells_total{{lane=\"a\"}} {overkill}")), "{corners:?}: {text}");
+    }
+}
+
+/// A cell whose rows came back in part, cracked in row 1, is held for `hold` and would be let through.
+#[test]
+fn what_was_found_cracked_of_a_cell_on_hold_is_ejected_though_the_rest_is_missing() {
+    let told = |rows: std::ops::Range<u8>, cracked, hold| {
+        worked(Disk::Takes, Duration::from_secs(60), |desk| feed_rows(desk, rows, cracked, Some(hold), &[], None)).0
+    };
+    for hold in [HoldReason::LinesLost { lines: 32 }, HoldReason::Deadline, HoldReason::Overload] {
+        for (rows, cracked, gate) in
+            [(1..2, true, Gate::Eject), (0..3, true, Gate::Eject), (0..1, true, Gate::Open), (0..2, false, Gate::Open)]
+        {
+            let told = told(rows.clone(), cracked, hold.clone());
+            assert_eq!((told.verdict, told.hold.as_ref(), told.gate), (VerdictKind::Hold, Some(&hold), gate), "rows {rows:?}");
+            assert_eq!((told.rule, told.score), (None, None));
+            let found: Vec<_> = told.defects.iter().map(|defect| (defect.length_mm.round(), defect.in_edge_zone)).collect();
+            assert_eq!(found, if gate == Gate::Eject { vec![(25.0, false)] } else { vec![] }, "rows {rows:?}");
+        }
+    }
+}
+
+/// The gate has closed by then, and a line's figures must say what came of the cell.
+#[test]
+fn a_pass_that_is_on_disk_after_its_deadline_is_a_hold() {
+    let at = Moment::now();
+    for (deadline, expected) in [(at.instant + Duration::from_secs(60), VerdictKind::Pass), (at.instant, VerdictKind::Hold)] {
+        with_worker(Disk::Takes, Duration::from_secs(60), "eject", Arc::default(), |worker, _| {
+            let end = CellEnd { at, ..end(CellId { lane: "a".into(), number: 1 }) };
+            let cell = ReadyCell { id: end.cell.clone(), end, rows: [const { None }; 3], hold: None, inspected_at: None, last_row: None };
+            let recipe = worker.recipe.get();
+            let message = worker.message(&cell, Verdict::Pass, None, &recipe, None);
+            let told = worker.record(&cell, message, &[], &recipe, Some(deadline));
+            assert_eq!((told.verdict, told.recorded), (expected, expected == VerdictKind::Pass));
+        });
     }
 }
 

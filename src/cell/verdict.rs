@@ -39,7 +39,7 @@ pub enum HoldReason {
         /// How much, and what to do.
         detail: String,
     },
-    /// Too little light reached it: the noise of its pixels hides cracks.
+    /// Too little light reached it, or one of its tiles: the noise of the pixels there hides cracks.
     Underexposed {
         /// How much noise, and what to do.
         detail: String,
@@ -144,11 +144,11 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictKind {
-    /// See [`Verdict::Pass`].
+    /// No rule of the recipe fired.
     Pass,
-    /// See [`Verdict::Reject`].
+    /// A rule of the recipe fired.
     Reject,
-    /// See [`Verdict::Hold`].
+    /// It could not be judged.
     Hold,
 }
 
@@ -194,7 +194,7 @@ impl Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
-    /// Let it through. Good only until the message's `gate_by`.
+    /// Let it through. Good only until the message's `gate_by_unix_ns`.
     Open,
     /// Take it out. Also what silence means.
     Eject,

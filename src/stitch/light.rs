@@ -1,7 +1,7 @@
 use super::correction::FULL_WHITE;
 use super::levels::Levels;
 use super::measure::broken;
-use crate::cell::{CELL_PX, HoldReason, TileRow};
+use crate::cell::{CELL_PX, HoldReason, TILE_PX, TILES_PER_SIDE, TileRow};
 
 /// Share of a cell that may be at full white: no crack shows there.
 const WHITE_SHARE_MAX: f64 = 0.01;
@@ -9,8 +9,10 @@ const WHITE_SHARE_MAX: f64 = 0.01;
 const GAP_LINES_MAX: usize = 8;
 /// One line in so many tells a cell's noise.
 const NOISE_LINES: usize = 16;
+/// Fewer steps than these tell no noise: so small a part of a tile lies on the wafer.
+const STEPS_MIN: usize = 500;
 
-/// What the light of a cell's pixels says of the whole.
+/// What the light of a cell's pixels says of it.
 #[derive(Debug, Default)]
 pub(super) struct Light {
     pixels: usize,
@@ -18,31 +20,43 @@ pub(super) struct Light {
     /// Lines with a run of bright gap.
     gap_lines: usize,
     lines: usize,
-    /// Sum of the pixels of the lines that tell the noise.
+    /// Each tile by itself, row by row: a lamp may fail over a part of the wafer.
+    tiles: [[Tile; TILES_PER_SIDE]; TILES_PER_SIDE],
+}
+
+/// A tile's pixels on the lines that tell the noise.
+#[derive(Debug, Default)]
+struct Tile {
+    /// Sum of the pixels.
     grey: u64,
-    /// Differences between neighbouring pixels on these lines.
+    /// Differences between neighbouring ones.
     steps: Vec<u16>,
 }
 
 impl Light {
     /// Takes a row in, less its rim, where wafer and gap mix.
     pub fn add(&mut self, row: &TileRow, levels: &Levels) {
-        for (span, line) in row.inside().iter().zip(row.pixels.chunks_exact(CELL_PX)) {
-            let line = &line[span.start.into()..span.end.into()];
+        for (span, whole) in row.inside().iter().zip(row.pixels.chunks_exact(CELL_PX)) {
+            let (start, end) = (usize::from(span.start), usize::from(span.end));
+            let line = &whole[start..end];
             self.pixels += line.len();
             self.white_pixels += line.iter().filter(|pixel| **pixel >= FULL_WHITE).count();
             // Wafers have places as dark as a dark gap, but none as bright as a bright one.
             self.gap_lines += usize::from(levels.bright_gap() && levels.has_gap(line));
-            if self.lines.is_multiple_of(NOISE_LINES) {
-                self.grey += line.iter().skip(1).map(|pixel| u64::from(*pixel)).sum::<u64>();
-                self.steps.extend(line.windows(2).map(|pair| pair[0].abs_diff(pair[1])));
+            if self.lines.is_multiple_of(NOISE_LINES)
+                && let Some(tiles) = self.tiles.get_mut(usize::from(row.row))
+            {
+                for (column, tile) in tiles.iter_mut().enumerate() {
+                    let (from, to) = (start.max(column * TILE_PX), end.min((column + 1) * TILE_PX));
+                    tile.add(whole.get(from..to).unwrap_or_default());
+                }
             }
             self.lines += 1;
         }
     }
 
     /// `grey_step`: from one grey level of the camera to the next, in the row's grey values, columns' gains left out.
-    /// `noise_share_max`: noise that the cell may have, share of its mean grey.
+    /// `noise_share_max`: noise that each of its tiles may have, share of the tile's mean grey.
     ///
     /// # Errors
     /// [`HoldReason::Broken`] where a bright gap shows within the outline, [`HoldReason::Overexposed`],
@@ -64,23 +78,41 @@ impl Light {
             );
             return Err(HoldReason::Overexposed { detail });
         }
-        let (grey, noise) = self.grey_and_noise(grey_step);
-        if noise > noise_share_max * grey {
-            let detail = format!(
-                "the cell's grey is {:.1} % of white, and noise from pixel to pixel is {:.1} % of that, up to {:.1} % may be; lengthen \
-                 the exposure or brighten the lamp or, if it is steep texture, raise `belt.noise_share_max`",
-                100.0 * grey / 65535.0,
-                100.0 * noise / grey.max(1.0),
-                100.0 * noise_share_max
-            );
-            return Err(HoldReason::Underexposed { detail });
-        }
-        Ok(())
+        self.check_noise(grey_step, noise_share_max)
+    }
+
+    /// Holds the cell for the worst of its tiles: what noise hides there nobody has looked for.
+    fn check_noise(&mut self, grey_step: f64, noise_share_max: f64) -> Result<(), HoldReason> {
+        let tiles = self.tiles.iter_mut().flatten().enumerate().filter(|(_, tile)| tile.steps.len() >= STEPS_MIN);
+        let noisy = tiles.map(|(n, tile)| (n, tile.grey_and_noise(grey_step))).filter(|(_, (grey, noise))| *noise > noise_share_max * grey);
+        let noisy: Vec<_> = noisy.map(|(n, (grey, noise))| (n, grey, noise / grey.max(1.0))).collect();
+        let Some((n, grey, share)) = noisy.iter().max_by(|a, b| a.2.total_cmp(&b.2)) else { return Ok(()) };
+        let detail = format!(
+            "noise hides cracks in {} of its tiles, most in row {}, column {}: the grey there is {:.1} % of white, and noise from pixel to \
+             pixel is {:.1} % of that, up to {:.1} % may be; lengthen the exposure or brighten the lamp (there) or, if it is steep \
+             texture, raise `belt.noise_share_max`",
+            noisy.len(),
+            n / TILES_PER_SIDE + 1,
+            n % TILES_PER_SIDE + 1,
+            100.0 * grey / 65535.0,
+            100.0 * share,
+            100.0 * noise_share_max
+        );
+        Err(HoldReason::Underexposed { detail })
     }
 
     /// Mean grey value of the cell.
     pub fn mean_grey(&self) -> u16 {
-        (self.grey / self.steps.len().max(1) as u64).min(u16::MAX.into()) as u16
+        let (grey, count) = self.tiles.iter().flatten().fold((0, 0), |(grey, count), tile| (grey + tile.grey, count + tile.steps.len()));
+        (grey / count.max(1) as u64).min(u16::MAX.into()) as u16
+    }
+}
+
+impl Tile {
+    /// Takes in what of a line lies in it.
+    fn add(&mut self, line: &[u16]) {
+        self.grey += line.iter().skip(1).map(|pixel| u64::from(*pixel)).sum::<u64>();
+        self.steps.extend(line.windows(2).map(|pair| pair[0].abs_diff(pair[1])));
     }
 
     /// Mean grey value and the standard deviation of its noise. The median keeps cracks and fingers out of it.

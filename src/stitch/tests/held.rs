@@ -198,6 +198,32 @@ fn a_cell_too_dark_to_show_cracks_is_held() {
     assert_eq!((seen(PixelFormat::Gray8), seen(PixelFormat::Gray16Le { bits: 12 })), (vec!["underexposed"], vec!["none"]));
 }
 
+/// As where a lamp fails, or a contact bar in electroluminescence. The camera's own noise stays.
+#[test]
+fn a_cell_of_which_a_part_is_too_dark_to_show_cracks_is_held_for_that_part() {
+    let told = |light: fn(f64, f64) -> f64| {
+        let mut scene = row_of_wafers(1, 0.7);
+        scene.gap = 0.98;
+        let values = (0..scene.lines).flat_map(|line| scene.line(line)).enumerate().map(|(n, value)| {
+            let dice = ((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / f64::from(1 << 24) - 0.5;
+            let (across, along) = scene.wafers[0].on_wafer((n % WIDTH) as f64, (n / WIDTH) as f64);
+            let on_wafer = (0.0..SIDE).contains(&across) && (0.0..SIDE).contains(&along);
+            if on_wafer { light(across / SIDE, along / SIDE) * value + 0.04 * dice } else { value }
+        });
+        let pixels: Vec<u8> = values.map(|v| (v * 255.0).round() as u8).collect();
+        let lines = block(&pixels.into(), WIDTH, PixelFormat::Gray8, 0..scene.lines, Moment::now());
+        ends(&push_all(&mut stitcher(&product(SIDE).0, &bright()), &[lines]))[0].doubt.clone()
+    };
+    let dark = told(|across, _| if across > 0.66 { 0.1 } else { 1.0 });
+    let Some(HoldReason::Underexposed { detail }) = dark else { panic!("{dark:?}") };
+    assert!(detail.contains("hides cracks in 3 of its tiles") && detail.contains("column 3: "), "{detail}");
+    let dark = told(|across, along| if across < 0.34 && (0.33..0.67).contains(&along) { 0.1 } else { 1.0 });
+    let Some(HoldReason::Underexposed { detail }) = dark else { panic!("{dark:?}") };
+    assert!(detail.contains("in 1 of its tiles, most in row 2, column 1: "), "{detail}");
+    assert_eq!(told(|across, _| if across > 0.66 { 0.5 } else { 1.0 }), None, "dim, but cracks show");
+    assert_eq!(told(|across, along| if across > 0.9 && along > 0.9 { 0.1 } else { 1.0 }), None, "a dark corner of a tile");
+}
+
 /// Sensors of 12 bit in Mono16 and of 10 bit in Mono12 end at these shares of white.
 #[test]
 fn a_cell_overexposed_on_a_sensor_that_ends_below_white_is_held() {

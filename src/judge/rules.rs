@@ -24,10 +24,10 @@ pub const RULES: [&str; 9] = [
 pub(super) fn first_fired(recipe: &Recipe, counted: &[Defect]) -> Option<FiredRule> {
     let cracks = || counted.iter().filter(|d| d.kind == CRACK);
     let missing = counted.iter().filter(|d| d.kind == MISSING_CORNER).count();
-    let whole = exceeded(&recipe.limits, cracks());
-    let edge = exceeded(&recipe.edge, cracks().filter(|d| d.in_edge_zone));
+    let [longest, total, area, count] = exceeded(&recipe.limits, cracks());
+    let [edge_longest, edge_total, edge_area, edge_count] = exceeded(&recipe.edge, cracks().filter(|d| d.in_edge_zone));
     let corners = (recipe.reject_missing_corners && missing > 0).then_some((missing as f64, 0.0));
-    let fired = whole.into_iter().chain(edge).chain([corners]);
+    let fired: [_; RULES.len()] = [longest, total, area, count, edge_longest, edge_total, edge_area, edge_count, corners];
     RULES.iter().zip(fired).find_map(|(rule, fired)| fired.map(|(measured, limit)| FiredRule { rule: (*rule).into(), measured, limit }))
 }
 

@@ -19,7 +19,8 @@ const SLOTS: usize = 8;
 /// delay of all frames from then on.
 ///
 /// What the camera stamps within a frame (its begin or its end) does not matter while frames take
-/// the same time: the constant becomes part of the offset.
+/// the same time: the constant becomes part of the offset. Where an encoder triggers the lines of a frame that is stamped at its begin,
+/// a belt that stops within it for less than two seconds looks like a delay of the frame, and its lines seem older by that.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClockMap {
     /// The newest last.

@@ -238,6 +238,24 @@ fn the_end_tells_when_and_where_the_trailing_edge_passed() {
 }
 
 #[test]
+fn an_encoder_that_is_set_to_nought_as_a_cell_ends_tells_where_its_edge_passed_since() {
+    let (start, nought) = (Moment::now(), 680);
+    let (mut stitcher, mut events, mut recounts) = (standard(), Vec::new(), Vec::new());
+    for mut event in blocks(&row_of_wafers(2, 0.0), 50, 0..0, start) {
+        let CameraEvent::Block(block) = &mut event else { panic!("a loss") };
+        let last = block.end_line() as i64 - 1;
+        block.encoder_count = Some(if last < nought { 4_000_000 + 4 * last } else { 4 * (last - nought) });
+        stitcher.push(&event, &mut events);
+        recounts.extend(stitcher.take_recount());
+    }
+    let end = &ends(&events)[1];
+    let told = (end.camera_time_ns.expect("the camera told its time") / PERIOD_NS) as i64;
+    assert_eq!(end.encoder_count, Some(4 * (told - nought)));
+    // It is told with the last line before.
+    assert_eq!(recounts.iter().map(|at| (at.unix_ns - start.unix_ns) as u64 / PERIOD_NS).collect::<Vec<_>>(), [649]);
+}
+
+#[test]
 fn a_row_comes_as_soon_as_its_lines_are_in() {
     let mut stitcher = standard();
     let scene = row_of_wafers(1, 3.0);

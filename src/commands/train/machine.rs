@@ -40,7 +40,7 @@ impl MachineOptions {
                 Device::Cpu
             })),
             DeviceChoice::Cuda(index) => cuda_device(index)
-                .with_context(|| format!("--device cuda:{index}: not available; take cpu, or a build with the feature `cuda`")),
+                .with_context(|| format!("--device cuda:{index}: not available; take cpu, or a build with `--features cudnn`")),
         }
     }
 

@@ -21,13 +21,13 @@ use std::time::Duration;
 #[command(group(clap::ArgGroup::new("source").args(["data", "simulate"])))]
 pub struct FitOptions {
     /// Folder with images/NAME.png and masks/NAME.png (PNG, JPEG or TIFF, 8 or 16 bit; masks are white on
-    /// crack; pixels that are exactly 0 at the ends of a line lie outside the wafer)
+    /// crack; whole cells scaled to 1344 px for the longer side; pixels that are exactly 0 at the ends of a line lie outside the wafer)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Learn from simulated wafers, each made afresh and never written to disk
     #[arg(long, value_name = "KIND")]
     simulate: Option<Kinds>,
-    /// Name of the model, told in every verdict it gives [default: the file's]
+    /// Name of the model, told in every verdict it gives [default: that of the folder of --run, else of the file of --out]
     #[arg(long)]
     name: Option<String>,
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 #[command(group(clap::ArgGroup::new("source").required(true).args(["data", "simulate"])))]
 pub struct PictureOptions {
-    /// Folder with images/ and masks/, as for `train fit`
+    /// Folder with images/ and masks/, as for `train fit`: whole cells scaled to 1344 px for the longer side
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Of --data, the validation part only, as this file of lines `picture,training` or `picture,validation`

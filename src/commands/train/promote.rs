@@ -69,6 +69,12 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))
 }
 
+/// Makes the folder of the models, and sees that the comparison, which takes minutes, can end there.
+fn writable(models: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(models).with_context(|| format!("--models {}: this folder cannot be made", models.display()))?;
+    rustix::fs::access(models, rustix::fs::Access::WRITE_OK).with_context(|| format!("--models {}: cannot be written to", models.display()))
+}
+
 /// A model and how it did on the golden set.
 struct Candidate {
     checkpoint: Checkpoint,
@@ -98,6 +104,7 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
         let (current, model) = (path.display(), model.display());
         bail!("--current {current}: the new model would take the place of another one, {model}; compare with that by --current {model}");
     }
+    writable(&args.models)?;
     let golden = args.pictures.open()?;
     let learnt = [
         ("the model", golden.learnt_by("the new model", &args.new, &new.checkpoint.meta)),
@@ -144,7 +151,6 @@ pub fn run(args: TrainPromoteArgs) -> anyhow::Result<ExitCode> {
     if new.found.clean == 0 {
         note!("warning: no picture is clean: whether it alarms more often was not compared");
     }
-    std::fs::create_dir_all(&args.models).with_context(|| args.models.display().to_string())?;
     if model.exists() {
         let previous = args.models.join(format!("{name}.previous.safetensors"));
         write_beside(&previous, &read(&model)?)?;

@@ -344,6 +344,19 @@ fn copies_stay_together_and_extra_masks_are_told() {
 }
 
 #[test]
+fn one_picture_and_its_copies_are_too_few() {
+    let dir = folder_of(1);
+    for copies in 0..3 {
+        let said = open(dir.path(), 1, 0.4).unwrap_err().to_string();
+        assert!(said.contains("1 picture (copies count as one)") && said.contains("at least two different ones"), "{said}");
+        for part in ["images", "masks"] {
+            let of = |name: String| dir.path().join(part).join(name);
+            std::fs::copy(of("cell0.png".into()), of(format!("copy{copies}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
 fn many_copies_are_told_in_one_line_but_masks_that_differ_each() {
     let dir = folder_of(9);
     for i in 0..9 {

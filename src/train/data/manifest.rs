@@ -2,6 +2,7 @@ use super::pictures::{Encoded, decoded_pair, learnt_picture, mask_of, pictures_i
 use super::split::SplitPlan;
 use super::told::some_of;
 use super::{Learnt, Set};
+use crate::cell::CELL_PX;
 use crate::train::TrainError;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -94,6 +95,7 @@ impl Manifest {
         let mut warnings = extra_masks(root, &entries)?;
         warnings.extend(mostly_crack(&entries));
         warnings.extend(all_outside(&entries));
+        warnings.extend(scaled_otherwise(&entries));
         let names: Vec<String> = entries.iter().map(Entry::name).collect();
         warnings.extend(plan.strangers(&names)?);
         entries.iter_mut().zip(plan.groups(&names)?).for_each(|(entry, group)| entry.group = group);
@@ -181,6 +183,19 @@ fn all_outside(entries: &[Entry]) -> Option<String> {
     let problem = "all of its crack lies where the picture shows no wafer (its pixels there are 0), or on a cell's rim of 5 px: the \
                    picture counts as one without a crack";
     (!outside.is_empty()).then(|| format!("{}: {problem}", some_of(&outside)))
+}
+
+/// What is too large for a part of a cell, and no cell as the line sees it.
+fn scaled_otherwise(entries: &[Entry]) -> Option<String> {
+    let longer = |entry: &Entry| entry.size_px.0.max(entry.size_px.1) as usize;
+    let mut others = entries.iter().filter(|e| 2 * longer(e) > CELL_PX && longer(e) != CELL_PX);
+    let (first, more) = (others.next()?, others.count());
+    let (width, height) = first.size_px;
+    Some(format!(
+        "{}: {width} × {height} px, and {more} more pictures are no {CELL_PX} px on their longer side: the line scales whole cells so; \
+         scale these and their masks, unless they show parts of cells, as large as the line sees them",
+        first.picture.display()
+    ))
 }
 
 /// A validation part that whole groups have made much larger than was asked for.
@@ -309,6 +324,27 @@ mod tests {
             let said = format!("has learnt from {count} validation pictures");
             assert!(told.len() == 1 && told[0].contains(&said) && told[0].contains("split.csv of the training"), "{told:?}");
         }
+    }
+
+    #[test]
+    fn pictures_that_are_no_cells_by_their_size_are_warned_of_with_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let warned = |sizes: &[(u32, u32)]| {
+            for part in ["images", "masks"] {
+                let _ = std::fs::remove_dir_all(dir.path().join(part));
+                std::fs::create_dir(dir.path().join(part)).unwrap();
+                for (i, (width, height)) in sizes.iter().enumerate() {
+                    let grey = |x| if part == "images" { 100 + i as u8 } else { 255 * u8::from(x < 9) };
+                    let image = GrayImage::from_fn(*width, *height, |x, _| Luma([grey(x)]));
+                    image.save(dir.path().join(part).join(format!("cell{i}.png"))).unwrap();
+                }
+            }
+            let warnings = Manifest::read(dir.path(), &SplitPlan::share(0.5, 1)).unwrap().warnings;
+            warnings.into_iter().filter(|warning| warning.contains("1344")).collect::<Vec<_>>()
+        };
+        assert_eq!(warned(&[(1344, 1344), (672, 1344), (448, 448), (640, 480)]), Vec::<String>::new());
+        let told = warned(&[(1344, 1344), (2000, 1000), (1000, 1000)]);
+        assert!(told.len() == 1 && told[0].starts_with("images/cell1.png: 2000 × 1000 px, and 1 more"), "{told:?}");
     }
 
     #[test]

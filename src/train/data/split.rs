@@ -115,7 +115,13 @@ impl SplitPlan {
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
         let setting = |name, problem: String| Err(TrainError::Setting { name, problem });
         if order.len() < 2 && !matches!(self.held_back, HeldBack::Everything) {
-            return setting("data", format!("all pictures belong to one group ({}); at least two groups are needed", order.join("")));
+            let problem = match self.grouping {
+                Grouping::None => {
+                    "1 picture (copies count as one); at least two different ones are needed, one of them to validate with".into()
+                }
+                _ => format!("all pictures belong to one group ({}); at least two groups are needed", order.join("")),
+            };
+            return setting("data", problem);
         }
         let set = |held_back: bool| if held_back { Set::Validation } else { Set::Training };
         match &self.held_back {

@@ -5,7 +5,7 @@ use hairline::publish::wire::{BlindMessage, MaskMessage, Reply, Request, StatusM
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(request) = serde_json::from_slice::<Request>(bytes) {
+    if let Ok(request) = Request::read(bytes) {
         let text = serde_json::to_vec(&request).expect("what was read can be written");
         assert_eq!(serde_json::from_slice::<Request>(&text).expect("what was written can be read"), request);
     }

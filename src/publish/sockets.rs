@@ -122,12 +122,9 @@ impl Sockets {
                 continue;
             }
             let peer = Peer { identity: frames.swap_remove(0), delimiter };
-            match serde_json::from_slice(&body) {
+            match Request::read(&body) {
                 Ok(request) => self.answer(peer, request),
-                Err(error) => self.refuse(
-                    &peer,
-                    format!("expected a JSON object whose `request` is `bind`, `replay`, `runs`, `blind` or `hello`: {error}"),
-                ),
+                Err(error) => self.refuse(&peer, error),
             }
         }
     }

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The example of this name in the contract.
 fn example(name: &str) -> serde_json::Value {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/wire/README.md")).unwrap();
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/wire/feed.md")).unwrap();
     let (_, behind) = text.split_once(&format!("<!-- example: {name} -->\n```json\n")).unwrap();
     serde_json::from_str(behind.split_once("\n```").unwrap().0).unwrap()
 }

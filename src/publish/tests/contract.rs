@@ -2,6 +2,7 @@
 
 use super::{RUN, breaches, samples, validate};
 use crate::cell::HoldReason;
+use crate::judge::RULES;
 use crate::publish::wire::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -123,18 +124,56 @@ mod erased {
     }
 }
 
+/// Puts `within` between `begin` and the next `end` of a text that has them.
+fn put(text: &mut String, begin: &str, end: &str, within: &str) -> bool {
+    let Some(start) = text.find(begin).map(|at| at + begin.len()) else { return false };
+    let end = start + text[start..].find(end).expect("its end");
+    text.replace_range(start..end, within);
+    true
+}
+
 #[test]
-fn the_readme_shows_real_messages() {
-    let file = wire_dir().join("README.md");
-    let mut text = std::fs::read_to_string(&file).unwrap();
+fn the_pages_show_real_messages() {
+    let pages = ["feed.md", "requests.md"].map(|page| wire_dir().join(page));
+    let mut texts = pages.each_ref().map(|page| std::fs::read_to_string(page).unwrap());
     for (name, schema, example) in examples() {
         validate(schema, &example);
-        let begin = format!("<!-- example: {name} -->\n```json\n");
-        let start = text.find(&begin).unwrap_or_else(|| panic!("{} lacks the example `{name}`", file.display())) + begin.len();
-        let end = start + text[start..].find("\n```").expect("an example's end");
-        text.replace_range(start..end, &serde_json::to_string_pretty(&example).unwrap());
+        let (begin, shown) = (format!("<!-- example: {name} -->\n```json\n"), serde_json::to_string_pretty(&example).unwrap());
+        assert!(texts.iter_mut().any(|text| put(text, &begin, "\n```", &shown)), "no page has the example `{name}`");
     }
-    assert_eq!(text.matches("<!-- example: ").count(), examples().len(), "an example that no test makes");
+    let shown: usize = texts.iter().map(|text| text.matches("<!-- example: ").count()).sum();
+    assert_eq!(shown, examples().len(), "an example that no test makes");
+    pages.iter().zip(&texts).for_each(|(page, text)| agree(page, text));
+}
+
+/// The names that a schema's definition allows, each with what it says of it.
+fn named(schema: &str, definition: &str) -> Vec<(String, String)> {
+    let (_, schema) = schemas().into_iter().find(|(name, _)| *name == schema).unwrap();
+    let definition = &schema.as_value()["$defs"][definition];
+    let values = definition.get("oneOf").or_else(|| definition.get("anyOf")).and_then(Value::as_array).unwrap();
+    let name = |value: &Value| value.get("const").or_else(|| value["properties"]["reason"].get("const"))?.as_str().map(str::to_owned);
+    values.iter().filter_map(|value| Some((name(value)?, value["description"].as_str()?.replace('\n', " ")))).collect()
+}
+
+#[test]
+fn the_readme_names_all_reasons_rules_and_states() {
+    let file = wire_dir().join("README.md");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    let rules = RULES.iter().map(|rule| format!("- `{rule}`\n")).collect::<String>();
+    let table = |names: Vec<(String, String)>| {
+        let rows = names.iter().map(|(name, description)| format!("| `{name}` | {description} |\n")).collect::<String>();
+        format!("| | |\n|---|---|\n{rows}")
+    };
+    let reasons = named("verdict", "HoldReason");
+    assert_eq!(reasons.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), HoldReason::NAMES);
+    for (names, told) in [
+        ("hold reasons", table(reasons)),
+        ("rules", rules),
+        ("camera", table(named("status", "CameraState"))),
+        ("belt", table(named("status", "BeltState"))),
+    ] {
+        assert!(put(&mut text, &format!("<!-- names: {names} -->\n"), "<!-- end -->", &told), "{names}");
+    }
     agree(&file, &text);
 }
 

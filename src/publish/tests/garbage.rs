@@ -38,6 +38,22 @@ fn garbage_requests_are_answered_counted_and_change_nothing() {
 }
 
 #[test]
+fn numbers_that_are_none_are_told_with_their_keys_and_what_is_allowed() {
+    let station = Station::start();
+    let client = station.client();
+    for (request, told) in [
+        (json!({"request": "replay", "lane": "a", "from": -1}), "`from` is -1; give a whole number from 0 on"),
+        (json!({"request": "replay", "lane": "a", "from": 1, "limit": 2.5}), "`limit` is 2.5; give a whole number from 0 on"),
+        (json!({"request": "blind", "lane": "a", "since_unix_ns": 1e30}), "`since_unix_ns` is 1e+30; give a whole number of 64 bits"),
+        (json!({"request": "replay", "lane": "a", "from": "1"}), "expected a JSON object whose `request` is"),
+    ] {
+        client.0.send(request.to_string().as_bytes(), 0).unwrap();
+        let (reply, _) = client.answer();
+        assert!(reply["error"].as_str().unwrap().starts_with(told), "{reply}");
+    }
+}
+
+#[test]
 fn a_request_too_large_loses_its_connection_only() {
     let station = Station::start();
     let huge = station.client();

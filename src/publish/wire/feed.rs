@@ -113,7 +113,7 @@ pub enum BeltState {
     Moving,
     /// No lines come, and a cell lies under the camera.
     StandsInCell,
-    /// No lines come, and none does.
+    /// No lines come, and no cell lies under the camera.
     StandsInGap,
     /// In a way that a later version has added; only ever read, never told.
     #[serde(other)]

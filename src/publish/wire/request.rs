@@ -1,6 +1,7 @@
 use super::{BlindMessage, ReplySchema, VerdictMessage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What a client may ask on the request socket: one JSON frame, told apart by the field `request`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +19,34 @@ pub enum Request {
     Hello,
 }
 
+impl Request {
+    /// The request that a client has sent.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the client: a number with its key and what is allowed, all else in the parser's words.
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            misread(bytes).unwrap_or_else(|| {
+                format!("expected a JSON object whose `request` is `bind`, `replay`, `runs`, `blind` or `hello`: {error}")
+            })
+        })
+    }
+}
+
+/// A number of a request that is none of its kind.
+fn misread(bytes: &[u8]) -> Option<String> {
+    const FROM_ZERO: [&str; 3] = ["from", "limit", "tolerance_counts"];
+    const WHOLE: [&str; 3] = ["encoder_count", "unix_ns", "since_unix_ns"];
+    let request: Value = serde_json::from_slice(bytes).ok()?;
+    let wrong = |keys: [&'static str; 3], fits: fn(&Value) -> bool| {
+        let number = |key| request.get(key).filter(|value| value.is_number() && !fits(value)).map(|value| (key, value.clone()));
+        keys.into_iter().find_map(number)
+    };
+    let told = |(key, value): (&str, Value), allowed: &str| format!("`{key}` is {value}; give a whole number {allowed}");
+    let from_zero = wrong(FROM_ZERO, Value::is_u64).map(|wrong| told(wrong, "from 0 on"));
+    from_zero.or_else(|| wrong(WHOLE, Value::is_i64).map(|wrong| told(wrong, "of 64 bits")))
+}
+
 /// Binds a carrier or serial id to the cell whose trailing edge passes at an encoder count, or at a
 /// time: one of the two, with its tolerance. It must come before that cell's verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,7 +57,7 @@ pub struct BindRequest {
     /// The id; comes back as `carrier_id` in the verdict. 1 to 128 bytes of printable text.
     #[schemars(length(min = 1, max = 128))]
     pub id: String,
-    /// Encoder count of the trailing edge.
+    /// Encoder count of the trailing edge; only for lanes whose camera gives one, as `trailing_edge.encoder_count` of the verdicts shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder_count: Option<i64>,
     /// How far the count may be off, in counts. Goes with `encoder_count`.
@@ -37,9 +66,9 @@ pub struct BindRequest {
     /// Time of the trailing edge, nanoseconds since the Unix epoch on the station's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix_ns: Option<i64>,
-    /// How far the time may be off, in milliseconds. Goes with `unix_ns`.
+    /// How far the time may be off, in milliseconds, an hour at most. Goes with `unix_ns`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 3_600_000))]
     pub tolerance_ms: Option<f64>,
 }
 

@@ -25,5 +25,5 @@ pub use evaluate::{Evaluation, Inspected, evaluate, inspect};
 pub use fit::{BestBy, Files, FitSettings, Observer, Outcome, StepReport, fit};
 pub use optimiser::{Decay, Optimiser, OptimiserSettings, Rule, Schedule};
 pub use report::{Chart, Findings, Gallery, Scale, Series, Shown, pr_curve, write_evaluation, write_report};
-pub use run::{Best, EventFile, Journal, RunFolder, TrainingState, write_beside};
+pub use run::{Best, Entry, EventFile, Journal, Log, LoggedEvaluation, LoggedStep, RunFolder, TrainingState, write_beside};
 pub use search::{Goal, Guide, SearchRow, centroids, guide, most_trainings, search_table, trainings_table};

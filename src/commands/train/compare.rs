@@ -4,7 +4,7 @@ use super::interrupt::Interrupt;
 use super::options::FitOptions;
 use super::trials::{MEANS, Trial, TrialOptions, told_below};
 use crate::commands::terminal::{note, say};
-use crate::train::{Chart, Compared, Journal, RunFolder, Scale, Series, comparison_tables, write_beside};
+use crate::train::{Chart, Compared, RunFolder, Scale, Series, comparison_tables, write_beside};
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
@@ -126,9 +126,8 @@ fn curves<'a>(data: &str, trained: impl Iterator<Item = &'a Compared>, dir: &Pat
     let mut series: Vec<Series> = Vec::new();
     let mut last = None;
     for done in trained {
-        let log = Journal::read(&RunFolder::open(&folder(dir, done))?.path("log.jsonl"))?;
-        let evaluations = log.iter().filter(|entry| entry["event"] == "evaluation");
-        let points = evaluations.filter_map(|entry| Some((entry["step"].as_u64()? as f64, entry["iou"].as_f64()?))).collect();
+        let log = RunFolder::open(&folder(dir, done))?.log()?;
+        let points = log.evaluations().map(|evaluation| (evaluation.step as f64, evaluation.iou)).collect();
         let kind = (&done.network, &done.loss);
         let name = match last.replace(kind) == Some(kind) {
             true => String::new(),

@@ -9,8 +9,8 @@ use crate::commands::terminal::note;
 use crate::config::Precision;
 use crate::nn::Checkpoint;
 use crate::train::{
-    EventFile, Files, Findings, FitSettings, Gallery, Journal, Learnt, Outcome, RunFolder, Source, TrainError, TrainingState, evaluate,
-    fit, write_report,
+    EventFile, Files, Findings, FitSettings, Gallery, Journal, Learnt, Log, Outcome, RunFolder, Source, TrainError, TrainingState,
+    evaluate, fit, write_report,
 };
 use anyhow::Context;
 use candle_core::Device;
@@ -215,7 +215,7 @@ fn train_in(
     if outcome.stopped {
         note!("stopped early; continue with\n  {}", resume());
     } else {
-        run.write_json("result.json", &result(&outcome, &Journal::read(&settings.files.log)?))?;
+        run.write_json("result.json", &result(&outcome, &Log::read(&settings.files.log)?))?;
     }
     Ok(ended(&outcome))
 }
@@ -262,24 +262,16 @@ fn findings(source: &dyn Source, settings: &FitSettings, interrupt: &Interrupt) 
 }
 
 /// What `result.json` says of a finished training.
-fn result(outcome: &Outcome, log: &[serde_json::Value]) -> serde_json::Value {
-    let mean_iou = |step: u64| log.iter().rev().find(|e| e["event"] == "evaluation" && e["step"] == step).map(|e| &e["mean_iou"]);
+fn result(outcome: &Outcome, log: &Log) -> serde_json::Value {
+    let mean_iou = |step: u64| log.evaluations().rev().find(|evaluation| evaluation.step == step).and_then(|of| of.mean_iou);
     let best = outcome.best.map(|best| {
         let counts = best.counts;
         json!({
             "step": best.step, "iou": counts.iou(), "mean_iou": mean_iou(best.step), "pa": counts.pa(), "oii": counts.oii(),
-            "tp": counts.tp, "fp": counts.fp, "fn": counts.fn_, "step_of_half_the_final_iou": step_of_half(log),
+            "tp": counts.tp, "fp": counts.fp, "fn": counts.fn_, "step_of_half_the_final_iou": log.step_of_half_the_final_iou(),
         })
     });
     json!({ "steps": outcome.steps, "elapsed_s": outcome.elapsed.as_secs_f64(), "waited_s": outcome.waited.as_secs_f64(), "best": best })
-}
-
-/// The first evaluation that reached half of the last one's IoU: how early a training became convincing (the
-/// paper's Fig. 11). `None` where the last found nothing: any step has half of that.
-fn step_of_half(log: &[serde_json::Value]) -> Option<u64> {
-    let evaluations = || log.iter().filter(|e| e["event"] == "evaluation");
-    let last = evaluations().next_back()?["iou"].as_f64().filter(|iou| *iou > 0.0)?;
-    evaluations().find(|e| e["iou"].as_f64().is_some_and(|iou| iou >= last / 2.0))?["step"].as_u64()
 }
 
 fn train(
@@ -375,14 +367,5 @@ mod tests {
         assert_eq!(quoted(Path::new("runs/lot-7_ä")), "runs/lot-7_ä");
         assert_eq!(quoted(Path::new("my run")), "'my run'");
         assert_eq!(quoted(Path::new("today's")), r"'today'\''s'");
-    }
-
-    #[test]
-    fn the_step_of_half_the_final_iou_is_the_first_that_reached_it() {
-        let evaluation = |(step, iou): (u64, f64)| json!({ "event": "evaluation", "step": step, "iou": iou });
-        let log = |ious: [f64; 4]| -> Vec<_> { [10, 20, 30, 40].into_iter().zip(ious).map(evaluation).collect() };
-        assert_eq!(step_of_half(&log([0.1, 0.35, 0.3, 0.6])), Some(20));
-        assert_eq!(step_of_half(&log([0.1, 0.35, 0.3, 0.0])), None);
-        assert_eq!(step_of_half(&[]), None);
     }
 }

@@ -8,7 +8,7 @@ use crate::commands::arguments::threads;
 use crate::commands::terminal::note;
 use crate::config::DeviceChoice;
 use crate::nn::Checkpoint;
-use crate::train::{Journal, RunFolder};
+use crate::train::{Log, LoggedEvaluation, RunFolder};
 use anyhow::Context;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -59,13 +59,18 @@ pub(super) struct TrialResult {
 }
 
 /// Measures of a training's last evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Last {
     pub iou: f64,
-    #[serde(default)]
     pub mean_iou: Option<f64>,
     pub pa: f64,
     pub oii: f64,
+}
+
+impl Last {
+    fn of(&LoggedEvaluation { iou, mean_iou, pa, oii, .. }: &LoggedEvaluation) -> Self {
+        Self { iou, mean_iou, pa, oii }
+    }
 }
 
 /// What became of a training: its result, or why it failed.
@@ -272,15 +277,13 @@ fn warnings(root: &Path) -> anyhow::Result<Vec<String>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let log = Journal::read(&path)?;
-    let told = |entry: &serde_json::Value| Some(format!("{}: step {}: {}", root.display(), entry["step"], entry["text"].as_str()?));
-    Ok(log.iter().filter(|entry| entry["event"] == "warning").filter_map(told).collect())
+    Ok(Log::read(&path)?.warnings().map(|(step, text)| format!("{}: step {step}: {text}", root.display())).collect())
 }
 
 fn finished(run: &RunFolder) -> anyhow::Result<Option<TrialResult>> {
     let Some(best) = run.read_json::<ResultFile>("result.json")?.and_then(|result| result.best) else { return Ok(None) };
-    let log = Journal::read(&run.path("log.jsonl"))?;
-    let last = log.into_iter().rev().find(|entry| entry["event"] == "evaluation").and_then(|entry| serde_json::from_value(entry).ok());
+    let log = run.log()?;
+    let last = log.evaluations().next_back().map(Last::of).filter(|last| [last.iou, last.pa, last.oii].iter().all(|of| of.is_finite()));
     Ok(Some(TrialResult { last: last.unwrap_or(Last { iou: best.iou, mean_iou: best.mean_iou, pa: best.pa, oii: best.oii }), ..best }))
 }
 

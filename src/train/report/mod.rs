@@ -8,7 +8,7 @@ mod told;
 pub use chart::{Chart, Scale, Series};
 pub use gallery::{Gallery, Shown};
 
-use super::{Evaluation, FitSettings, Journal, RunFolder, TrainError};
+use super::{Evaluation, FitSettings, Log, LoggedEvaluation, LoggedStep, RunFolder, TrainError};
 use crate::measure::{Counts, Means};
 use page::Page;
 use serde_json::Value;
@@ -48,25 +48,23 @@ pub fn pr_curve(evaluation: &Evaluation, threshold: f32) -> Chart {
 /// # Errors
 /// Files of the run folder that cannot be read or written.
 pub fn write_report(run: &RunFolder, settings: &FitSettings, findings: Option<Findings>) -> Result<(), TrainError> {
-    let log = Journal::read(&run.path("log.jsonl"))?;
+    let log = run.log()?;
     let told: Value = run.read_json("settings.json")?.unwrap_or_default();
     let manifest: Value = run.read_json("manifest.json")?.unwrap_or_default();
     let name = run.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut page = Page::new(&format!("Training {name}"));
-    let evaluations: Vec<&Value> = log.iter().filter(|e| e["event"] == "evaluation").collect();
     let mut tiles = findings.as_ref().map_or(Vec::new(), figures);
     tiles.extend(headline(&log));
     page.tiles(&tiles);
     let pace = Pace::of(&told["options"], settings);
-    page.charts(&format!("By {}", pace.unit), &curves(&log, &evaluations, &pace));
+    page.charts(&format!("By {}", pace.unit), &curves(&log, &pace));
     if let Some(findings) = findings {
         page.charts("At every threshold", &[pr_curve(&findings.evaluation, findings.threshold)]);
         let (worst, best) = findings.gallery.finish();
         page.gallery("Worst validation pictures", &worst);
         page.gallery("Best validation pictures", &best);
     }
-    let warning = |e: &Value| Value::from(format!("step {}: {}", text(&e["step"]), text(&e["text"])));
-    let warnings: Vec<Value> = log.iter().filter(|e| e["event"] == "warning").map(warning).collect();
+    let warnings: Vec<Value> = log.warnings().map(|(step, text)| format!("step {step}: {text}").into()).collect();
     page.list("Warnings of the training", &warnings);
     let summary = if manifest["summary"].is_null() { &manifest } else { &manifest["summary"] };
     page.table("Data", &flat(summary));
@@ -114,34 +112,38 @@ fn mean_of(means: &Means) -> String {
 }
 
 /// Figures of the training.
-fn headline(log: &[Value]) -> Vec<(String, String)> {
-    let best = log.iter().rev().find(|e| e["event"] == "evaluation" && e["best"] == true);
-    let steps: Vec<&Value> = log.iter().filter(|e| e["event"] == "step").collect();
-    let elapsed_s = steps.last().and_then(|e| e["elapsed_s"].as_f64()).unwrap_or(0.0);
-    let waited_s: f64 = steps.iter().filter_map(|e| e["waited_s"].as_f64()).sum();
+fn headline(log: &Log) -> Vec<(String, String)> {
+    let best = log.evaluations().rev().find(|evaluation| evaluation.best);
+    let elapsed_s = log.steps().next_back().map_or(0.0, |step| step.elapsed_s);
+    let waited_s: f64 = log.steps().map(|step| step.waited_s).sum();
     vec![
-        (format!("best step of {}", steps.len()), best.map_or("–".into(), |e| text(&e["step"]))),
+        (format!("best step of {}", log.steps().count()), best.map_or("–".into(), |best| best.step.to_string())),
         ("time".into(), format!("{:.1} min", elapsed_s / 60.0)),
         ("waiting for data".into(), format!("{:.1} %", 100.0 * waited_s / elapsed_s.max(1e-9))),
     ]
 }
 
-fn curves(log: &[Value], evaluations: &[&Value], pace: &Pace) -> Vec<Chart> {
-    let steps: Vec<&Value> = log.iter().filter(|e| e["event"] == "step").collect();
-    let number =
-        |entry: &Value, key: &str| (entry["step"].as_f64().unwrap_or(f64::NAN) / pace.steps, entry[key].as_f64().unwrap_or(f64::NAN));
-    let of_steps = |key: &str| averaged(&steps.iter().map(|e| number(e, key)).collect::<Vec<_>>());
-    let line =
-        |name: &str, key: &str| Series { name: name.into(), points: evaluations.iter().map(|e| number(e, key)).collect(), dots: false };
+fn curves(log: &Log, pace: &Pace) -> Vec<Chart> {
+    let at = |step: u64| step as f64 / pace.steps;
     let chart = |title: &str, y_range, y_scale, series| Chart { title: title.into(), x_label: pace.unit.into(), y_range, y_scale, series };
-    let single = |name: &str, key: &str| Series { name: name.into(), points: of_steps(key), dots: false };
+    let batches = |name: &str, figure: fn(&LoggedStep) -> f64| {
+        let points: Vec<(f64, f64)> = log.steps().map(|step| (at(step.step), figure(step))).collect();
+        vec![Series { name: name.into(), points: averaged(&points), dots: false }]
+    };
+    let validation = |name: &str, figure: fn(&LoggedEvaluation) -> f64| {
+        let points = log.evaluations().map(|evaluation| (at(evaluation.step), figure(evaluation))).collect();
+        Series { name: name.into(), points, dots: false }
+    };
+    let quality = vec![validation("IoU", |of| of.iou), validation("PA", |of| of.pa)];
+    let in_error = vec![validation("false alarms (FP)", |of| of.fp as f64), validation("missed (FN)", |of| of.fn_ as f64)];
+    let imbalance = vec![validation("OII", |of| of.oii)];
     vec![
-        chart("Loss of the batches", None, Scale::Even, vec![single("loss", "loss")]),
-        chart("Validation IoU and PA", Some((0.0, 1.0)), Scale::Even, vec![line("IoU", "iou"), line("PA", "pa")]),
-        chart("Validation OII: above 0 false alarms, below 0 misses", Some((-1.0, 1.0)), Scale::Even, vec![line("OII", "oii")]),
-        chart("Validation pixels in error", None, Scale::Counts, vec![line("false alarms (FP)", "fp"), line("missed (FN)", "fn")]),
-        chart("Gradient norm before clipping", None, Scale::Decades, vec![single("norm", "gradient_norm")]),
-        chart("Learning rate", None, Scale::Even, vec![single("rate", "learning_rate")]),
+        chart("Loss of the batches", None, Scale::Even, batches("loss", |step| step.loss)),
+        chart("Validation IoU and PA", Some((0.0, 1.0)), Scale::Even, quality),
+        chart("Validation OII: above 0 false alarms, below 0 misses", Some((-1.0, 1.0)), Scale::Even, imbalance),
+        chart("Validation pixels in error", None, Scale::Counts, in_error),
+        chart("Gradient norm before clipping", None, Scale::Decades, batches("norm", |step| step.gradient_norm)),
+        chart("Learning rate", None, Scale::Even, batches("rate", |step| step.learning_rate)),
     ]
 }
 
@@ -231,9 +233,10 @@ mod tests {
 
     #[test]
     fn a_training_told_in_epochs_has_curves_over_epochs() {
-        let log = [10, 20, 30].map(|step| json!({ "event": "evaluation", "step": step, "iou": 0.5 }));
+        let entry = |step| serde_json::from_value(json!({ "event": "evaluation", "step": step, "iou": 0.5 })).unwrap();
+        let log = Log([10, 20, 30].map(entry).into());
         let settings = settings(Path::new("run"), 30);
-        let chart = |options: Value| curves(&log, &log.iter().collect::<Vec<_>>(), &Pace::of(&options, &settings)).swap_remove(1);
+        let chart = |options: Value| curves(&log, &Pace::of(&options, &settings)).swap_remove(1);
         let (by_epoch, by_step) = (chart(json!({ "epochs": 3 })), chart(json!({ "epochs": null })));
         let x = |chart: &Chart| chart.series[0].points.iter().map(|point| point.0).collect::<Vec<_>>();
         assert_eq!((by_epoch.x_label.as_str(), x(&by_epoch)), ("epoch", vec![1.0, 2.0, 3.0]));

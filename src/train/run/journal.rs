@@ -1,12 +1,12 @@
+use super::log::{Entry, LoggedEvaluation, LoggedStep, lines};
 use crate::measure::Counts;
 use crate::train::{Evaluation, Outcome, StepReport, TrainError};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The log of a training: one JSON object a line, told apart by `event` (`start`, `resume`, `step`,
-/// `evaluation`, `warning`, `end`).
+/// Writes the log of a training: one JSON object a line, an [`Entry`].
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -21,7 +21,7 @@ impl Journal {
     pub fn start(path: &Path, settings: Value) -> Result<Self, TrainError> {
         let file = File::create(path).map_err(TrainError::file(path, UNWRITABLE))?;
         let mut journal = Self { path: path.to_owned(), file };
-        journal.write(json!({ "event": "start", "settings": settings }))?;
+        journal.write(&Entry::Start { settings })?;
         Ok(journal)
     }
 
@@ -30,23 +30,13 @@ impl Journal {
     /// # Errors
     /// [`TrainError::File`] where it cannot be read or written.
     pub fn resume(path: &Path, step: u64) -> Result<Self, TrainError> {
-        let entries = Self::read(path)?;
-        let kept = entries.iter().filter(|e| e["event"] != "end" && e["step"].as_u64().is_none_or(|s| s <= step));
-        let text: String = kept.map(|entry| format!("{entry}\n")).collect();
+        let kept = lines(path)?.into_iter().filter(|(_, entry)| !entry.is_after(step));
+        let text: String = kept.map(|(line, _)| line + "\n").collect();
         super::write_beside(path, text.as_bytes())?;
         let file = File::options().append(true).open(path).map_err(TrainError::file(path, UNWRITABLE))?;
         let mut journal = Self { path: path.to_owned(), file };
-        journal.write(json!({ "event": "resume", "step": step }))?;
+        journal.write(&Entry::Resume { step })?;
         Ok(journal)
-    }
-
-    /// All entries of a log; a last line that was cut off by a power failure is left out.
-    ///
-    /// # Errors
-    /// [`TrainError::File`] where it cannot be read.
-    pub fn read(path: &Path) -> Result<Vec<Value>, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::file(path, "cannot read the training log"))?;
-        Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
     }
 
     /// One step.
@@ -54,10 +44,9 @@ impl Journal {
     /// # Errors
     /// [`TrainError::File`] where it cannot be written.
     pub fn step(&mut self, report: &StepReport) -> Result<(), TrainError> {
-        self.write(json!({
-            "event": "step", "step": report.step, "loss": report.loss, "learning_rate": report.learning_rate,
-            "gradient_norm": report.gradient_norm, "elapsed_s": report.elapsed.as_secs_f64(), "waited_s": report.waited.as_secs_f64(),
-        }))
+        let StepReport { step, loss, learning_rate, gradient_norm, elapsed, waited, .. } = *report;
+        let (elapsed_s, waited_s) = (elapsed.as_secs_f64(), waited.as_secs_f64());
+        self.write(&Entry::Step(LoggedStep { step, loss, learning_rate, gradient_norm, elapsed_s, waited_s }))
     }
 
     /// One evaluation.
@@ -65,10 +54,22 @@ impl Journal {
     /// # Errors
     /// [`TrainError::File`] where it cannot be written.
     pub fn evaluation(&mut self, step: u64, counts: &Counts, evaluation: &Evaluation, best: bool) -> Result<(), TrainError> {
-        self.write(json!({
-            "event": "evaluation", "step": step, "iou": counts.iou(), "pa": counts.pa(), "oii": counts.oii(),
-            "mean_iou": evaluation.means.iou(), "tp": counts.tp, "fp": counts.fp, "fn": counts.fn_, "best": best, "cracked": evaluation.cracked,
-            "detected": evaluation.detected, "clean": evaluation.clean, "alarmed": evaluation.alarmed,
+        let Counts { tp, fp, fn_, .. } = *counts;
+        let Evaluation { means, cracked, detected, clean, alarmed, .. } = evaluation;
+        self.write(&Entry::Evaluation(LoggedEvaluation {
+            step,
+            iou: counts.iou(),
+            pa: counts.pa(),
+            oii: counts.oii(),
+            mean_iou: Some(means.iou()),
+            tp,
+            fp,
+            fn_,
+            best,
+            cracked: *cracked,
+            detected: *detected,
+            clean: *clean,
+            alarmed: *alarmed,
         }))
     }
 
@@ -77,7 +78,7 @@ impl Journal {
     /// # Errors
     /// [`TrainError::File`] where it cannot be written.
     pub fn warning(&mut self, step: u64, text: &str) -> Result<(), TrainError> {
-        self.write(json!({ "event": "warning", "step": step, "text": text }))
+        self.write(&Entry::Warning { step, text: text.to_owned() })
     }
 
     /// How it ended.
@@ -85,14 +86,13 @@ impl Journal {
     /// # Errors
     /// [`TrainError::File`] where it cannot be written.
     pub fn end(&mut self, outcome: &Outcome) -> Result<(), TrainError> {
-        let Outcome { steps, elapsed, waited, stopped, .. } = outcome;
-        self.write(json!({
-            "event": "end", "steps": steps, "elapsed_s": elapsed.as_secs_f64(), "waited_s": waited.as_secs_f64(), "stopped": stopped,
-        }))
+        let Outcome { steps, elapsed, waited, stopped, .. } = *outcome;
+        self.write(&Entry::End { steps, elapsed_s: elapsed.as_secs_f64(), waited_s: waited.as_secs_f64(), stopped })
     }
 
-    fn write(&mut self, line: Value) -> Result<(), TrainError> {
-        writeln!(self.file, "{line}").map_err(TrainError::file(&self.path, UNWRITABLE))
+    fn write(&mut self, entry: &Entry) -> Result<(), TrainError> {
+        let line = serde_json::to_string(entry).map_err(std::io::Error::other);
+        line.and_then(|line| writeln!(self.file, "{line}")).map_err(TrainError::file(&self.path, UNWRITABLE))
     }
 }
 
@@ -101,6 +101,7 @@ const UNWRITABLE: &str = "cannot write the training log (is the disk full?)";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use std::time::Duration;
 
     #[test]
@@ -123,8 +124,14 @@ mod tests {
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "{\"event\":\"st").unwrap();
         let mut journal = Journal::resume(&path, 2).unwrap();
         journal.step(&report(3, 2.0)).unwrap();
-        let told: Vec<(String, Option<u64>)> =
-            Journal::read(&path).unwrap().iter().map(|e| (e["event"].as_str().unwrap().to_owned(), e["step"].as_u64())).collect();
+        let told: Vec<(String, Option<u64>)> = std::fs::read_to_string(&path)
+            .unwrap()
+            .lines()
+            .map(|line| {
+                let entry: Value = serde_json::from_str(line).unwrap();
+                (entry["event"].as_str().unwrap().to_owned(), entry["step"].as_u64())
+            })
+            .collect();
         let want = [("start", None), ("step", Some(1)), ("step", Some(2)), ("warning", Some(2)), ("resume", Some(2)), ("step", Some(3))];
         assert_eq!(told, want.map(|(event, step)| (event.to_owned(), step)));
     }

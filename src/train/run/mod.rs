@@ -2,10 +2,12 @@
 
 mod events;
 mod journal;
+mod log;
 mod state;
 
 pub use events::EventFile;
 pub use journal::Journal;
+pub use log::{Entry, Log, LoggedEvaluation, LoggedStep};
 pub use state::{Best, TrainingState};
 
 use super::TrainError;
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// | `settings.json` | everything the training was told; what `--resume` reads |
 /// | `split.csv` | which picture is in which part, as `--split` reads it |
 /// | `manifest.json` | the data: each file with digest, size, cracks and split |
-/// | `log.jsonl` | every step and evaluation |
+/// | `log.jsonl` | every step and evaluation ([`Entry`]) |
 /// | `events.out.tfevents.*` | the same for TensorBoard |
 /// | `best.safetensors`, `last.safetensors` | checkpoints that the line can load |
 /// | `checkpoints/` | one of every evaluation, if asked for |
@@ -100,6 +102,14 @@ impl RunFolder {
     /// Where it lies.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What its training has logged.
+    ///
+    /// # Errors
+    /// [`TrainError::File`] where that cannot be read.
+    pub fn log(&self) -> Result<Log, TrainError> {
+        Log::read(&self.path("log.jsonl"))
     }
 
     /// A file in it.

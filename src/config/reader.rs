@@ -178,7 +178,7 @@ impl<'a> Reader<'a, '_> {
 
     /// Whether the table has `key`, which nothing has taken yet.
     pub fn leaves(&self, key: &str) -> bool {
-        self.has(key) && !self.known.iter().any(|known| *known == key)
+        self.has(key) && !self.known.contains(&key)
     }
 
     /// Notes as a mistake that the table has `key`, which is none of its own but is known all the same.

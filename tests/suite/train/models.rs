@@ -131,6 +131,9 @@ fn only_a_model_that_is_no_worse_is_promoted_and_it_gets_a_card() {
     good.args(["--name", "crack", "--learning-rate", "0.3"]);
     succeed(good);
 
+    std::fs::write(root.join("file"), "").unwrap();
+    let nowhere = told(&promote(root, "poor/best.safetensors", &["--first", "--models", "file/models"]).output().unwrap());
+    assert!(nowhere.contains("--models file/models: this folder cannot be made") && !nowhere.contains("| new: crack"), "{nowhere}");
     let first = told(&succeed(promote(root, "poor/best.safetensors", &["--first"])));
     assert!(first.contains("has learnt from 6 of these 8 pictures"), "{first}");
     let promoted = root.join("models/crack.safetensors");
@@ -389,6 +392,12 @@ fn a_model_is_prepared_for_int8_only_where_its_cost_can_be_told() {
     let why = why.as_deref().unwrap_or("finds none of the cracks in f32");
     let flattered = said.contains("warning: the model has learnt from 6 of these 8 pictures");
     assert_eq!(flattered, why.contains("in f32"), "{said}");
+    if hairline::nn::unable(Precision::Int8).is_none() {
+        let mut few = train();
+        few.current_dir(dir.path()).args(["quantise", "--model", "run/best.safetensors", "--out", "few.safetensors"]);
+        let said = told(&few.args(["--data", "pictures"]).output().unwrap());
+        assert!(said.contains("--calibrate 8: there are 8 pictures") && said.contains("give 1 to 7, or more pictures"), "{said}");
+    }
     // Neither ranges nor a look in int8 where that comes to nothing.
     let looked_in = |precision: &str| said.lines().any(|line| line.starts_with(&format!("{precision} ")));
     assert!(said.contains(why) && !looked_in("int8"), "{said}");

@@ -8,6 +8,7 @@ mod compare;
 mod data;
 mod error;
 mod evaluate;
+mod file;
 mod fit;
 mod optimiser;
 mod paper;
@@ -22,8 +23,9 @@ pub use data::{
 };
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Inspected, evaluate, inspect};
+pub use file::write_beside;
 pub use fit::{BestBy, Files, FitSettings, Observer, Outcome, StepReport, fit};
 pub use optimiser::{Decay, Optimiser, OptimiserSettings, Rule, Schedule};
 pub use report::{Chart, Findings, Gallery, Scale, Series, Shown, pr_curve, write_evaluation, write_report};
-pub use run::{Best, Entry, EventFile, Journal, Log, LoggedEvaluation, LoggedStep, RunFolder, TrainingState, write_beside};
+pub use run::{Best, Entry, EventFile, Journal, Log, LoggedEvaluation, LoggedStep, RunFolder, TrainingState};
 pub use search::{Goal, Guide, SearchRow, centroids, guide, most_trainings, search_table, trainings_table};

@@ -1,6 +1,6 @@
 use crate::commands::terminal::note;
 use crate::measure::Counts;
-use crate::train::{Evaluation, EventFile, FitSettings, Journal, Observer, Outcome, StepReport, TrainError};
+use crate::train::{Entry, Evaluation, EventFile, FitSettings, Journal, LoggedEvaluation, Observer, Outcome, StepReport, TrainError};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Prints, draws the bar and writes the log.
@@ -31,8 +31,8 @@ impl Watch {
     pub fn end(&mut self, outcome: &Result<Outcome, TrainError>) -> Result<(), TrainError> {
         self.bar.finish_and_clear();
         match outcome {
-            Ok(outcome) => self.journal.end(outcome),
-            Err(error) if error.is_divergence() => self.journal.warning(self.step, &error.to_string()),
+            Ok(outcome) => self.journal.write(&outcome.into()),
+            Err(error) if error.is_divergence() => self.journal.write(&Entry::Warning { step: self.step, text: error.to_string() }),
             Err(_) => Ok(()),
         }
     }
@@ -48,7 +48,7 @@ impl Watch {
 
 impl Observer for Watch {
     fn step(&mut self, report: &StepReport) -> Result<(), TrainError> {
-        self.journal.step(report)?;
+        self.journal.write(&report.into())?;
         self.step = report.step;
         if let Some(events) = &mut self.events {
             let StepReport { loss, learning_rate, gradient_norm, .. } = *report;
@@ -67,7 +67,7 @@ impl Observer for Watch {
     }
 
     fn evaluated(&mut self, step: u64, counts: &Counts, evaluation: &Evaluation, best: bool) -> Result<(), TrainError> {
-        self.journal.evaluation(step, counts, evaluation, best)?;
+        self.journal.write(&Entry::Evaluation(LoggedEvaluation::of(step, counts, evaluation, best)))?;
         if let Some(events) = &mut self.events {
             let ratio = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
             let Evaluation { cracked, detected, clean, alarmed, .. } = *evaluation;
@@ -100,6 +100,6 @@ impl Observer for Watch {
 
     fn warned(&mut self, step: u64, warning: &str) -> Result<(), TrainError> {
         self.tell(&format!("warning: {warning}"));
-        self.journal.warning(step, warning)
+        self.journal.write(&Entry::Warning { step, text: warning.to_owned() })
     }
 }

@@ -10,7 +10,7 @@ pub(super) mod tests;
 
 pub use settings::{BestBy, Files, FitSettings};
 
-use super::{Batch, Batches, Best, CropPlan, Evaluation, Optimiser, Source, TrainError, TrainingState};
+use super::{Batch, Batches, Best, CropPlan, Entry, Evaluation, LoggedStep, Optimiser, Source, TrainError, TrainingState};
 use crate::measure::Counts;
 use crate::nn::Network;
 use candle_core::Device;
@@ -75,6 +75,19 @@ pub struct Outcome {
     pub best: Option<Best>,
     /// Whether it was stopped before its end.
     pub stopped: bool,
+}
+
+impl From<&StepReport> for Entry {
+    fn from(&StepReport { step, loss, learning_rate, gradient_norm, elapsed, waited, .. }: &StepReport) -> Self {
+        let (elapsed_s, waited_s) = (elapsed.as_secs_f64(), waited.as_secs_f64());
+        Self::Step(LoggedStep { step, loss, learning_rate, gradient_norm, elapsed_s, waited_s })
+    }
+}
+
+impl From<&Outcome> for Entry {
+    fn from(&Outcome { steps, elapsed, waited, stopped, .. }: &Outcome) -> Self {
+        Self::End { steps, elapsed_s: elapsed.as_secs_f64(), waited_s: waited.as_secs_f64(), stopped }
+    }
 }
 
 /// How far a training is.

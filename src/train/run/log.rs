@@ -1,4 +1,5 @@
-use crate::train::TrainError;
+use crate::measure::Counts;
+use crate::train::{Evaluation, TrainError};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -108,6 +109,28 @@ pub struct LoggedEvaluation {
     /// How many of them were alarmed.
     #[serde(default)]
     pub alarmed: u64,
+}
+
+impl LoggedEvaluation {
+    /// Of the counts at the threshold and all that was found.
+    pub fn of(step: u64, counts: &Counts, evaluation: &Evaluation, best: bool) -> Self {
+        let Evaluation { means, cracked, detected, clean, alarmed, .. } = evaluation;
+        Self {
+            step,
+            iou: counts.iou(),
+            pa: counts.pa(),
+            oii: counts.oii(),
+            mean_iou: Some(means.iou()),
+            tp: counts.tp,
+            fp: counts.fp,
+            fn_: counts.fn_,
+            best,
+            cracked: *cracked,
+            detected: *detected,
+            clean: *clean,
+            alarmed: *alarmed,
+        }
+    }
 }
 
 /// All that a training has logged.

@@ -10,7 +10,7 @@ pub use journal::Journal;
 pub use log::{Entry, Log, LoggedEvaluation, LoggedStep};
 pub use state::{Best, TrainingState};
 
-use super::TrainError;
+use super::{TrainError, write_beside};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -143,14 +143,6 @@ impl RunFolder {
             .map_err(|error| TrainError::Data { path: path.clone(), problem: format!("cannot be written as JSON ({error})") })?;
         write_beside(&path, text.as_bytes())
     }
-}
-
-/// Writes a file whole or not at all ([`write_whole`](crate::disk::write_whole)).
-///
-/// # Errors
-/// [`TrainError::File`] with its name; nothing half-written is left.
-pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    crate::disk::write_whole(path, bytes).map_err(TrainError::file(path, "cannot write it (is the disk full, or the folder not yours?)"))
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl TrainingState {
             .collect::<Result<Vec<_>, TrainError>>()?;
         let bytes =
             safetensors::serialize(tensors, Some(HashMap::from([(METADATA_KEY.to_owned(), text)]))).map_err(candle_core::Error::wrap)?;
-        super::write_beside(path, &bytes)
+        crate::train::write_beside(path, &bytes)
     }
 
     /// Reads a state.

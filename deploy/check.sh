@@ -152,6 +152,26 @@ kept="./etc/hairline/line-1-recipe.toml ./etc/hairline/line-1.toml ./etc/hairlin
 if "$work/src/deploy/hairline-station" 'Bad/Name' >/dev/null 2>&1; then fail "a bad station name was taken"; fi
 echo "install: files, second run, second station, update of what was changed, removal: right"
 
+# The package has other folders than the source tree: links between its texts lead to what it brings beside them.
+python3 - <<'END' || fail "links in the package lead nowhere"
+import glob, os, re, sys, tomllib
+
+os.chdir("..")
+brought = {}
+for source, target, _ in tomllib.load(open("Cargo.toml", "rb"))["package"]["metadata"]["deb"]["assets"]:
+    for file in glob.glob(source):
+        brought[os.path.join(target, os.path.basename(file)) if target.endswith("/") else target] = file
+texts = [(target, file) for target, file in brought.items() if file.endswith(".md") and "/doc/" in target]
+lost = [
+    f"{file}: {link}"
+    for target, file in texts
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", open(file).read())
+    if not any(path.startswith(os.path.normpath(os.path.join(os.path.dirname(target), link))) for path in brought)
+]
+print("\n".join(lost), end="\n" if lost else "", file=sys.stderr)
+sys.exit(not texts or bool(lost))
+END
+
 ./notices.py
 prometheus/check.sh
 ../systemd/check.sh

@@ -304,6 +304,7 @@ function size() {
   const times = Number($("size").value);
   const side = times > 0 ? times * SIDE_PX : Math.min($("view").clientWidth, $("view").clientHeight);
   $("cell").style.width = $("cell").style.height = `${side}px`;
+  $("cell").classList.toggle("smaller", side < SIDE_PX);
 }
 
 for (const canvas of [$("picture"), $("mask")]) canvas.width = canvas.height = SIDE_PX;

@@ -5,10 +5,11 @@ mod stream;
 use super::arguments::refuse_existing;
 use super::terminal::say;
 use crate::config::{GapKind, wafer_size_mm};
+use crate::picture_file;
 use crate::stitch::Calibration;
 use crate::stitch::calibrate::{Picture, chart, dark_field, flat_field, scale};
-use anyhow::{Context, bail};
-use std::path::PathBuf;
+use anyhow::{Context, bail, ensure};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Make the calibration file of a camera: dark signal, flat field, mm per pixel and mm per line.
@@ -64,9 +65,7 @@ struct Taken {
 
 /// Runs the command.
 pub fn run(args: CalibrateArgs) -> anyhow::Result<ExitCode> {
-    for (option, file) in [("--out", &args.out), ("--picture", &args.picture)] {
-        refuse_existing(option, file)?;
-    }
+    check_places(&args)?;
     let taken = take(&args)?;
     let dark = dark_field(&taken.dark)?;
     say!("dark signal  {} columns, {}", dark.len(), percent_range(&dark, "of white"))?;
@@ -96,13 +95,34 @@ pub fn run(args: CalibrateArgs) -> anyhow::Result<ExitCode> {
 
     calibration.save(&args.out)?;
     let picture = chart(&calibration, &taken.wafer, &wafer);
-    picture.save(&args.picture).with_context(|| format!("cannot write the picture {}; give --picture a .png", args.picture.display()))?;
+    picture.save(&args.picture).with_context(|| format!("cannot write the picture {}", args.picture.display()))?;
     say!(
         "written      {} and {}: look at the picture, then name the file in the lane's `calibration`",
         args.out.display(),
         args.picture.display()
     )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses places where what is measured could not be written: whoever stands at the belt would have to begin again.
+fn check_places(args: &CalibrateArgs) -> anyhow::Result<()> {
+    let mut places = Vec::new();
+    for (option, file) in [("--out", &args.out), ("--picture", &args.picture)] {
+        refuse_existing(option, file)?;
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder.canonicalize().ok().filter(|folder| folder.is_dir());
+        let folder = folder.with_context(|| format!("{option} {}: its folder does not exist; make it first", file.display()))?;
+        places.push((folder, file.file_name()));
+    }
+    ensure!(places[0] != places[1], "--out and --picture are both {}; give each a name of its own", args.out.display());
+    let ending = args.picture.extension();
+    ensure!(
+        ending.is_some_and(picture_file::is_ending),
+        "--picture {}: its name ends like no picture's; give one of .{}",
+        args.picture.display(),
+        picture_file::ENDINGS.join(", .")
+    );
+    Ok(())
 }
 
 fn take(args: &CalibrateArgs) -> anyhow::Result<Taken> {

@@ -2,54 +2,87 @@
 
 use super::log;
 use super::terminal::say;
-use crate::config::{Problems, Severity, StationConfig};
+use crate::config::{Problems, Severity, StationConfig, read_document};
 use crate::judge::Recipe;
 use crate::station;
+use crate::stitch::Calibration;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::Level;
 
-/// Check a configuration and the files it names, or a recipe, and report every mistake at once.
+/// Check a configuration and the files it names, a recipe, or a calibration, and report every mistake at once.
 ///
 /// Looks at the model, recipes, calibrations and pictures that the configuration names, at this build and this machine, and
 /// starts nothing. It ends with status 64 where something is wrong, with 0 where there is nothing but warnings.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// The station's configuration, or a recipe
+    /// The station's configuration, a recipe, or a calibration
     #[arg(value_name = "FILE")]
     config: PathBuf,
 }
 
-/// Checks the configuration, its recipes, calibrations and model, or a recipe alone. Exits 64 on mistakes.
+/// Checks a station's configuration with all it names, a recipe or a calibration alone. Exits 64 on mistakes.
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let file = &args.config;
-    let is_recipe = Recipe::is_one(file);
-    if is_recipe.is_none() {
-        let mut problems = Problems::default();
-        let remedy = "a station's configuration has [network] and [[lane]], as configs/station.toml; a recipe has [limits], as \
-                      configs/recipe.toml";
-        problems.error(file, None, "", "is neither a station's configuration nor a recipe", remedy);
-        tell(&problems);
-        return Ok(ExitCode::from(super::EXIT_CONFIG));
-    }
-    if is_recipe == Some(true) {
-        let (recipe, problems) = match Recipe::load(file) {
-            Ok((recipe, warnings)) => (Some(recipe), warnings),
-            Err(problems) => (None, problems),
-        };
-        tell(&problems);
-        let Some(recipe) = recipe else { return Ok(ExitCode::from(super::EXIT_CONFIG)) };
+    let is_good = match Recipe::is_one(file) {
+        Some(true) => recipe_is_good(file)?,
+        Some(false) => station_is_good(file)?,
+        None if is_calibration(file) => calibration_is_good(file)?,
+        None => {
+            let mut problems = Problems::default();
+            let remedy = "a station's configuration has [network] and [[lane]], as configs/station.toml; a recipe has [limits], as \
+                          configs/recipe.toml; `hairline calibrate` writes calibrations";
+            problems.error(file, None, "", "is neither a station's configuration nor a recipe nor a calibration", remedy);
+            tell(&problems);
+            false
+        }
+    };
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_CONFIG) })
+}
+
+fn recipe_is_good(file: &Path) -> anyhow::Result<bool> {
+    let (recipe, problems) = match Recipe::load(file) {
+        Ok((recipe, warnings)) => (Some(recipe), warnings),
+        Err(problems) => (None, problems),
+    };
+    tell(&problems);
+    if let Some(recipe) = &recipe {
         say!("{}: good; the recipe {:?}", file.display(), recipe.name)?;
-        return Ok(ExitCode::SUCCESS);
     }
+    Ok(recipe.is_some())
+}
+
+fn station_is_good(file: &Path) -> anyhow::Result<bool> {
     let (config, problems) = station::check(file);
     tell(&problems);
-    let Some(config) = config.filter(|_| !problems.has_errors()) else { return Ok(ExitCode::from(super::EXIT_CONFIG)) };
+    let Some(config) = config.filter(|_| !problems.has_errors()) else { return Ok(false) };
     say!("{}: good; {} lane(s)", file.display(), config.lanes.len())?;
     for lane in &config.lanes {
         say!("  {}: camera {}, recipe {}", lane.name, lane.camera.kind.name(), lane.recipe.display())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
+}
+
+/// Whether `file` has keys that calibrations alone have.
+fn is_calibration(file: &Path) -> bool {
+    let keys = ["camera_id", "width_px", "dark", "flat"];
+    read_document(file, |reader| keys.iter().any(|key| reader.has(key))).0 == Some(true)
+}
+
+fn calibration_is_good(file: &Path) -> anyhow::Result<bool> {
+    let calibration = match Calibration::load(file) {
+        Ok(calibration) => calibration,
+        Err(e) => {
+            log::tell(Level::ERROR, e);
+            return Ok(false);
+        }
+    };
+    let of = match calibration.camera_id.as_str() {
+        "" => "any camera".to_owned(),
+        id => format!("the camera {id:?}"),
+    };
+    say!("{}: good; the calibration of {of}, {} px wide", file.display(), calibration.width_px)?;
+    Ok(true)
 }
 
 /// Tells each at its own level.

@@ -159,8 +159,8 @@ fn read_files(t: &mut Reader) -> FilesCamera {
 fn read_simulated(t: &mut Reader) -> SimulatedCamera {
     SimulatedCamera {
         wafer: t.or("wafer", "\"laser\" or \"electroluminescence\"", WaferKind::Laser),
-        seed: t.or("seed", "a whole number", 1),
-        wafers: t.or("wafers", "a whole number, 0 for ever", 0),
+        seed: t.or("seed", "a whole number, 0 or more", 1),
+        wafers: t.number("wafers", "a whole number, 0 (for ever) to 1000000000", 0..=1_000_000_000, 0),
         cracked_share: t.number("cracked_share", "a share, 0 to 1", 0.0..=1.0, 0.5),
         width_px: t.number("width_px", "pixels of a line, 64 to 16384", 64..=16_384, 1500),
         gap_lines: t.number("gap_lines", "a whole number of lines, 0 to 100000", 0..=100_000, 150),
@@ -224,7 +224,7 @@ fn check_corners(t: &mut Reader, [leading_left, leading_right, trailing_right, t
 fn read_corners(t: &mut Reader) -> [f64; 4] {
     const EXPECTED: &str = "millimetres, 0 (a whole corner) to 100, one number or four in brackets, clockwise from leading left";
     #[derive(serde::Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "it holds something else than four numbers")]
     enum Corners {
         All(f64),
         Each([f64; 4]),

@@ -64,10 +64,13 @@ impl<'a> Reader<'a, '_> {
     pub fn optional<T: DeserializeOwned>(&mut self, key: &'static str, expected: &str) -> Option<T> {
         let (line, value) = self.take(key)?;
         let found = describe(value.get_ref());
+        let is_of_several = matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_));
         match T::deserialize(toml::de::ValueDeserializer::from(value)) {
             Ok(value) => Some(value),
-            Err(_) => {
-                self.error_at(Some(line), key, format!("is {found}"), format!("give {expected}"));
+            Err(e) => {
+                // One value is told whole; of several, only the parser knows the one that is wrong.
+                let what = if is_of_several { format!("is {found}: {}", e.message().trim()) } else { format!("is {found}") };
+                self.error_at(Some(line), key, what, format!("give {expected}"));
                 None
             }
         }

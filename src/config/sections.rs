@@ -214,7 +214,7 @@ pub struct GigeCamera {
 
 /// The value of a GenICam feature.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it holds a value that is no text, number, true or false")]
 pub enum FeatureValue {
     /// A boolean feature.
     Bool(bool),

@@ -1,7 +1,6 @@
 //! What users get wrong: each mistake ends in an error that names the thing and the remedy.
 
 use crate::station::{SIMULATED, hairline, station, told};
-use hairline::nn::Checkpoint;
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -9,7 +8,7 @@ const CELLS: &str = "[lane.camera]\nkind = \"files\"\npath = \"cells\"\ncell_px 
 
 /// Runs the program on a station and expects it to fail, saying all of `parts`.
 #[track_caller]
-fn refused(arguments: &[&str], config: &Path, parts: &[&str]) {
+pub(super) fn refused(arguments: &[&str], config: &Path, parts: &[&str]) {
     let output = hairline(arguments).arg(config).output().unwrap();
     let told = told(&output);
     assert!(!output.status.success(), "{arguments:?} took it:\n{told}");
@@ -19,11 +18,11 @@ fn refused(arguments: &[&str], config: &Path, parts: &[&str]) {
     }
 }
 
-const CHECK: &[&str] = &["check"];
-const RUN: &[&str] = &["run", "--cells", "1", "--config"];
+pub(super) const CHECK: &[&str] = &["check"];
+pub(super) const RUN: &[&str] = &["run", "--cells", "1", "--config"];
 
 /// Replaces `from` in a station's configuration.
-fn change(config: &Path, from: &str, to: &str) {
+pub(super) fn change(config: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(config).unwrap();
     assert!(text.contains(from), "{from} is not in\n{text}");
     std::fs::write(config, text.replace(from, to)).unwrap();
@@ -119,20 +118,6 @@ fn a_calibration_of_another_camera_or_width_is_told() {
 }
 
 #[test]
-fn line_rates_and_units_that_make_no_sense_are_told_with_what_is_allowed() {
-    let folder = tempfile::tempdir().unwrap();
-    for (value, parts) in [
-        ("line_rate_hz = 0.0", ["line_rate_hz", "1 to 1000000"]),
-        ("line_rate_hz = 1e12", ["line_rate_hz", "1 to 1000000"]),
-        ("line_rate_hz = \"5 kHz\"", ["line_rate_hz", "1 to 1000000"]),
-        ("line_rate_khz = 5", ["line_rate_khz", "line_rate_hz"]),
-    ] {
-        let config = station(folder.path(), &SIMULATED.replace("seed = 3", value));
-        refused(CHECK, &config, &parts);
-    }
-}
-
-#[test]
 fn a_port_in_use_is_told_with_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -188,17 +173,6 @@ fn an_empty_path_is_no_path_and_a_missing_recipe_is_told_where_it_is_named() {
 }
 
 #[test]
-fn two_sockets_on_one_port_are_told_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = station(folder.path(), SIMULATED);
-    change(&config, "feed = \"tcp://127.0.0.1:*\"", "feed = \"tcp://*:5999\"");
-    change(&config, "listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:5999\"");
-    refused(CHECK, &config, &["port 5999", "`http.listen`", "`publish.feed`"]);
-    change(&config, "tcp://*:5999", "tcp://127.0.0.2:5999");
-    assert!(hairline(CHECK).arg(&config).status().unwrap().success(), "one port on two addresses is no mistake");
-}
-
-#[test]
 fn a_scale_that_cannot_be_is_told_with_its_own_key() {
     let folder = tempfile::tempdir().unwrap();
     let config = station(folder.path(), &format!("{SIMULATED}[lane.belt]\nmm_per_line = 9\n"));
@@ -247,119 +221,6 @@ fn a_camera_coarser_than_the_model_is_warned_of() {
 }
 
 #[test]
-fn names_and_formats_that_say_nothing_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let lane = "deadline_ms = 5\n[lane.camera]\nkind = \"gige\"\nid = \"\"\npixel_format = \"RGB8\"\nline_rate_hz = 5000\n[lane.wafer]\n\
-        format = \"M10\"\n[lane.belt]\ngap = \"bright\"\nedge_level = 0.9\ngap_level = 0.1\nmm_per_px = 0.14\nmm_per_line = 0.14\n";
-    let config = station(folder.path(), lane);
-    change(&config, "name = \"test\"", "name = \" \"");
-    let keys = ["`station.name`", "`lane[0].camera.id` is empty", "`lane[0].camera.pixel_format` is \"RGB8\"", "0.93 and 0.955"];
-    refused(CHECK, &config, &keys);
-    let output = hairline(CHECK).arg(&config).output().unwrap();
-    assert_eq!(told(&output).matches("deadline_ms").count(), 1, "{}", told(&output));
-}
-
-#[test]
-fn a_recipe_is_checked_as_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let recipe = folder.path().join("product.toml");
-    std::fs::write(&recipe, "threshold = 7\n[limits]\nlongest_crack_mm = 2\n").unwrap();
-    refused(CHECK, &recipe, &["product.toml:1", "`threshold` is 7", "0.01 to 0.99"]);
-    std::fs::write(&recipe, "name = \"x\"\nthreshold = 0.9\n").unwrap();
-    refused(CHECK, &recipe, &["`limits` sets no limit", "no crack ever rejects", "`limits = {}`"]);
-    std::fs::write(&recipe, "name = \"x\"\nthreshold = 0.9\nlimits = {}\n").unwrap();
-    let output = hairline(CHECK).arg(&recipe).output().unwrap();
-    let told = told(&output);
-    assert!(output.status.success() && told.contains("no crack ever rejects") && told.contains("the recipe \"x\""), "{told}");
-}
-
-#[test]
-fn a_recipe_without_its_tables_is_no_station_and_what_is_neither_is_told_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("product.toml");
-    for (text, parts) in [
-        ("longest_crack_mm = 2\n", ["`longest_crack_mm` is no key", "set at least longest_crack_mm under [limits]"]),
-        ("name = \"x\"\n[limit]\ncount = 1\n", ["did you mean `limits`?", "`limits` sets no limit"]),
-        ("name = \"x\"\n", ["`limits` sets no limit", "[limits]"]),
-        ("[limit]\ncount = 1\n", ["is neither a station's configuration nor a recipe", "[network] and [[lane]]"]),
-        ("", ["is neither a station's configuration nor a recipe", "[limits]"]),
-    ] {
-        std::fs::write(&file, text).unwrap();
-        refused(CHECK, &file, &parts);
-        let said = told(&hairline(CHECK).arg(&file).output().unwrap());
-        assert!(!said.contains("`network.model`") && !said.contains("panicked"), "{said}");
-    }
-}
-
-#[test]
-fn keys_of_another_kind_of_camera_are_told_as_such() {
-    let folder = tempfile::tempdir().unwrap();
-    let left = "buffers = 32\nid = \"CAM\"\nfragment = \"fakesrc\"\nsed = 1\ngap_lines = 120\n[lane.wafer]";
-    let config = station(folder.path(), &SIMULATED.replace("[lane.wafer]", left));
-    let parts = [
-        "`lane[0].camera.id` belongs to `kind` = \"gige\"; this camera is \"simulated\"",
-        "`lane[0].camera.buffers` belongs to",
-        "`lane[0].camera.fragment` belongs to `kind` = \"gstreamer\"",
-        "`lane[0].camera.sed` is no key that Hairline knows",
-    ];
-    refused(CHECK, &config, &parts);
-    let said = told(&hairline(CHECK).arg(&config).output().unwrap());
-    assert!(!said.contains("gap_lines` ") && said.matches("remedy: remove it\n").count() == 3, "{said}");
-}
-
-#[test]
-fn an_address_on_which_the_review_page_cannot_be_reached_is_warned_of() {
-    let folder = tempfile::tempdir().unwrap();
-    let warned = |listen: &str| {
-        let config = station(folder.path(), SIMULATED);
-        change(&config, "listen = \"127.0.0.1:0\"", &format!("listen = \"{listen}\""));
-        let output = hairline(CHECK).arg(&config).output().unwrap();
-        assert!(output.status.success(), "{}", told(&output));
-        told(&output).contains("the review page, which answers as 127.0.0.1 only, cannot be reached")
-    };
-    assert!(warned("192.0.2.7:9464") && warned("[2001:db8::1]:9464"));
-    assert!(["0.0.0.0:9464", "[::]:9464", "[::1]:9464", "127.0.0.2:9464"].iter().all(|listen| !warned(listen)));
-}
-
-#[test]
-fn a_shipped_model_in_the_other_ones_light_is_noted() {
-    let folder = tempfile::tempdir().unwrap();
-    let noted = |model: &str, gap: &str| {
-        let lane = format!("[lane.camera]\nkind = \"simulated\"\n[lane.wafer]\nformat = \"M10\"\n[lane.belt]\ngap = \"{gap}\"\n");
-        let config = station(folder.path(), &lane);
-        let file = folder.path().join("tiny.safetensors");
-        let mut checkpoint = Checkpoint::load(&file).unwrap();
-        checkpoint.meta.name = model.into();
-        checkpoint.save(&file).unwrap();
-        let output = hairline(CHECK).arg(&config).output().unwrap();
-        assert!(output.status.success(), "{}", told(&output));
-        told(&output)
-    };
-    let laser = noted("crack-unet8", "dark");
-    assert!(laser.contains("note: `lane[0].belt.gap` is \"dark\"") && laser.contains("name crack-el-unet8.safetensors"), "{laser}");
-    let el = noted("crack-el-unet8", "bright");
-    assert!(el.contains("note: `lane[0].belt.gap` is \"bright\"") && el.contains("name crack-unet8.safetensors"), "{el}");
-    for (model, gap) in [("crack-unet8", "bright"), ("crack-el-unet8", "dark"), ("line-1", "bright"), ("line-1", "dark")] {
-        assert!(!noted(model, gap).contains("note:"), "{model}, {gap}");
-    }
-}
-
-#[test]
-fn a_number_out_of_its_type_is_told_with_what_is_allowed() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = station(folder.path(), &SIMULATED.replace("seed = 3", "gap_lines = -1\nwafers = 2.5"));
-    change(&config, "device = \"cpu\"", "threads = -1");
-    let parts = [
-        "`network.threads` is the number -1",
-        "give a whole number of CPU threads, 0 (all) to 256",
-        "`lane[0].camera.gap_lines` is the number -1",
-        "`lane[0].camera.wafers` is the number 2.5",
-    ];
-    refused(CHECK, &config, &parts);
-    assert!(!told(&hairline(CHECK).arg(&config).output().unwrap()).contains("usize"));
-}
-
-#[test]
 fn a_calibration_takes_no_files_place() {
     let folder = tempfile::tempdir().unwrap();
     for (option, file) in [("--out", "calibration.toml"), ("--picture", "calibration.png")] {
@@ -376,13 +237,22 @@ fn a_calibration_takes_no_files_place() {
 }
 
 #[test]
-fn an_empty_recipe_starts_no_station() {
+fn a_calibration_that_could_not_be_written_is_not_begun() {
     let folder = tempfile::tempdir().unwrap();
-    let config = station(folder.path(), SIMULATED);
-    std::fs::write(folder.path().join("recipe.toml"), "").unwrap();
-    for command in [CHECK, RUN] {
-        refused(command, &config, &["recipe.toml", "`limits` sets no limit", "set at least longest_crack_mm"]);
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    for (places, part) in [
+        (&["--picture", "a"], "--picture a: its name ends like no picture's; give one of .png"),
+        (&["--picture", "a.toml"], "--picture a.toml: its name ends like no picture's"),
+        (&["--picture", "./calibration.toml"], "--out and --picture are both calibration.toml"),
+        (&["--out", "nowhere/a.toml"], "--out nowhere/a.toml: its folder does not exist"),
+        (&["--picture", "file/a.png"], "--picture file/a.png: its folder does not exist"),
+    ] {
+        let output = hairline(&["calibrate", "--wafer-mm", "M10"]).args(places).current_dir(folder.path()).output().unwrap();
+        let said = told(&output);
+        assert!(!output.status.success() && said.contains(part) && !said.contains("missing"), "{said}");
     }
+    let output = hairline(&["calibrate", "--wafer-mm", "M10", "--picture", "A.PNG"]).current_dir(folder.path()).output().unwrap();
+    assert!(told(&output).contains("--wafer missing"), "{}", told(&output));
 }
 
 #[test]
@@ -400,19 +270,6 @@ fn a_gstreamer_fragment_is_checked_before_it_is_started() {
     refused(CHECK, &config, &["lane[0].camera", "grey"]);
     let twice = format!("{}[[lane]]\nname = \"b\"\nrecipe = \"recipe.toml\"\n{}", lane("videotestsrc"), lane("videotestsrc"));
     refused(CHECK, &station(folder.path(), &twice), &["two lanes on the camera", "videotestsrc", "\"b\""]);
-}
-
-#[test]
-fn features_of_a_camera_keep_their_order_so_a_table_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let lane = "deadline_ms = 300\n[lane.camera]\nkind = \"gige\"\nid = \"Maker-Model-17\"\nline_rate_hz = 5000\nblock_lines = 32\n\
-        [lane.camera.features]\nTriggerMode = \"On\"\n[lane.wafer]\nformat = \"M10\"\n\
-        [lane.belt]\nmm_per_px = 0.14\nmm_per_line = 0.14\n";
-    refused(CHECK, &station(folder.path(), lane), &["features", "[[\"TriggerSelector\", \"LineStart\"]"]);
-    let list = lane
-        .replace("[lane.camera.features]\nTriggerMode = \"On\"", "features = [[\"TriggerSelector\", \"LineStart\"], [\"TriggerMode\", 1]]");
-    let output = hairline(CHECK).arg(station(folder.path(), &list)).output().unwrap();
-    assert!(output.status.success(), "{}", told(&output));
 }
 
 #[test]

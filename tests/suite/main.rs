@@ -1,6 +1,7 @@
 //! Tests that need the outside world: processes, sockets, network namespaces.
 
 mod album;
+mod bad_config;
 mod bad_input;
 mod bench;
 mod configs;

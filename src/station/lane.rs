@@ -3,7 +3,7 @@
 use super::backlog::Allowance;
 use super::empty::EmptyBelt;
 use super::long_loss::LongLoss;
-use super::loss_log::LossLog;
+use super::loss_log::{LossLog, TELL_EVERY};
 use super::queue::{DeskEvent, InspectJob};
 use super::recipes::RecipeSlot;
 use super::state::LaneState;
@@ -15,6 +15,7 @@ use crate::publish::wire::CameraState;
 use crate::stitch::{BeltState, Stitcher};
 use crate::stop::Stop;
 use crate::telemetry::Pulse;
+use crate::throttle::Throttle;
 use crossbeam_channel::{Sender, TrySendError, select};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,7 +75,7 @@ impl LaneWorker {
     pub fn run(mut self) {
         let mut gone: Option<(Moment, String)> = None;
         let mut blocked: Option<Moment> = None;
-        let mut losses = LossLog::new();
+        let (mut losses, mut recounts) = (LossLog::new(), Throttle::new(TELL_EVERY));
         let mut passing = Passing::default();
         let mut stitched = Vec::new();
         let mut reason = HoldReason::Restart;
@@ -82,6 +83,7 @@ impl LaneWorker {
         self.long_loss.begin(Moment::now());
         loop {
             self.pulse.beat();
+            losses.tell_due(&self.state.name);
             let event = select! {
                 recv(self.stop.signal()) -> _ => break,
                 recv(events) -> event => match event {
@@ -101,11 +103,12 @@ impl LaneWorker {
             self.note_long_loss(&event, blocked.is_some());
             let cells = self.stitcher.cells();
             self.stitcher.push(&event, &mut stitched);
+            // Before a cell that ends here takes its id.
+            if let Some(until) = self.stitcher.take_recount() {
+                self.forget_counts(until.instant, &mut recounts);
+            }
             if !stitched.drain(..).all(|e| self.deliver(e, &mut passing)) {
                 break;
-            }
-            if let Some(until) = self.stitcher.take_recount() {
-                self.bindings.forget_counts(&self.state.name, until.instant);
             }
             let belt = self.stitcher.state();
             self.note_blocked(&belt, &mut blocked);
@@ -119,6 +122,7 @@ impl LaneWorker {
             }
             self.state.belt(&belt);
         }
+        losses.tell(&self.state.name);
         self.state.no_wafer_since(self.empty.begin_anew());
         let now = Moment::now();
         self.stitcher.finish(reason, now, &mut stitched);
@@ -146,7 +150,7 @@ impl LaneWorker {
                 self.state.camera(CameraState::Connected);
             }
             CameraEvent::Lost { first_line, lines, cause } => {
-                losses.note(&self.state.name, *first_line, *lines, *cause);
+                losses.note(*first_line, *lines, *cause);
                 let _ = self.desk.send(DeskEvent::Lost { lines: *lines, cause: *cause });
             }
             CameraEvent::Idle { .. } => self.state.camera(CameraState::Idle),
@@ -166,6 +170,18 @@ impl LaneWorker {
                 }
             }
             CameraEvent::Truth(_) | CameraEvent::End => {}
+        }
+    }
+
+    /// What was bound to counts before `until` is for cells that had passed by then.
+    fn forget_counts(&self, until: Instant, recounts: &mut Throttle) {
+        self.bindings.forget_counts(&self.state.name, until);
+        if recounts.passes(Instant::now()) {
+            tracing::warn!(
+                lane = %self.state.name,
+                "the encoder counts from anew, or the belt is much faster than before: carrier ids bound to counts are for cells that had \
+                 passed; bind those of later ones again, or by time"
+            );
         }
     }
 

@@ -10,9 +10,9 @@ pub(super) struct LineTime {
     pub encoder_count: Option<i64>,
 }
 
-/// A belt goes back so many times as fast as it ever went forward at most: an encoder that shows more counts from anew.
+/// A belt goes back so many times as fast as it went forward at most: an encoder that shows more is taken to count from anew.
 const BACK_MAX: f64 = 2.0;
-/// And forward so many times as fast.
+/// And forward so many times as fast, in the time that its lines take or in that since the block before.
 const FORWARD_MAX: f64 = 16.0;
 /// Counts in a block by which a belt that moves is told from one that trembles.
 const MOVES: i128 = 4;
@@ -29,37 +29,61 @@ pub(super) struct LineClock {
     counts_from_anew: bool,
 }
 
+/// How far a belt went between the ends of two blocks.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    counts: i128,
+    lines: f64,
+    ns: f64,
+}
+
 /// How fast a belt goes, in its encoder's counts.
 #[derive(Debug, Clone, Copy, Default)]
 struct Speed {
     /// The fastest it went, with its direction.
     per_line: f64,
-    /// Blocks in which it moved.
+    /// Blocks in which it moved, their lines, or those that would have fitted into their time, and that time.
     blocks: u32,
+    lines: f64,
+    ns: f64,
 }
 
 impl Speed {
-    fn learn(self, per_line: f64, travel: i128) -> Self {
+    fn learn(self, way: Way) -> Self {
+        let lines = self.lines_of(way);
+        let per_line = way.counts as f64 / lines;
         let opposes = per_line * self.per_line < 0.0;
-        match self {
-            _ if travel.abs() < MOVES => self,
-            Self { blocks: 0..KNOWN_AFTER, .. } if opposes => Self { per_line, blocks: 1 },
-            _ if opposes => self,
-            _ if per_line.abs() > self.per_line.abs() => Self { per_line, blocks: self.blocks.saturating_add(1) },
-            _ => Self { blocks: self.blocks.saturating_add(1), ..self },
+        let before = match self {
+            _ if way.counts.abs() < MOVES => return self,
+            Self { blocks: 0..KNOWN_AFTER, .. } if opposes => Self::default(),
+            _ if opposes => return self,
+            _ => self,
+        };
+        Self {
+            per_line: if per_line.abs() > before.per_line.abs() { per_line } else { before.per_line },
+            blocks: before.blocks.saturating_add(1),
+            lines: before.lines + lines,
+            ns: before.ns + way.ns,
         }
     }
 
-    /// Whether no belt that has gone so far as this one moves so fast.
-    fn excludes(self, per_line: f64) -> bool {
-        let times = per_line / self.per_line;
-        self.blocks >= KNOWN_AFTER && !(-BACK_MAX..=FORWARD_MAX).contains(&times)
+    /// Whether no belt that went as this one did goes that way.
+    fn excludes(self, way: Way) -> bool {
+        let back = -way.counts as f64 / way.lines / self.per_line;
+        let forward = way.counts as f64 / self.lines_of(way) / self.per_line;
+        self.blocks >= KNOWN_AFTER && !(back <= BACK_MAX && forward <= FORWARD_MAX)
+    }
+
+    /// Its lines, or those that would have fitted into its time: a belt goes on while its camera waits for a trigger.
+    fn lines_of(self, way: Way) -> f64 {
+        let fitted = if self.ns > 0.0 { way.ns * self.lines / self.ns } else { 0.0 };
+        way.lines.max(fitted)
     }
 }
 
 impl LineClock {
     /// The encoder's count at lines before the block's last is reckoned from the block before, or, where the encoder counts from anew
-    /// in between, with the rate of that block.
+    /// in between, with the rate of that block. A belt that was only fast is taken for that once: its speed is learnt anew.
     pub fn new(block: &LineBlock, before: Option<&LineClock>) -> Self {
         let end = LineTime {
             line: block.end_line().saturating_sub(1),
@@ -77,14 +101,16 @@ impl LineClock {
         if let Some(before) = before.filter(|b| b.end.line < end.line)
             && let Some((from, to)) = before.end.encoder_count.zip(end.encoder_count)
         {
-            let travel = travel(from, to);
-            let per_line = travel as f64 / (end.line - before.end.line) as f64;
-            if clock.speed.excludes(per_line) {
+            let lines = (end.line - before.end.line) as f64;
+            let ns = end.at.instant.saturating_duration_since(before.end.at.instant).as_nanos() as f64;
+            let way = Way { counts: travel(from, to), lines, ns };
+            clock.counts_from_anew = clock.speed.excludes(way);
+            if clock.counts_from_anew {
                 clock.counts_per_line = before.counts_per_line;
-                clock.counts_from_anew = true;
+                clock.speed = Speed::default();
             } else {
-                clock.counts_per_line = per_line;
-                clock.speed = clock.speed.learn(per_line, travel);
+                clock.counts_per_line = way.counts as f64 / lines;
+                clock.speed = clock.speed.learn(way);
             }
         }
         clock
@@ -118,8 +144,8 @@ mod tests {
     use super::*;
     use crate::cell::PixelFormat;
 
-    /// A block of 128 lines that ends at this count.
-    fn block(number: u64, encoder_count: i64) -> LineBlock {
+    /// A block of 128 lines that ends at this count, so many milliseconds after the start.
+    fn block(number: u64, encoder_count: i64, start: Moment, ms: u64) -> LineBlock {
         LineBlock {
             first_line: number * 128,
             lines: 128,
@@ -127,20 +153,30 @@ mod tests {
             stride_bytes: 1,
             format: PixelFormat::Gray8,
             pixels: bytes::Bytes::from_static(&[0; 128]),
-            last_line_at: Moment::now(),
+            last_line_at: start.earlier_by_ns(-1_000_000 * ms as i64),
             camera_time_ns: None,
             encoder_count: Some(encoder_count),
             line_period_ns: 0.0,
         }
     }
 
-    /// The clocks of blocks that end at these counts.
-    fn clocks(counts: impl IntoIterator<Item = i64>) -> Vec<LineClock> {
-        let mut clocks: Vec<LineClock> = Vec::new();
-        for (number, count) in (0..).zip(counts) {
-            clocks.push(LineClock::new(&block(number, count), clocks.last()));
+    /// The clocks of blocks that end at these counts, so many milliseconds after the start.
+    fn timed_clocks(counts: impl IntoIterator<Item = (i64, u64)>) -> Vec<LineClock> {
+        let (start, mut clocks) = (Moment::now(), Vec::<LineClock>::new());
+        for (number, (count, ms)) in (0..).zip(counts) {
+            clocks.push(LineClock::new(&block(number, count, start, ms), clocks.last()));
         }
         clocks
+    }
+
+    /// The clocks of blocks that end at these counts, one every ten milliseconds.
+    fn clocks(counts: impl IntoIterator<Item = i64>) -> Vec<LineClock> {
+        timed_clocks(counts.into_iter().zip((0..).step_by(10)))
+    }
+
+    /// Where a block's encoder is taken to count from anew.
+    fn anew(clocks: &[LineClock]) -> Vec<usize> {
+        clocks.iter().enumerate().filter(|(_, clock)| clock.counts_from_anew()).map(|(n, _)| n).collect()
     }
 
     /// The counts at the first and the last line of the last of these blocks, and whether the encoder counts from anew there.
@@ -165,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_a_belt_does_is_no_count_set_anew() {
-        let none = |counts: Vec<i64>| assert!(clocks(counts).iter().all(|clock| !clock.counts_from_anew()));
+        let none = |counts: Vec<i64>| assert_eq!(anew(&clocks(counts)), [0; 0]);
         none(steady((1 << 32) - 64).chain([64, 192]).collect());
         none(steady(5_000).chain([5_000, 5_000, 4_950, 4_900, 5_000, 5_128]).collect());
         none((0..9).map(|n| -128 * n).collect());
@@ -173,5 +209,34 @@ mod tests {
         none((0..40).map(|n| n % 2).chain((1..20).map(|n| n * 128)).collect());
         none((0..40).map(|n| n * n * 4).collect());
         none(vec![7; 20]);
+    }
+
+    #[test]
+    fn a_belt_that_was_only_fast_is_mistaken_once() {
+        let ways = |ways: &[(usize, i64)]| -> Vec<i64> {
+            let steps = ways.iter().flat_map(|(blocks, counts)| std::iter::repeat_n(*counts, *blocks));
+            let at = |count: &mut i64, step| {
+                *count += step;
+                Some(*count)
+            };
+            steps.scan(1_000_000, at).collect()
+        };
+        // Jogged back at a fifth of its speed, then forward.
+        assert_eq!(anew(&clocks(ways(&[(30, -26), (100, 128)]))), [30]);
+        // Creeps, and starts in three blocks.
+        assert_eq!(anew(&clocks(ways(&[(30, 5), (1, 100), (1, 300), (100, 1000)]))), [30]);
+        // What is set anew after that is seen again.
+        assert_eq!(anew(&clocks(ways(&[(30, -26), (20, 128), (1, -900_000), (20, 128)]))), [30, 50]);
+    }
+
+    #[test]
+    fn a_belt_goes_on_while_its_camera_waits_for_a_wafer() {
+        // Four blocks of a wafer, then the way of forty without a line.
+        let wafers = (0..60).map(|n| (n + n / 4 * 40) as u64).map(|ticks| (ticks as i64 * 128, ticks * 10));
+        assert_eq!(anew(&timed_clocks(wafers.clone())), [0; 0]);
+        let (count, ms) = wafers.clone().next_back().unwrap();
+        for set in [64, count + 2_000_000] {
+            assert_eq!(anew(&timed_clocks(wafers.clone().chain([(set, ms + 410)]))), [60], "from {count} to {set}");
+        }
     }
 }

@@ -122,7 +122,52 @@ impl Tile {
             return (0.0, 0.0);
         }
         let median = f64::from(*self.steps.select_nth_unstable(middle).1);
-        // Of a normal distribution 1.05 times the median is the deviation; that of rounding is 0.29 of a step.
-        (self.grey as f64 / count as f64, (1.05 * median).hypot(0.29 * grey_step))
+        // Steps between a camera's pixels are whole grey levels, and each of them stands for all that are rounded to it.
+        let (low, high) = ((median - grey_step / 2.0).max(0.0), median + grey_step / 2.0);
+        let share_below = |limit: f64| self.steps.iter().filter(|step| f64::from(**step) < limit).count() as f64 / count as f64;
+        let (below, within) = (share_below(low), share_below(high) - share_below(low));
+        let median = low + (high - low) * ((0.5 - below) / within).clamp(0.0, 1.0);
+        // Of a normal distribution 1.05 times the median is the deviation; that of rounding alone, which may not show, is 0.29 of a level.
+        (self.grey as f64 / count as f64, (1.05 * median).max(0.29 * grey_step))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told of the noise of a tile with this mean grey and noise, all in a camera's grey levels; its pixels are whole ones
+    /// of levels so many times finer.
+    fn noise(grey: f64, deviation: f64, grey_step: f64, finer: f64) -> f64 {
+        let mut seed = 1_u64;
+        let mut dice = || {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (seed >> 40) as f64 / f64::from(1 << 24)
+        };
+        // A sum of twelve dice is as good as normal.
+        let mut pixel = || grey + deviation * ((0..12).map(|_| dice()).sum::<f64>() - 6.0);
+        let line: Vec<u16> = (0..20_000).map(|_| ((pixel() * finer).round() * grey_step / finer).round() as u16).collect();
+        let mut tile = Tile::default();
+        tile.add(&line);
+        let (mean, noise) = tile.grey_and_noise(grey_step);
+        assert!((mean / grey_step - grey).abs() < 0.1, "{mean}");
+        noise / grey_step
+    }
+
+    /// With the rounding's own.
+    #[test]
+    fn noise_is_told_in_parts_of_a_grey_level() {
+        for deviation in [0.5, 0.8, 1.2, 3.0] {
+            for grey in [26.0, 26.3, 26.5] {
+                // Also between whole levels, as where the picture is sampled anew.
+                for finer in [1.0, 200.0] {
+                    let (told, expected) = (noise(grey, deviation, 257.0, finer), f64::hypot(deviation, 0.29));
+                    assert!((told / expected - 1.0).abs() < 0.12, "{deviation} at {grey}, {finer}: {told}");
+                }
+            }
+        }
+        assert_eq!(noise(5.0, 0.0, 257.0, 1.0), 0.29);
+        // Of which up to 0.04 may be: at 0.5 it does, though steps of a level are as many as of none.
+        assert!(noise(26.0, 0.5, 257.0, 1.0) < 0.04 * 26.0 && noise(26.0, 1.2, 257.0, 1.0) > 0.04 * 26.0);
     }
 }

@@ -12,11 +12,13 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct TooSlow {
     told: Throttle,
     cells: u64,
+    /// When to tell of a disk that has a verdict too late.
+    pub disk_late: Throttle,
 }
 
 impl TooSlow {
     pub fn new() -> Self {
-        Self { told: Throttle::new(TELL_EVERY), cells: 0 }
+        Self { told: Throttle::new(TELL_EVERY), cells: 0, disk_late: Throttle::new(TELL_EVERY) }
     }
 
     /// Counts a cell that is held for `reason`; `judging` is how long its rules took, where they were applied. Every few seconds

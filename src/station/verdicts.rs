@@ -165,7 +165,7 @@ impl VerdictWorker {
         let png = mask_of(cell, judged.judgement.as_ref());
         let made_at = Instant::now();
         message.latency_ms = judged.latency_ms(cell, made_at);
-        let message = self.record(cell, message, &png, &recipe, deadline_at);
+        let message = self.record(cell, message, &png, &recipe, deadline_at, &mut too_slow.disk_late);
         let recorded_at = Instant::now();
         if let Err(e) = office.publisher.verdict(&message, &png) {
             office.metrics.publish_failures(1);

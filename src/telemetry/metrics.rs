@@ -64,7 +64,7 @@ impl Metrics {
                 "Cells by verdict and reason: the hold's reason or the recipe's rule",
                 &["lane", "verdict", "reason"],
             )?,
-            defects: new.counters("defects_total", "Defects that counted on judged cells", &["lane"])?,
+            defects: new.counters("defects_total", "Defects that counted on judged cells (held ones were not)", &["lane"])?,
             latency: new.latencies("latency_seconds", "Time a cell spent in each stage from its trailing edge on (wait, inspect: its last row); total: from its trailing edge to its published verdict")?,
             lines: new.counters("lines_total", "Lines that the camera delivered", &["lane"])?,
             lines_lost: new.counters(
@@ -190,7 +190,8 @@ impl Metrics {
         &self.lanes
     }
 
-    /// A verdict was given, whether it could be published or not; `rule` is the recipe's rule that rejected the cell, `defects` how many counted on it.
+    /// A verdict was given, whether it could be published or not; `rule` is the recipe's rule that rejected the cell,
+    /// `defects` how many counted on it, left out where it is held.
     pub fn verdict(&self, lane: &str, verdict: &Verdict, rule: Option<&str>, defects: usize) {
         let reason = match verdict {
             Verdict::Hold(reason) => reason.name(),
@@ -198,7 +199,9 @@ impl Metrics {
             Verdict::Pass => NO_REASON,
         };
         self.cells.with_label_values(&[lane, verdict.kind().name(), reason]).inc();
-        self.defects.with_label_values(&[lane]).inc_by(defects as u64);
+        if !matches!(verdict, Verdict::Hold(_)) {
+            self.defects.with_label_values(&[lane]).inc_by(defects as u64);
+        }
     }
 
     /// A cell spent `seconds` in a stage.

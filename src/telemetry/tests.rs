@@ -54,7 +54,8 @@ fn verdicts_are_counted_by_reason() {
     let metrics = metrics();
     metrics.verdict("a", &Verdict::Reject, Some("longest_crack_mm"), 3);
     metrics.verdict("a", &Verdict::Pass, None, 0);
-    metrics.verdict("a", &Verdict::Hold(HoldReason::Deadline), None, 0);
+    // Found cracked in the part that came back, and ejected for that.
+    metrics.verdict("a", &Verdict::Hold(HoldReason::Deadline), None, 2);
     metrics.lines_lost("a", LossCause::FramesMissing, 512);
     metrics.camera_connected("a", true);
     for (series, cells) in [

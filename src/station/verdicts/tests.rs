@@ -1,6 +1,6 @@
 //! A lane's verdict thread between a lane that feeds it by hand, a disk that takes or refuses, and an observer.
 
-use super::recorded::patience;
+use super::recorded::{held_for, patience};
 use super::*;
 use crate::cell::{CELL_PX, CellEnd, CellId, Mask, ProbabilityRow, Span, TILE_PX, TileRow, TrueMask};
 use crate::config;
@@ -40,26 +40,9 @@ fn published(cracked: bool, hold: Option<HoldReason>, disk: Disk, deadline: Dura
 /// What comes of one cell that is fed to the thread, and what was counted.
 fn worked(disk: Disk, deadline: Duration, feed: impl FnOnce(&crossbeam_channel::Sender<DeskEvent>)) -> (VerdictMessage, Arc<Metrics>) {
     let heard = Arc::<Heard>::default();
-    let counted = with_worker(disk, deadline, "open", heard.clone(), |worker, desk| {
-        feed(&desk);
-        drop(desk);
-        worker.run();
-    });
-    (heard.0.lock().unwrap().pop().unwrap(), counted)
-}
-
-/// Has a lane's verdict thread, and what it is told through, at `work`; returns what was counted.
-fn with_worker(
-    disk: Disk,
-    deadline: Duration,
-    hold_gate: &str,
-    heard: Arc<Heard>,
-    work: impl FnOnce(VerdictWorker, crossbeam_channel::Sender<DeskEvent>),
-) -> Arc<Metrics> {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("recipe.toml");
-    std::fs::write(&recipe, format!("hold_gate = \"{hold_gate}\"\nthreshold = 0.5\n[limits]\nlongest_crack_mm = 2.0\n[edge]\ncount = 0\n"))
-        .unwrap();
+    std::fs::write(&recipe, "hold_gate = \"open\"\nthreshold = 0.5\n[limits]\nlongest_crack_mm = 2.0\n[edge]\ncount = 0\n").unwrap();
     let lanes = [Arc::<str>::from("a")];
     let (metrics, health) = (Arc::new(Metrics::new(&lanes).unwrap()), Health::new(&lanes, Duration::from_secs(60)));
     let ledger = Arc::new(Ledger::open(folder.path(), 1).unwrap());
@@ -85,7 +68,7 @@ fn with_worker(
         album: None,
         publisher: Arc::new(Publisher::start(id, &settings, ledger, bindings.clone(), || {}).unwrap()),
         bindings,
-        observer: Some(heard),
+        observer: Some(heard.clone()),
         verdicts: AtomicU64::new(0),
         wanted: None,
         stopper,
@@ -103,9 +86,11 @@ fn with_worker(
         events,
         pulse: health.pulse("verdicts"),
     };
-    work(worker, desk);
+    feed(&desk);
+    drop(desk);
+    worker.run();
     thread.join().unwrap();
-    counted
+    (heard.0.lock().unwrap().pop().unwrap(), counted)
 }
 
 /// One cell as its lane and the network tell it.
@@ -207,16 +192,16 @@ fn what_was_found_cracked_of_a_cell_on_hold_is_ejected_though_the_rest_is_missin
 /// The gate has closed by then, and a line's figures must say what came of the cell.
 #[test]
 fn a_pass_that_is_on_disk_after_its_deadline_is_a_hold() {
-    let at = Moment::now();
-    for (deadline, expected) in [(at.instant + Duration::from_secs(60), VerdictKind::Pass), (at.instant, VerdictKind::Hold)] {
-        with_worker(Disk::Takes, Duration::from_secs(60), "eject", Arc::default(), |worker, _| {
-            let end = CellEnd { at, ..end(CellId { lane: "a".into(), number: 1 }) };
-            let cell = ReadyCell { id: end.cell.clone(), end, rows: [const { None }; 3], hold: None, inspected_at: None, last_row: None };
-            let recipe = worker.recipe.get();
-            let message = worker.message(&cell, Verdict::Pass, None, &recipe, None);
-            let told = worker.record(&cell, message, &[], &recipe, Some(deadline));
-            assert_eq!((told.verdict, told.recorded), (expected, expected == VerdictKind::Pass));
-        });
+    let deadline = Instant::now();
+    let (in_time, late) = (deadline, deadline + Duration::from_millis(1));
+    assert_eq!(held_for(VerdictKind::Pass, true, Some(deadline), in_time), None);
+    assert_eq!(held_for(VerdictKind::Pass, true, Some(deadline), late), Some(HoldReason::Deadline));
+    assert_eq!(held_for(VerdictKind::Pass, true, None, late), None, "nobody waits");
+    // The gate is shut for these all the same.
+    assert_eq!(held_for(VerdictKind::Reject, true, Some(deadline), late), None);
+    assert_eq!(held_for(VerdictKind::Hold, true, Some(deadline), late), None);
+    for verdict in [VerdictKind::Pass, VerdictKind::Reject, VerdictKind::Hold] {
+        assert_eq!(held_for(verdict, false, Some(deadline), in_time), Some(HoldReason::NotRecorded));
     }
 }
 

@@ -7,8 +7,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::{IpAddr, SocketAddr};
 
-/// What to do where the station itself is refused.
-const LISTEN: &str = "where that is the station itself, set http.listen to 127.0.0.1 or 0.0.0.0";
+/// What to do: from the station itself, too, requests are refused that name it otherwise.
+const LISTEN: &str = "on the station itself open http://127.0.0.1:PORT (http.listen must be 127.0.0.1 or 0.0.0.0)";
 
 /// Lets requests through that come from this machine and ask for it by its own name.
 ///
@@ -16,10 +16,7 @@ const LISTEN: &str = "where that is the station itself, set http.listen to 127.0
 pub(super) async fn loopback_only(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
     let refuse = |sentence: String| Refusal::new(StatusCode::FORBIDDEN, sentence).into_response();
     if !peer.ip().to_canonical().is_loopback() {
-        return refuse(format!(
-            "the truth about cells is told on the station itself (127.0.0.1); this request came from {}; {LISTEN}",
-            peer.ip()
-        ));
+        return refuse(format!("the truth about cells is told at 127.0.0.1 alone; this request came from {}; {LISTEN}", peer.ip()));
     }
     match foreign_name(request.headers()) {
         Some(host) => refuse(format!("the truth about cells is told at 127.0.0.1 or localhost; this request asked for {host:?}; {LISTEN}")),

@@ -52,7 +52,10 @@ pub fn run(args: TrainQuantiseArgs) -> anyhow::Result<ExitCode> {
     let (count, most) = (pictures.count(), pictures.count().saturating_sub(1));
     if !(1..=most).contains(&args.calibrate) {
         let remedy = if most == 0 { "give at least two pictures".to_owned() } else { format!("give 1 to {most}, or more pictures") };
-        bail!("--calibrate {}: there are {count} pictures, of which at least one must be left to compare on; {remedy}", args.calibrate);
+        bail!(
+            "--calibrate {}: there are {count} pictures, of which at least one must find the ranges, and one be left to compare on; {remedy}",
+            args.calibrate
+        );
     }
     let mut calibration = Calibration::new(&checkpoint).context("--model")?;
     let bar = ProgressBar::new(args.calibrate as u64)

@@ -178,3 +178,7 @@ fn read(root: &Path, entry: &Entry) -> Result<Picture, TrainError> {
 #[cfg(test)]
 #[path = "folder_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "folder_split_tests.rs"]
+mod split_tests;

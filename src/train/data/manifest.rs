@@ -188,14 +188,11 @@ fn all_outside(entries: &[Entry]) -> Option<String> {
 /// What is too large for a part of a cell, and no cell as the line sees it.
 fn scaled_otherwise(entries: &[Entry]) -> Option<String> {
     let longer = |entry: &Entry| entry.size_px.0.max(entry.size_px.1) as usize;
-    let mut others = entries.iter().filter(|e| 2 * longer(e) > CELL_PX && longer(e) != CELL_PX);
-    let (first, more) = (others.next()?, others.count());
-    let (width, height) = first.size_px;
-    Some(format!(
-        "{}: {width} × {height} px, and {more} more pictures are no {CELL_PX} px on their longer side: the line scales whole cells so; \
-         scale these and their masks, unless they show parts of cells, as large as the line sees them",
-        first.picture.display()
-    ))
+    let others = entries.iter().filter(|e| 2 * longer(e) > CELL_PX && longer(e) != CELL_PX);
+    let told: Vec<String> = others.map(|e| format!("{} ({} × {} px)", e.picture.display(), e.size_px.0, e.size_px.1)).collect();
+    let problem = "the line scales whole cells to this on their longer side; scale these and their masks, unless they show parts of \
+                   cells, as large as the line sees them";
+    (!told.is_empty()).then(|| format!("{}: no {CELL_PX} px: {problem}", some_of(&told)))
 }
 
 /// A validation part that whole groups have made much larger than was asked for.
@@ -327,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_are_no_cells_by_their_size_are_warned_of_with_the_first() {
+    fn pictures_that_are_no_cells_by_their_size_are_warned_of_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let warned = |sizes: &[(u32, u32)]| {
             for part in ["images", "masks"] {
@@ -344,7 +341,12 @@ mod tests {
         };
         assert_eq!(warned(&[(1344, 1344), (672, 1344), (448, 448), (640, 480)]), Vec::<String>::new());
         let told = warned(&[(1344, 1344), (2000, 1000), (1000, 1000)]);
-        assert!(told.len() == 1 && told[0].starts_with("images/cell1.png: 2000 × 1000 px, and 1 more"), "{told:?}");
+        assert!(
+            told.len() == 1 && told[0].starts_with("images/cell1.png (2000 × 1000 px); images/cell2.png (1000 × 1000 px): no 1344 px: "),
+            "{told:?}"
+        );
+        let alone = warned(&[(1344, 1344), (2000, 1000)]);
+        assert!(alone.len() == 1 && alone[0].starts_with("images/cell1.png (2000 × 1000 px): no 1344 px: "), "{alone:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod learnt;
 mod models;
+mod promotion;
 mod refused;
 mod resume;
 

@@ -231,12 +231,14 @@ mod tests {
 
     #[test]
     fn a_belt_goes_on_while_its_camera_waits_for_a_wafer() {
-        // Four blocks of a wafer, then the way of forty without a line.
-        let wafers = (0..60).map(|n| (n + n / 4 * 40) as u64).map(|ticks| (ticks as i64 * 128, ticks * 10));
-        assert_eq!(anew(&timed_clocks(wafers.clone())), [0; 0]);
-        let (count, ms) = wafers.clone().next_back().unwrap();
-        for set in [64, count + 2_000_000] {
-            assert_eq!(anew(&timed_clocks(wafers.clone().chain([(set, ms + 410)]))), [60], "from {count} to {set}");
+        // So many blocks of a wafer, then the way of forty without a line.
+        for blocks in [4, 12] {
+            let wafers = (0..60).map(|n| (n + n / blocks * 40) as u64).map(|ticks| (ticks as i64 * 128, ticks * 10));
+            assert_eq!(anew(&timed_clocks(wafers.clone())), [0; 0], "{blocks}");
+            let (count, ms) = wafers.clone().next_back().unwrap();
+            for set in [64, count + 2_000_000] {
+                assert_eq!(anew(&timed_clocks(wafers.clone().chain([(set, ms + 410)]))), [60], "{blocks}, from {count} to {set}");
+            }
         }
     }
 }

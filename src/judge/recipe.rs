@@ -72,7 +72,7 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Whether the keys of `file` are a recipe's, those of its [limits] in the wrong place among them, or a station's; `None`: neither.
+    /// Whether the keys of `file` are a recipe's, those of its `[limits]` in the wrong place among them, or a station's; `None`: neither.
     /// A file that cannot be read is taken for a station's, which tells why.
     pub fn is_one(file: &Path) -> Option<bool> {
         let (found, _) = read_document(file, |reader| {

@@ -2,7 +2,7 @@
 
 use super::log;
 use super::terminal::say;
-use crate::config::{Problems, Severity, StationConfig, read_document};
+use crate::config::{Problems, Reader, Severity, StationConfig, read_document};
 use crate::judge::Recipe;
 use crate::station;
 use crate::stitch::Calibration;
@@ -24,10 +24,10 @@ pub struct CheckArgs {
 /// Checks a station's configuration with all it names, a recipe or a calibration alone. Exits 64 on mistakes.
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let file = &args.config;
-    let is_good = match Recipe::is_one(file) {
-        Some(true) => recipe_is_good(file)?,
-        Some(false) => station_is_good(file)?,
-        None if is_calibration(file) => calibration_is_good(file)?,
+    let is_good = match Document::of(file) {
+        Some(Document::Station) => station_is_good(file)?,
+        Some(Document::Recipe) => recipe_is_good(file)?,
+        Some(Document::Calibration) => calibration_is_good(file)?,
         None => {
             let mut problems = Problems::default();
             let remedy = "a station's configuration has [network] and [[lane]], as configs/station.toml; a recipe has [limits], as \
@@ -38,6 +38,48 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_CONFIG) })
+}
+
+/// What a file is meant to be.
+#[derive(Clone, Copy)]
+enum Document {
+    Station,
+    Recipe,
+    Calibration,
+}
+
+impl Document {
+    /// By its keys, the first kind that has one of them; those of a recipe's `[limits]` in the wrong place are a recipe's. `None`: no kind
+    /// has. A file that cannot be read is taken for a station's configuration, which tells why.
+    fn of(file: &Path) -> Option<Self> {
+        const KEYS: [(Document, &[&str]); 3] = [
+            (Document::Station, &["station", "network", "publish", "http", "review", "album", "lane"]),
+            (
+                Document::Recipe,
+                &[
+                    "name",
+                    "precision",
+                    "threshold",
+                    "minimum_length_mm",
+                    "minimum_area_mm2",
+                    "join_gap_mm",
+                    "hold_gate",
+                    "limits",
+                    "edge",
+                    "corners",
+                    "longest_crack_mm",
+                    "total_length_mm",
+                    "area_mm2",
+                    "count",
+                ],
+            ),
+            (Document::Calibration, &["camera_id", "width_px", "dark", "flat"]),
+        ];
+        let has_one = |reader: &mut Reader, keys: &[&str]| keys.iter().any(|key| reader.has(key));
+        let (found, _) =
+            read_document(file, |reader| KEYS.into_iter().find(|(_, keys)| has_one(reader, keys)).map(|(document, _)| document));
+        found.unwrap_or(Some(Self::Station))
+    }
 }
 
 fn recipe_is_good(file: &Path) -> anyhow::Result<bool> {
@@ -61,12 +103,6 @@ fn station_is_good(file: &Path) -> anyhow::Result<bool> {
         say!("  {}: camera {}, recipe {}", lane.name, lane.camera.kind.name(), lane.recipe.display())?;
     }
     Ok(true)
-}
-
-/// Whether `file` has keys that calibrations alone have.
-fn is_calibration(file: &Path) -> bool {
-    let keys = ["camera_id", "width_px", "dark", "flat"];
-    read_document(file, |reader| keys.iter().any(|key| reader.has(key))).0 == Some(true)
 }
 
 fn calibration_is_good(file: &Path) -> anyhow::Result<bool> {

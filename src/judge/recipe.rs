@@ -72,33 +72,6 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Whether the keys of `file` are a recipe's, those of its `[limits]` in the wrong place among them, or a station's; `None`: neither.
-    /// A file that cannot be read is taken for a station's, which tells why.
-    pub fn is_one(file: &Path) -> Option<bool> {
-        let (found, _) = read_document(file, |reader| {
-            let has = |keys: &[&str]| keys.iter().any(|key| reader.has(key));
-            let of_recipe = [
-                "name",
-                "precision",
-                "threshold",
-                "minimum_length_mm",
-                "minimum_area_mm2",
-                "join_gap_mm",
-                "hold_gate",
-                "limits",
-                "edge",
-                "corners",
-                "longest_crack_mm",
-                "total_length_mm",
-                "area_mm2",
-                "count",
-            ];
-            let of_station = ["station", "network", "publish", "http", "review", "album", "lane"];
-            if has(&of_station) { Some(false) } else { has(&of_recipe).then_some(true) }
-        });
-        found.unwrap_or(Some(false))
-    }
-
     /// Reads a recipe file. With it come the warnings: rules that cannot fire. One without any limit, as an empty or cut-off file is,
     /// is refused unless it says `limits = {}`.
     ///

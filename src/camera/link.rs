@@ -57,31 +57,32 @@ impl CameraLink {
             }
             CameraKind::Gstreamer(settings) => (Source::Fragment(settings.fragment.clone()), settings.bits),
         };
-        let (conduit, feed) = match &source {
-            Source::Fed(_) => Conduit::fed().map(|(conduit, source)| (conduit, Some(Feed::new(source))))?,
-            Source::Fragment(fragment) => (Conduit::of_fragment(fragment)?, None),
+        let name = lane.to_owned();
+        let stops = stop.clone();
+        let (run, offsets): (Box<dyn FnOnce(Receiver) + Send>, _) = match source {
+            Source::Fed(feeding) => {
+                let (conduit, source) = Conduit::fed()?;
+                let feed = Feed::new(source);
+                (Box::new(move |receiver| receive_fed(&name, conduit, feeding, feed, receiver, stops)), Offsets::Lines)
+            }
+            Source::Fragment(fragment) => {
+                let first = Conduit::of_fragment(&fragment)?;
+                (Box::new(move |mut receiver| _ = fragment::run(first, &fragment, &mut receiver, &stops)), Offsets::Frames)
+            }
         };
         // Whether a fragment's source is, shows when it is started: by the camera's thread, since a source may hang in it.
         let live = matches!(camera.kind, CameraKind::Gige(_));
         let idle_after = Duration::try_from_secs_f64(camera.idle_after_s).ok().filter(|_| !camera.can_wait());
         let traits = Traits {
-            offsets: if feed.is_some() { Offsets::Lines } else { Offsets::Frames },
+            offsets,
             line_period_ns: camera.line_rate_hz.filter(|rate| *rate > 0.0).map_or(0.0, |rate| 1e9 / rate),
             bits,
             idle_after,
         };
         let (sender, events) = bounded(queue_blocks.max(1));
         let outbox = Outbox::new(sender, stop.clone(), live);
-        let receiver = Receiver::new(traits, outbox, stop.clone());
-        let name = lane.to_owned();
-        let thread = spawn(lane, "camera", move || match (source, conduit, feed) {
-            (Source::Fed(feeding), conduit, Some(feed)) => receive_fed(&name, conduit, feeding, feed, receiver, stop),
-            (Source::Fragment(fragment), conduit, _) => {
-                let mut receiver = receiver;
-                _ = fragment::run(conduit, &fragment, &mut receiver, &stop);
-            }
-            (Source::Fed(_), ..) => {}
-        })?;
+        let receiver = Receiver::new(traits, outbox, stop);
+        let thread = spawn(lane, "camera", move || run(receiver))?;
         Ok(Self { events, stopper: Some(stopper), thread: Some(thread) })
     }
 

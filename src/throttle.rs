@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// How often the log tells what goes on.
+pub(crate) const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// Lets what is told again and again through once in so long, the first time at once.
 #[derive(Debug)]
 pub(crate) struct Throttle {

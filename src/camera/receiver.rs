@@ -7,13 +7,10 @@ use super::pipeline::{Conduit, Pulled};
 use super::shape::Shape;
 use crate::cell::{CameraEvent, LineBlock, LossCause, Moment};
 use crate::stop::{Stop, Stopped};
-use crate::throttle::Throttle;
+use crate::throttle::{TELL_EVERY, Throttle};
 use bytes::Bytes;
 use gstreamer as gst;
 use std::time::{Duration, Instant};
-
-/// How often a source is told of that goes on telling of discontinuities.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What the offsets of a pipeline's buffers count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

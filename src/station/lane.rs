@@ -3,7 +3,7 @@
 use super::backlog::Allowance;
 use super::empty::EmptyBelt;
 use super::long_loss::LongLoss;
-use super::loss_log::{LossLog, TELL_EVERY};
+use super::loss_log::LossLog;
 use super::queue::{DeskEvent, InspectJob};
 use super::recipes::RecipeSlot;
 use super::state::LaneState;
@@ -15,7 +15,7 @@ use crate::publish::wire::CameraState;
 use crate::stitch::{BeltState, Stitcher};
 use crate::stop::Stop;
 use crate::telemetry::Pulse;
-use crate::throttle::Throttle;
+use crate::throttle::{TELL_EVERY, Throttle};
 use crossbeam_channel::{Sender, TrySendError, select};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,11 +1,8 @@
 //! What a lane's log says of lost lines.
 
 use crate::cell::LossCause;
-use crate::throttle::Throttle;
-use std::time::{Duration, Instant};
-
-/// How often losses that go on are told, and counts from anew.
-pub(super) const TELL_EVERY: Duration = Duration::from_secs(10);
+use crate::throttle::{TELL_EVERY, Throttle};
+use std::time::Instant;
 
 /// Tells losses, every few seconds at most, and how many lines were lost since it did so before.
 pub(super) struct LossLog {

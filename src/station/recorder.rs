@@ -4,7 +4,7 @@
 use crate::cell::Moment;
 use crate::ledger::{Entry, Ledger, LedgerError};
 use crate::telemetry::{Metrics, Pulse};
-use crate::throttle::Throttle;
+use crate::throttle::{TELL_EVERY, Throttle};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,8 +24,6 @@ const TICK: Duration = Duration::from_millis(200);
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// How long after the start none is removed: by then a clock that was wrong at boot is right.
 const PRUNE_AFTER: Duration = Duration::from_secs(600);
-/// How often a disk that goes on failing is told.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How long a cell without a deadline waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 

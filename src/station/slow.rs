@@ -2,11 +2,8 @@
 
 use super::desk::ReadyCell;
 use crate::cell::HoldReason;
-use crate::throttle::Throttle;
+use crate::throttle::{TELL_EVERY, Throttle};
 use std::time::{Duration, Instant};
-
-/// How often a lane that goes on being too slow is told.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What a lane's log says of cells that were held because time ran out.
 pub(super) struct TooSlow {

@@ -125,7 +125,8 @@ impl Tile {
         // Steps between a camera's pixels are whole grey levels, and each of them stands for all that are rounded to it.
         let (low, high) = ((median - grey_step / 2.0).max(0.0), median + grey_step / 2.0);
         let share_below = |limit: f64| self.steps.iter().filter(|step| f64::from(**step) < limit).count() as f64 / count as f64;
-        let (below, within) = (share_below(low), share_below(high) - share_below(low));
+        let below = share_below(low);
+        let within = share_below(high) - below;
         let median = low + (high - low) * ((0.5 - below) / within).clamp(0.0, 1.0);
         // Of a normal distribution 1.05 times the median is the deviation; that of rounding alone, which may not show, is 0.29 of a level.
         (self.grey as f64 / count as f64, (1.05 * median).max(0.29 * grey_step))

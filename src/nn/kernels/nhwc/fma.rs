@@ -162,8 +162,8 @@ pub(super) unsafe fn add_products<L: Lanes, const UNITS: usize, const VECTORS: u
 impl<F: Format> Task for Line<'_, F> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let vectors = self.0.product.stored(self.0.block, L::WIDTH) / L::WIDTH;
         let product = self.0.product;
+        let vectors = product.stored(self.0.block, L::WIDTH) / L::WIDTH;
         let widest = product.sources.iter().map(|channels| product.unit * channels).max().unwrap_or(0);
         // SAFETY: the caller's promise.
         unsafe { self.all::<L>(self.0.units, vectors, widest) }
